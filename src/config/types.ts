@@ -1,0 +1,148 @@
+/**
+ * The cluster file after parsing: every default filled in, every unit resolved, every reference
+ * known to exist. The rest of the code sees only this, never YAML. It is also what the store holds.
+ */
+export interface ClusterConfig {
+  readonly cluster: string;
+  /** Names of the hosts that grant leases and vote: 1, 3 or 5. */
+  readonly controllers: readonly string[];
+  readonly timing: Timing;
+  readonly store: StoreConfig;
+  readonly hosts: readonly HostConfig[];
+  readonly networks: readonly NetworkConfig[];
+  readonly volumes: readonly VolumeConfig[];
+  readonly personalities: readonly PersonalityConfig[];
+  readonly services: readonly ServiceConfig[];
+}
+
+export interface Timing {
+  /** Default 50. */
+  readonly heartbeatMs: number;
+  /** Default 200; at least 3 heartbeats. */
+  readonly leaseMs: number;
+  /** Bound on the ratio of two clock rates, in percent. Default 1. */
+  readonly clockMarginPercent: number;
+  /** Announcements are repeated this often, more often than switches age. Default 60 000. */
+  readonly announceRefreshMs: number;
+}
+
+export interface StoreConfig {
+  /** `http://host:port` of etcd members; empty where something else (a lab) fills them in. */
+  readonly endpoints: readonly string[];
+}
+
+export interface HostConfig {
+  readonly name: string;
+  /** Underlay address of the internal network; '' until a lab fills it in. */
+  readonly address: string;
+  /** NIC of the internal network, e.g. eth1. Default eth1. */
+  readonly interface: string;
+  /** Pool the host belongs to; null for `pool: none` (hosts nothing). Default 'default'. */
+  readonly pool: string | null;
+  /** Networks whose forwarding entries this host keeps although nothing is placed on it. */
+  readonly joins: readonly string[];
+}
+
+export type Fabric = 'untagged' | 'vlan' | 'vxlan';
+
+export interface NetworkConfig {
+  readonly name: string;
+  /** `auto` is resolved when applied: vlan where every host's kernel has 8021q, else vxlan. */
+  readonly fabric: Fabric | 'auto';
+  /** VLAN ID (1..4094) or VNI (1..16777215); 0 for untagged. */
+  readonly id: number;
+  /** One or two CIDR prefixes (v4, v6), canonical. */
+  readonly subnets: readonly string[];
+  /** Default 1500 (the underlay must carry 50 bytes more under vxlan). */
+  readonly mtu: number;
+  /** vxlan only: underlay addresses of learning VTEPs (plain switches or bridges) on this network. */
+  readonly gateways: readonly string[];
+}
+
+export interface VolumeConfig {
+  readonly name: string;
+  /** `address:port`, v6 in brackets; empty where a lab fills it in. */
+  readonly portals: readonly string[];
+  readonly target: string;
+  readonly lun: number;
+  readonly filesystem: 'ext4' | 'xfs';
+  readonly format: 'never' | 'if-blank';
+}
+
+export interface NicConfig {
+  readonly network: string;
+  /** CIDR: address with the prefix length of its subnet; one or two (v4, v6). */
+  readonly addresses: readonly string[];
+  /** Given or '' (then allocated once and recorded). Lower case, colons. */
+  readonly mac: string;
+}
+
+export interface RouteConfig {
+  /** CIDR or 'default' made canonical: 0.0.0.0/0 or ::/0. */
+  readonly to: string;
+  readonly via: string;
+}
+
+export interface StorageMapEntry {
+  /** Virtual LUN number the personality sees. */
+  readonly lun: number;
+  readonly volume: string;
+  /** Path at which the workload sees it. */
+  readonly mount: string;
+}
+
+export type WorkloadConfig =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'command'; readonly command: readonly string[] }
+  | { readonly kind: 'unit'; readonly unit: string };
+
+export interface PersonalityConfig {
+  readonly name: string;
+  readonly networks: readonly NicConfig[];
+  readonly routes: readonly RouteConfig[];
+  readonly storage: readonly StorageMapEntry[];
+  readonly workload: WorkloadConfig;
+  /** Default 'default'. */
+  readonly pool: string;
+  /** Higher is placed first. Default 100. */
+  readonly priority: number;
+}
+
+export type HashMode = 'source-ip' | 'source-ip-port' | '5-tuple';
+
+export interface ServiceConfig {
+  readonly name: string;
+  readonly network: string;
+  /** Shared addresses without prefix length: one or two (v4, v6). */
+  readonly addresses: readonly string[];
+  /** vMAC of the VIP; '' until allocated. */
+  readonly mac: string;
+  readonly ports: readonly {
+    readonly protocol: 'tcp' | 'udp';
+    readonly first: number;
+    readonly last: number;
+  }[];
+  readonly members: readonly { readonly personality: string; readonly weight: number }[];
+  readonly hash: HashMode;
+  readonly health: { readonly tcp: number; readonly everyMs: number } | null;
+  /** Pool whose hosts may dispatch. Default 'default'. */
+  readonly pool: string;
+}
+
+/** The `lab:` section, only in a lab's file. */
+export interface LabConfig {
+  readonly backend: 'netns' | 'vm';
+  readonly clients: readonly LabClient[];
+  readonly storage: readonly LabTarget[];
+}
+
+export interface LabClient {
+  readonly name: string;
+  readonly network: string;
+  readonly addresses: readonly string[];
+}
+
+export interface LabTarget {
+  readonly target: string;
+  readonly luns: readonly { readonly lun: number; readonly sizeBytes: number }[];
+}

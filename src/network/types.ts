@@ -1,0 +1,122 @@
+import type { Fabric } from '../config/types.js';
+
+/** A network as this host needs it: fabric decided, underlay known. */
+export interface NetworkSpec {
+  readonly name: string;
+  readonly fabric: Fabric;
+  readonly id: number;
+  readonly mtu: number;
+  /** NIC of the internal network in the host's own namespace, e.g. eth1. */
+  readonly underlayInterface: string;
+  /** This host's address on it, used as VXLAN source. */
+  readonly underlayAddress: string;
+}
+
+export interface NicSpec {
+  readonly network: string;
+  readonly mac: string;
+  /** CIDR each. */
+  readonly addresses: readonly string[];
+}
+
+/** A namespace of ours: a personality's `us-<name>`, or a service's dispatcher `us-svc-<name>`. */
+export interface NamespaceSpec {
+  /** 'web1' or 'svc-web': the namespace is `us-<name>`. */
+  readonly name: string;
+  readonly cluster: string;
+  readonly epoch: number;
+  readonly incarnation: number;
+  /** One NIC per network, named eth0, eth1, … inside. */
+  readonly nics: readonly NicSpec[];
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
+  /**
+   * Addresses held on `lo` and never answered for by ARP or ND there: a service's members hold the
+   * VIP so (arp_ignore=1, arp_announce=2).
+   */
+  readonly loopbackAddresses: readonly string[];
+}
+
+/** VXLAN forwarding of one network: all of it, absolute. */
+export interface PeerSpec {
+  readonly network: string;
+  /** vMAC → underlay address of the host that holds it now; local vMACs left out. */
+  readonly unicast: readonly { readonly mac: string; readonly via: string }[];
+  /** Underlay addresses that get broadcast and multicast: remote hosts with members, joins, gateways. */
+  readonly flood: readonly string[];
+  /**
+   * Underlay addresses whose frames are let in; equals `flood` except while somebody is being
+   * shut out. Enforced by the peer filter (see PeerFilter) where one is given.
+   */
+  readonly allowed: readonly string[];
+}
+
+/** Loads and attaches the kernel-enforced lease. Called with the NIC still down. */
+export interface Guard {
+  /**
+   * Attaches the guard of `incarnation` at ingress and egress of `interfaceName` in the network
+   * namespace behind `namespacePath` (/run/netns/us-web1). Synchronous: no await while switched.
+   */
+  attach(namespacePath: string, interfaceName: string, incarnation: number): void;
+}
+
+/** Lets VXLAN frames in only from hosts that belong to the network; tc ingress of the underlay NIC. */
+export interface PeerFilter {
+  /** `vni`'s allowed sources, absolute; undefined removes the VNI. */
+  set(vni: number, allowed: readonly string[] | undefined): void;
+}
+
+/** What of ours is there, found by tag. */
+export interface ObservedNamespace {
+  readonly name: string;
+  readonly epoch: number;
+  readonly incarnation: number;
+  readonly up: boolean;
+  readonly nics: readonly NicSpec[];
+}
+
+export interface AnnounceSpec {
+  /** Namespace name without `us-`: 'web1', 'svc-web'. */
+  readonly name: string;
+  readonly nics: readonly NicSpec[];
+}
+
+export interface ProbeResult {
+  readonly address: string;
+  /** MAC that answered; undefined for no answer in time. */
+  readonly mac: string | undefined;
+}
+
+export interface NetworkAdapter {
+  start(signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+  /** Makes sure the network's device exists on this host (namespace `usn-<network>`). Idempotent. */
+  ensureNetwork(spec: NetworkSpec, signal: AbortSignal): Promise<void>;
+  /** Removes the network's device and namespace; refuses while a NIC of ours stands on it. */
+  removeNetwork(network: string, signal: AbortSignal): Promise<void>;
+  /** VXLAN: replaces forwarding entries with exactly these. No-op on other fabrics. */
+  setPeers(peers: PeerSpec, signal: AbortSignal): Promise<void>;
+  /**
+   * Namespace, NICs (guard attached before up), addresses, routes, sysctls. Idempotent; adopts
+   * what is there with the same epoch, rebuilds what has an older one; changes only differences.
+   */
+  ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
+  /** Takes the NICs down and the namespace away. Idempotent. */
+  removeNamespace(name: string, signal: AbortSignal): Promise<void>;
+  observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]>;
+  /**
+   * Both ARP forms and unsolicited NA for every address of every NIC, from that NIC, the vMAC as
+   * Ethernet source. One burst; the caller schedules the rest and the refresh.
+   */
+  announce(spec: AnnounceSpec, signal: AbortSignal): Promise<void>;
+  /**
+   * Asks for `address` from the namespace of another member (ARP or NS out of `from`'s NIC on that
+   * network) and tells which MAC answered. Bounded by timeoutMs.
+   */
+  probe(
+    from: string,
+    network: string,
+    address: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<ProbeResult>;
+}

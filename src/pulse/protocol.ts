@@ -1,0 +1,104 @@
+/**
+ * What agent and pulse of one host say to each other over /run/understudy/pulse.sock (0600):
+ * one JSON object a line, each request answered by a line with the same `id`. Pulse sends events
+ * (no id) at any time. All times are boot clock (CLOCK_BOOTTIME), in ms, of this host.
+ */
+export type PulseRequest =
+  | { readonly kind: 'hello' }
+  /**
+   * Starts or changes this host's heartbeats. A new incarnation starts with an empty lease and its
+   * own guard map. Refused while the map of another incarnation of ours is still enforced by devices.
+   */
+  | {
+      readonly kind: 'enrol';
+      readonly host: string;
+      readonly incarnation: number;
+      readonly controllers: readonly PulsePeer[];
+      readonly heartbeatMs: number;
+      readonly leaseMs: number;
+      readonly clockMarginPercent: number;
+      /** false: heartbeats go out, but the guard map says "no limit" (one controller, by default). */
+      readonly enforce: boolean;
+      /** Path of the pinned guard map of this incarnation, whose slot 0 pulse raises. */
+      readonly guardMapPath: string;
+    }
+  /** Stops heartbeats; the guard map is left to run out. */
+  | { readonly kind: 'retire' }
+  /**
+   * On a controller: what the store says, read after the start nonce was written. Only then does
+   * pulse ack anything. `stopped` lists incarnations never to be acked (votes and retired marks).
+   */
+  | {
+      readonly kind: 'control';
+      readonly controller: string;
+      readonly hosts: readonly PulsePeer[];
+      readonly stopped: readonly { readonly host: string; readonly incarnation: number }[];
+      readonly leaseMs: number;
+      readonly clockMarginPercent: number;
+    }
+  /** Never ack this incarnation again; answered when that is in force. To be sent before a vote. */
+  | { readonly kind: 'stop-acks'; readonly host: string; readonly incarnation: number }
+  /** After a withdrawn vote: ack it again. */
+  | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
+  | { readonly kind: 'status' };
+
+export interface PulsePeer {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+export type PulseReply =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'error'; readonly code: string; readonly message: string }
+  | {
+      readonly kind: 'hello';
+      readonly pid: number;
+      /** 32 hex digits, fresh at each start of pulse: the controller's start nonce. */
+      readonly nonce: string;
+      /** Boot clock at which this pulse started. */
+      readonly startedAtMs: number;
+      readonly bootId: string;
+      /** What it is doing already (an agent that restarted finds its pulse at work). */
+      readonly enrolled: { readonly host: string; readonly incarnation: number } | null;
+      readonly controlling: boolean;
+      readonly stopped: readonly { readonly host: string; readonly incarnation: number }[];
+    }
+  | {
+      readonly kind: 'status';
+      readonly nowMs: number;
+      /** This host's lease: its end on the boot clock, null before the first majority. */
+      readonly deadlineMs: number | null;
+      readonly hosts: readonly PulseHostStatus[];
+      readonly counters: Readonly<Record<string, number>>;
+    };
+
+export interface PulseHostStatus {
+  readonly host: string;
+  readonly incarnation: number;
+  readonly lastAckAgoMs: number | null;
+  readonly lapsed: boolean;
+}
+
+export type PulseEvent =
+  /** Controller: a promise ran out without renewal. The agent decides whether to vote. */
+  | {
+      readonly kind: 'lapsed';
+      readonly host: string;
+      readonly incarnation: number;
+      readonly lastAckAgoMs: number;
+      readonly atMs: number;
+    }
+  /** Controller: heartbeats are there again and promises were given (no vote in between). */
+  | { readonly kind: 'renewed'; readonly host: string; readonly incarnation: number }
+  /** Holder: first majority, after none or a lapse. */
+  | { readonly kind: 'lease-held'; readonly incarnation: number; readonly deadlineMs: number }
+  | { readonly kind: 'lease-lapsed'; readonly incarnation: number; readonly atMs: number }
+  /** Holder: a majority of controllers says that this incarnation is stopped for good. */
+  | { readonly kind: 'expelled'; readonly incarnation: number };
+
+export type PulseMessageToAgent =
+  | { readonly id: number; readonly reply: PulseReply }
+  | { readonly event: PulseEvent };
+
+export type PulseMessageToPulse = { readonly id: number; readonly request: PulseRequest };

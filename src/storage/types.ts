@@ -1,0 +1,69 @@
+/** A volume as one personality on one host attaches it. */
+export interface AttachSpec {
+  readonly cluster: string;
+  readonly personality: string;
+  readonly host: string;
+  readonly epoch: number;
+  /** Virtual LUN number. */
+  readonly lun: number;
+  readonly volume: string;
+  readonly portals: readonly string[];
+  readonly target: string;
+  readonly targetLun: number;
+  readonly filesystem: 'ext4' | 'xfs';
+  readonly format: 'never' | 'if-blank';
+  /** Serial recorded at first attach; undefined the first time. A different one is refused. */
+  readonly recordedSerial: string | undefined;
+}
+
+export interface AttachedVolume {
+  readonly personality: string;
+  readonly lun: number;
+  readonly volume: string;
+  readonly epoch: number;
+  /** /dev/loopN or the kernel's disk. */
+  readonly device: string;
+  /** Where it is mounted on the host: /run/understudy/<personality>/<lun>. */
+  readonly hostMount: string;
+  readonly serial: string;
+  readonly sizeBytes: number;
+}
+
+export interface StorageAdapter {
+  start(signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+  /** Prepares what may be prepared before the fence (no byte of the volume is read). */
+  warm(spec: AttachSpec, signal: AbortSignal): Promise<void>;
+  /**
+   * Discovery, inquiry, capacity, serial; data path; block device; mkfs only on a blank LUN and
+   * only if asked; mount. Call only after the fence. Idempotent for the same epoch.
+   */
+  attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume>;
+  /** Orderly: unmount, flush, log out. Reports what could not be undone. */
+  detach(personality: string, lun: number, signal: AbortSignal): Promise<void>;
+  /** The epoch is lost: abort the data path first, then unmount what can no longer write. */
+  abort(personality: string, lun: number, signal: AbortSignal): Promise<void>;
+  /** What of ours is attached on this host, also from before an agent restart. */
+  observe(signal: AbortSignal): Promise<readonly AttachedVolume[]>;
+}
+
+/** iqn.2026-11.io.understudy:<cluster>.<personality>.<host> : never shared by two hosts. */
+export function initiatorName(cluster: string, personality: string, host: string): string {
+  return `iqn.2026-11.io.understudy:${cluster}.${personality}.${host}`;
+}
+
+/** The storage side of the fence, run by understudy-target beside a tgt target. */
+export interface MaskOrder {
+  readonly target: string;
+  readonly epoch: number;
+  /** The only initiator that may log in; undefined: nobody. */
+  readonly initiator: string | undefined;
+}
+
+export interface MaskAdapter {
+  /**
+   * Unbinds every other initiator, deletes their connections, binds the new one; verified by
+   * reading back. Refuses (US_STORAGE_STALE_EPOCH) an epoch older than the last one applied.
+   */
+  apply(order: MaskOrder, signal: AbortSignal): Promise<void>;
+}
