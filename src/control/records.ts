@@ -1,0 +1,192 @@
+import type { ClusterConfig } from '../config/types.js';
+import type { RoleKind } from './keys.js';
+
+/** Values of the store's keys (JSON). Revisions are the store's, kept beside them in the view. */
+
+/** `config`: the cluster file with everything allocated. `generation` grows with each apply. */
+export interface ConfigRecord {
+  readonly generation: number;
+  readonly config: ClusterConfig;
+}
+
+/** `alloc`. A MAC stays with its holder for ever, also when the holder leaves the file. */
+export interface AllocationRecord {
+  /** `personality/web1/blue` or `service/web` → MAC. */
+  readonly macs: Readonly<Record<string, string>>;
+  /** Service → 32 hex digits. */
+  readonly seeds: Readonly<Record<string, string>>;
+}
+
+/** `hosts/<host>`: one boot is one incarnation, and so is each enrolment after an expulsion. */
+export interface HostRecord {
+  readonly incarnation: number;
+  /** Random, kept in /run: a reboot or a power cut forgets it. */
+  readonly bootToken: string;
+}
+
+/** `features/<host>`. */
+export interface FeaturesRecord {
+  readonly vlan: boolean;
+  readonly kernel: string;
+}
+
+/** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */
+export interface StartRecord {
+  readonly nonce: string;
+}
+
+/** `votes/<host>/<incarnation>/<controller>`: overwritten when withdrawn, never deleted. */
+export interface VoteRecord {
+  readonly state: 'expired' | 'withdrawn';
+  /** Since the controller last acknowledged; null when it never did since it started. */
+  readonly lastAckAgoMs: number | null;
+  /** Time of the vote on the controller's boot clock, and which clock that is. */
+  readonly atMs: number;
+  readonly bootId: string;
+}
+
+/** `assign/<kind>/<name>`. */
+export interface AssignmentRecord {
+  readonly host: string | null;
+  readonly incarnation: number;
+  readonly epoch: number;
+  readonly state: 'assigned' | 'draining' | 'unplaced';
+  readonly cause: Cause;
+  readonly reason: string;
+  /** Of a draining one: where it goes next; null lets the leader choose. */
+  readonly to: string | null;
+  /** Record of the failover or move that made this assignment; null for a first placement. */
+  readonly failover: string | null;
+}
+
+export type Cause = 'placed' | 'lease-expired' | 'move' | 'drain';
+
+export type Phase = 'unplaced' | 'starting' | 'running' | 'stopping' | 'failed';
+
+/** `report/<host>`: what the host's agent did about its assignments. */
+export interface ReportRecord {
+  readonly incarnation: number;
+  readonly personalities: readonly PersonalityReport[];
+  readonly services: readonly ServiceReport[];
+  /** Member health as seen where the member is. */
+  readonly health: readonly {
+    readonly service: string;
+    readonly personality: string;
+    readonly epoch: number;
+    readonly up: boolean;
+  }[];
+}
+
+export interface PersonalityReport {
+  readonly name: string;
+  readonly epoch: number;
+  readonly phase: Phase;
+  /** Why it is in this phase, when that is not plain. */
+  readonly detail: string;
+  readonly volumes: readonly VolumeReport[];
+}
+
+export interface VolumeReport {
+  readonly name: string;
+  readonly lun: number;
+  readonly device: string;
+  readonly mount: string;
+  readonly portal: string;
+  readonly target: string;
+  readonly targetLun: number;
+  readonly serial: string;
+  readonly sizeBytes: number;
+}
+
+export interface ServiceReport {
+  readonly name: string;
+  readonly epoch: number;
+  readonly phase: Phase;
+  readonly detail: string;
+}
+
+/** `mask/<target>`: what the target lets in now. Written by understudy-target only. */
+export interface MaskRecord {
+  readonly personality: string;
+  readonly host: string | null;
+  readonly epoch: number;
+  readonly initiator: string | null;
+  readonly tookMs: number;
+  readonly error?: string;
+}
+
+/** `failovers/<id>`, written in the transaction that commits it. */
+export interface FailoverRecord {
+  readonly id: string;
+  readonly kind: RoleKind;
+  readonly name: string;
+  readonly from: string | null;
+  readonly fromIncarnation: number;
+  readonly to: string;
+  readonly epoch: number;
+  readonly cause: Cause;
+  readonly reason: string;
+  readonly evidence: readonly {
+    readonly controller: string;
+    readonly lastAckAgoMs: number | null;
+  }[];
+  readonly committedBy: string;
+  /** Wall clock, for people. */
+  readonly atUnixMs: number;
+  /**
+   * Boot clock of the committing host, ms: zero of the record (the newest acknowledgement that any
+   * voter gave), votes complete, commit sent.
+   */
+  readonly zeroMs: number;
+  readonly votedMs: number;
+  readonly commitMs: number;
+  readonly bootId: string;
+}
+
+/** `steps/<failover>/<who>`: what one host did for it, on its own boot clock. */
+export interface StepsRecord {
+  readonly host: string;
+  readonly bootId: string;
+  /** When the commit reached this host. */
+  readonly heardMs: number;
+  readonly steps: readonly StepRecord[];
+  readonly outcome?: 'ok' | 'failed';
+  readonly detail?: string;
+}
+
+export interface StepRecord {
+  readonly name: StepName;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly ok: boolean;
+  readonly detail?: string;
+}
+
+export type StepName =
+  | 'detect'
+  | 'decide'
+  | 'fence'
+  | 'network'
+  | 'storage'
+  | 'announce'
+  | 'workload'
+  | 'verify';
+
+/** `events/<id>`. */
+export interface EventRecord {
+  readonly atUnixMs: number;
+  readonly host: string;
+  readonly kind: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** `drained/<host>`. */
+export interface DrainRecord {
+  readonly atUnixMs: number;
+}
+
+/** `volume/<name>`. */
+export interface VolumeRecord {
+  readonly serial: string;
+}

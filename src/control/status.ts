@@ -1,0 +1,197 @@
+import type { ClusterConfig } from '../config/types.js';
+import type { PersonalityReport, Phase, ReportRecord } from './records.js';
+import { incarnationId, type View } from './view.js';
+import { isShutOut } from './votes.js';
+
+/** `status --json`: the shape that scripts rely on. */
+export interface Status {
+  readonly cluster: string;
+  readonly leader: string | null;
+  readonly quorum: boolean;
+  readonly hosts: readonly HostStatus[];
+  readonly personalities: readonly PersonalityStatus[];
+  readonly services: readonly ServiceStatus[];
+}
+
+export interface HostStatus {
+  readonly name: string;
+  readonly state: 'up' | 'expired' | 'fenced' | 'drained' | 'down';
+  readonly pool: string | null;
+  readonly incarnation: number;
+  readonly controller: boolean;
+  readonly personalities: readonly string[];
+  readonly dispatches: readonly string[];
+}
+
+export interface PersonalityStatus {
+  readonly name: string;
+  readonly host: string | null;
+  readonly epoch: number;
+  readonly phase: Phase;
+  readonly reason: string;
+  readonly interfaces: readonly {
+    readonly network: string;
+    readonly mac: string;
+    readonly addresses: readonly string[];
+  }[];
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly lun: number;
+    readonly device: string;
+    readonly mount: string;
+    readonly portal: string;
+    readonly target: string;
+    readonly targetLun: number;
+    readonly serial: string;
+    readonly sizeBytes: number;
+  }[];
+}
+
+export interface ServiceStatus {
+  readonly name: string;
+  readonly address: string;
+  readonly addresses: readonly string[];
+  readonly mac: string;
+  readonly dispatcher: string | null;
+  readonly epoch: number;
+  readonly phase: Phase;
+  readonly members: readonly {
+    readonly personality: string;
+    readonly weight: number;
+    readonly health: 'up' | 'down' | 'draining';
+    readonly slots: number;
+  }[];
+}
+
+/** Slots of each member, counted by whoever knows the table. */
+export type SlotCounter = (service: string) => ReadonlyMap<string, number>;
+
+/** The whole picture, from what the store holds. `leader` and `quorum` come from asking it. */
+export function statusOf(
+  view: View,
+  config: ClusterConfig,
+  leader: string | undefined,
+  slots: SlotCounter,
+): Status {
+  return {
+    cluster: config.cluster,
+    leader: leader ?? null,
+    quorum: true,
+    hosts: config.hosts.map((host) => hostStatus(view, config, host.name, host.pool)),
+    personalities: config.personalities.map((personality) => {
+      const assignment = view.assignments.get(`personality/${personality.name}`)?.value;
+      const report = reportOf(view, personality.name);
+      return {
+        name: personality.name,
+        host: assignment?.host ?? null,
+        epoch: assignment?.epoch ?? 0,
+        phase: phaseOf(assignment?.host ?? null, assignment?.state, report?.phase),
+        reason: report?.detail || (assignment?.reason ?? 'waiting for the leader to place it'),
+        interfaces: personality.networks.map(({ network, mac, addresses }) => ({
+          network,
+          mac,
+          addresses,
+        })),
+        volumes: report?.volumes ?? [],
+      };
+    }),
+    services: config.services.map((service) => {
+      const assignment = view.assignments.get(`service/${service.name}`)?.value;
+      const report = currentReport(view, assignment?.host, assignment?.incarnation)?.services.find(
+        (found) => found.name === service.name && found.epoch === assignment?.epoch,
+      );
+      const counts = slots(service.name);
+      return {
+        name: service.name,
+        address: service.addresses[0] ?? '',
+        addresses: service.addresses,
+        mac: service.mac,
+        dispatcher: assignment?.host ?? null,
+        epoch: assignment?.epoch ?? 0,
+        phase: phaseOf(assignment?.host ?? null, assignment?.state, report?.phase),
+        members: service.members.map(({ personality, weight }) => ({
+          personality,
+          weight,
+          health: memberHealth(view, service.name, personality, weight),
+          slots: counts.get(personality) ?? 0,
+        })),
+      };
+    }),
+  };
+}
+
+function hostStatus(view: View, config: ClusterConfig, name: string, pool: string | null) {
+  const record = view.hosts.get(name)?.value;
+  const held = (kind: string) =>
+    [...view.assignments]
+      .filter(([id, { value }]) => id.startsWith(`${kind}/`) && value.host === name)
+      .map(([id]) => id.slice(kind.length + 1))
+      .sort();
+  return {
+    name,
+    state: hostState(view, config, name),
+    pool,
+    incarnation: record?.incarnation ?? 0,
+    controller: config.controllers.includes(name),
+    personalities: held('personality'),
+    dispatches: held('service'),
+  };
+}
+
+function hostState(view: View, config: ClusterConfig, name: string): HostStatus['state'] {
+  const record = view.hosts.get(name)?.value;
+  if (record === undefined) return 'down';
+  if (view.retired.has(incarnationId(name, record.incarnation))) return 'fenced';
+  if (isShutOut(view, config, name, record.incarnation)) return 'expired';
+  return view.drained.has(name) ? 'drained' : 'up';
+}
+
+/** A report counts only for the incarnation that wrote it. */
+export function currentReport(
+  view: View,
+  host: string | null | undefined,
+  incarnation: number | undefined,
+): ReportRecord | undefined {
+  if (host === null || host === undefined) return undefined;
+  const report = view.reports.get(host)?.value;
+  return report?.incarnation === incarnation ? report : undefined;
+}
+
+/** What the owner of the newest epoch says of a personality. */
+export function reportOf(view: View, personality: string): PersonalityReport | undefined {
+  const assignment = view.assignments.get(`personality/${personality}`)?.value;
+  return currentReport(view, assignment?.host, assignment?.incarnation)?.personalities.find(
+    (found) => found.name === personality && found.epoch === assignment?.epoch,
+  );
+}
+
+function phaseOf(
+  host: string | null,
+  state: string | undefined,
+  reported: Phase | undefined,
+): Phase {
+  if (host === null) return 'unplaced';
+  if (state === 'draining') return 'stopping';
+  return reported ?? 'starting';
+}
+
+/**
+ * Health of a member as the dispatcher takes it. A member that is being failed over keeps its last
+ * place in the table: its replacement has the same vMAC, and its flows must not move.
+ */
+export function memberHealth(
+  view: View,
+  service: string,
+  personality: string,
+  weight: number,
+): 'up' | 'down' | 'draining' {
+  if (weight === 0) return 'draining';
+  const assignment = view.assignments.get(`personality/${personality}`)?.value;
+  const health = currentReport(view, assignment?.host, assignment?.incarnation)?.health.find(
+    (found) =>
+      found.service === service &&
+      found.personality === personality &&
+      found.epoch === assignment?.epoch,
+  );
+  return health?.up === false ? 'down' : 'up';
+}

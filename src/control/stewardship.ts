@@ -1,0 +1,149 @@
+import type { ClusterConfig } from '../config/types.js';
+import { choosePlacement, type HoldReason, type Liveness } from './placement.js';
+import type { AssignmentRecord, Cause } from './records.js';
+import { type Role, roleId, type View } from './view.js';
+
+/** A new leader waits at most this long for a pool's hosts to enrol before it places anything. */
+export const placementPatienceMs = 5_000;
+
+/** One assignment to be written; the transaction compares the revisions it rests on. */
+export interface Rewrite {
+  readonly role: Role;
+  /** undefined: the assignment must not exist yet. */
+  readonly assignmentRevision: number | undefined;
+  readonly configRevision: number;
+  readonly toHostRevision: number | undefined;
+  readonly next: AssignmentRecord;
+  readonly reason: string;
+}
+
+export interface Stewardship {
+  readonly rewrites: readonly Rewrite[];
+  readonly holds: readonly {
+    readonly role: Role;
+    readonly reason: HoldReason | 'waiting-for-hosts';
+  }[];
+  readonly wakeAtMs: number | undefined;
+}
+
+/**
+ * What the leader does when nothing has failed: places what has no host, takes away what the
+ * cluster file no longer names, empties drained hosts one role at a time.
+ */
+export function decideStewardship(
+  view: View,
+  now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
+): Stewardship {
+  if (view.config === undefined) return { rewrites: [], holds: [], wakeAtMs: undefined };
+  const { config } = view.config.value;
+  const placing = placeUnplaced(view, config, now);
+  const moving = [...takeAwayRemoved(view, config), ...emptyDrained(view, config, now.liveness)];
+  return { ...placing, rewrites: [...placing.rewrites, ...moving] };
+}
+
+function rolesOf(config: ClusterConfig): readonly Role[] {
+  const personalities = [...config.personalities].sort(
+    (a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1),
+  );
+  return [
+    ...personalities.map(({ name }) => ({ kind: 'personality', name }) as const),
+    ...config.services.map(({ name }) => ({ kind: 'service', name }) as const),
+  ];
+}
+
+/** One role a round: the next choice must see the load that this one brings. */
+function placeUnplaced(
+  view: View,
+  config: ClusterConfig,
+  now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
+): Stewardship {
+  const holds: Stewardship['holds'][number][] = [];
+  const waiting = config.hosts.some((host) => host.pool !== null && !view.hosts.has(host.name));
+  const patientUntilMs = now.leaderSinceMs + placementPatienceMs;
+  for (const role of rolesOf(config)) {
+    const kept = view.assignments.get(roleId(role));
+    if (kept !== undefined && kept.value.host !== null) continue;
+    if (waiting && now.nowMs < patientUntilMs) {
+      return {
+        rewrites: [],
+        holds: [{ role, reason: 'waiting-for-hosts' }],
+        wakeAtMs: patientUntilMs,
+      };
+    }
+    const choice = choosePlacement(view, config, role, now.liveness);
+    if (choice.kind === 'hold') {
+      holds.push({ role, reason: choice.reason });
+      continue;
+    }
+    const rewrite: Rewrite = {
+      role,
+      assignmentRevision: kept?.revision,
+      configRevision: view.config?.revision ?? 0,
+      toHostRevision: view.hosts.get(choice.host)?.revision,
+      next: {
+        host: choice.host,
+        incarnation: choice.incarnation,
+        epoch: (kept?.value.epoch ?? 0) + 1,
+        state: 'assigned',
+        cause: 'placed',
+        reason: choice.reason,
+        to: null,
+        failover: null,
+      },
+      reason: choice.reason,
+    };
+    return { rewrites: [rewrite], holds, wakeAtMs: undefined };
+  }
+  return { rewrites: [], holds, wakeAtMs: undefined };
+}
+
+function takeAwayRemoved(view: View, config: ClusterConfig): readonly Rewrite[] {
+  const wanted = new Set(rolesOf(config).map(roleId));
+  return [...view.assignments].flatMap(([id, kept]) => {
+    if (wanted.has(id) || kept.value.state !== 'assigned') return [];
+    const [kind, name = ''] = id.split('/');
+    const role: Role = { kind: kind === 'service' ? 'service' : 'personality', name };
+    return [draining(view, role, null, 'move', 'no longer in the cluster file')].flat();
+  });
+}
+
+function emptyDrained(view: View, config: ClusterConfig, liveness: Liveness): readonly Rewrite[] {
+  for (const role of rolesOf(config)) {
+    const kept = view.assignments.get(roleId(role));
+    if (kept?.value.state === 'draining') return []; // one at a time
+  }
+  for (const role of rolesOf(config)) {
+    const kept = view.assignments.get(roleId(role));
+    if (kept === undefined || kept.value.host === null) continue;
+    if (kept.value.state !== 'assigned' || !view.drained.has(kept.value.host)) continue;
+    const choice = choosePlacement(view, config, role, liveness, new Set([kept.value.host]));
+    if (choice.kind === 'hold') continue;
+    return draining(view, role, choice.host, 'drain', `${kept.value.host} is drained`);
+  }
+  return [];
+}
+
+/**
+ * Asks the owner to stop in good order and hand over: the owner itself writes the next assignment,
+ * when it holds nothing any more. Should it die over this, its votes decide as ever.
+ */
+export function draining(
+  view: View,
+  role: Role,
+  to: string | null,
+  cause: Cause,
+  reason: string,
+): readonly Rewrite[] {
+  const kept = view.assignments.get(roleId(role));
+  if (kept === undefined || kept.value.host === null || view.config === undefined) return [];
+  return [
+    {
+      role,
+      assignmentRevision: kept.revision,
+      configRevision: view.config.revision,
+      toHostRevision: undefined,
+      next: { ...kept.value, state: 'draining', to, cause, reason },
+      reason,
+    },
+  ];
+}

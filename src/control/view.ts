@@ -1,0 +1,225 @@
+import type { ClusterConfig } from '../config/types.js';
+import { parseKey, type RoleKind } from './keys.js';
+import type {
+  AllocationRecord,
+  AssignmentRecord,
+  ConfigRecord,
+  DrainRecord,
+  FailoverRecord,
+  FeaturesRecord,
+  HostRecord,
+  MaskRecord,
+  ReportRecord,
+  StartRecord,
+  StepsRecord,
+  VolumeRecord,
+  VoteRecord,
+} from './records.js';
+
+/** A record and the store revision of its last write, which transactions compare. */
+export interface Kept<T> {
+  readonly value: T;
+  readonly revision: number;
+}
+
+export interface Role {
+  readonly kind: RoleKind;
+  readonly name: string;
+}
+
+/** What the store holds, taken apart. Decisions read it; only `ViewKeeper` writes it. */
+export interface View {
+  readonly config: Kept<ConfigRecord> | undefined;
+  readonly allocation: Kept<AllocationRecord> | undefined;
+  readonly hosts: ReadonlyMap<string, Kept<HostRecord>>;
+  readonly features: ReadonlyMap<string, Kept<FeaturesRecord>>;
+  readonly starts: ReadonlyMap<string, Kept<StartRecord>>;
+  /** By `incarnationId`, then by controller. */
+  readonly votes: ReadonlyMap<string, ReadonlyMap<string, Kept<VoteRecord>>>;
+  /** `incarnationId` of every incarnation that a commit shut out for good. */
+  readonly retired: ReadonlySet<string>;
+  /** By `roleId`. */
+  readonly assignments: ReadonlyMap<string, Kept<AssignmentRecord>>;
+  readonly reports: ReadonlyMap<string, Kept<ReportRecord>>;
+  readonly masks: ReadonlyMap<string, Kept<MaskRecord>>;
+  readonly volumes: ReadonlyMap<string, Kept<VolumeRecord>>;
+  readonly drained: ReadonlyMap<string, Kept<DrainRecord>>;
+  readonly failovers: ReadonlyMap<string, Kept<FailoverRecord>>;
+  /** By failover, then by who did the steps. */
+  readonly steps: ReadonlyMap<string, ReadonlyMap<string, Kept<StepsRecord>>>;
+}
+
+export const incarnationId = (host: string, incarnation: number): string =>
+  `${host}/${incarnation}`;
+export const roleId = (role: Role): string => `${role.kind}/${role.name}`;
+export function parseRoleId(id: string): Role {
+  const [kind, name = ''] = id.split('/');
+  return { kind: kind === 'service' ? 'service' : 'personality', name };
+}
+
+export function configOf(view: View): ClusterConfig | undefined {
+  return view.config?.value.config;
+}
+
+/** The shape of a store entry that the view needs; the store's own type fits it. */
+interface EntryLike {
+  readonly key: string;
+  readonly value: string;
+  readonly modRevision: number;
+}
+
+type ChangeLike =
+  | { readonly kind: 'put'; readonly entry: EntryLike }
+  | { readonly kind: 'delete'; readonly key: string };
+
+/** Builds a `View` from a snapshot and keeps it current. Unreadable values count as absent. */
+export class ViewKeeper {
+  #view = emptyView();
+
+  get view(): View {
+    return this.#view;
+  }
+
+  reset(entries: readonly EntryLike[]): void {
+    this.#view = emptyView();
+    for (const entry of entries) this.#put(entry);
+  }
+
+  apply(changes: readonly ChangeLike[]): void {
+    for (const change of changes) {
+      if (change.kind === 'put') this.#put(change.entry);
+      else this.#delete(change.key);
+    }
+  }
+
+  #put(entry: EntryLike): void {
+    const value = parseJson(entry.value);
+    if (value === undefined) this.#delete(entry.key);
+    else this.#set(entry.key, { value, revision: entry.modRevision });
+  }
+
+  #delete(key: string): void {
+    this.#set(key, undefined);
+  }
+
+  /**
+   * The one place where JSON gets its type: each key's writer is this program, and what a newer
+   * version writes must stay readable, so only the JSON itself is checked.
+   */
+  #set(key: string, kept: Kept<unknown> | undefined): void {
+    const parsed = parseKey(key);
+    if (parsed === undefined) return;
+    const view = this.#view;
+    switch (parsed.kind) {
+      case 'config':
+        view.config = kept as Kept<ConfigRecord> | undefined;
+        return;
+      case 'alloc':
+        view.allocation = kept as Kept<AllocationRecord> | undefined;
+        return;
+      case 'hosts':
+      case 'features':
+      case 'drained':
+      case 'failovers':
+        put(view[parsed.kind] as Map<string, Kept<unknown>>, parsed.name, kept);
+        return;
+      case 'report':
+        put(view.reports, parsed.name, kept as Kept<ReportRecord> | undefined);
+        return;
+      case 'volume':
+        put(view.volumes, parsed.name, kept as Kept<VolumeRecord> | undefined);
+        return;
+      case 'mask':
+        put(view.masks, parsed.name, kept as Kept<MaskRecord> | undefined);
+        return;
+      case 'controller':
+        put(view.starts, parsed.name, kept as Kept<StartRecord> | undefined);
+        return;
+      case 'vote':
+        putBelow(
+          view.votes,
+          incarnationId(parsed.host, parsed.incarnation),
+          parsed.controller,
+          kept as Kept<VoteRecord> | undefined,
+        );
+        return;
+      case 'retired':
+        if (kept === undefined) view.retired.delete(incarnationId(parsed.host, parsed.incarnation));
+        else view.retired.add(incarnationId(parsed.host, parsed.incarnation));
+        return;
+      case 'assign':
+        put(
+          view.assignments,
+          roleId({ kind: parsed.role, name: parsed.name }),
+          kept as Kept<AssignmentRecord> | undefined,
+        );
+        return;
+      case 'steps':
+        putBelow(view.steps, parsed.failover, parsed.who, kept as Kept<StepsRecord> | undefined);
+        return;
+      case 'event':
+        return;
+    }
+  }
+}
+
+interface MutableView extends View {
+  config: Kept<ConfigRecord> | undefined;
+  allocation: Kept<AllocationRecord> | undefined;
+  readonly hosts: Map<string, Kept<HostRecord>>;
+  readonly features: Map<string, Kept<FeaturesRecord>>;
+  readonly starts: Map<string, Kept<StartRecord>>;
+  readonly votes: Map<string, Map<string, Kept<VoteRecord>>>;
+  readonly retired: Set<string>;
+  readonly assignments: Map<string, Kept<AssignmentRecord>>;
+  readonly reports: Map<string, Kept<ReportRecord>>;
+  readonly masks: Map<string, Kept<MaskRecord>>;
+  readonly volumes: Map<string, Kept<VolumeRecord>>;
+  readonly drained: Map<string, Kept<DrainRecord>>;
+  readonly failovers: Map<string, Kept<FailoverRecord>>;
+  readonly steps: Map<string, Map<string, Kept<StepsRecord>>>;
+}
+
+function emptyView(): MutableView {
+  return {
+    config: undefined,
+    allocation: undefined,
+    hosts: new Map(),
+    features: new Map(),
+    starts: new Map(),
+    votes: new Map(),
+    retired: new Set(),
+    assignments: new Map(),
+    reports: new Map(),
+    masks: new Map(),
+    volumes: new Map(),
+    drained: new Map(),
+    failovers: new Map(),
+    steps: new Map(),
+  };
+}
+
+function put<T>(map: Map<string, T>, key: string, value: T | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+function putBelow<T>(
+  map: Map<string, Map<string, T>>,
+  outer: string,
+  inner: string,
+  value: T | undefined,
+): void {
+  const below = map.get(outer) ?? new Map<string, T>();
+  put(below, inner, value);
+  if (below.size === 0) map.delete(outer);
+  else map.set(outer, below);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,47 @@
+import type { ClusterConfig } from '../config/types.js';
+import { incarnationId, type View } from './view.js';
+
+/** More than half of them. */
+export const majority = (controllers: number): number => Math.floor(controllers / 2) + 1;
+
+/**
+ * The votes that stand in the store against one incarnation, of controllers that the configuration
+ * names, each counted once. A withdrawn vote does not stand.
+ */
+export function standingVotes(
+  view: View,
+  config: ClusterConfig,
+  host: string,
+  incarnation: number,
+): readonly StandingVote[] {
+  const votes = view.votes.get(incarnationId(host, incarnation));
+  if (votes === undefined) return [];
+  return config.controllers.flatMap((controller) => {
+    const vote = votes.get(controller);
+    return vote?.value.state === 'expired'
+      ? [{ controller, revision: vote.revision, ...vote.value }]
+      : [];
+  });
+}
+
+export interface StandingVote {
+  readonly controller: string;
+  readonly revision: number;
+  readonly lastAckAgoMs: number | null;
+  readonly atMs: number;
+  readonly bootId: string;
+}
+
+/** Whether a majority of the controllers says that this incarnation's lease is over. */
+export function isExpired(view: View, config: ClusterConfig, host: string, incarnation: number) {
+  return (
+    standingVotes(view, config, host, incarnation).length >= majority(config.controllers.length)
+  );
+}
+
+/** Whether this incarnation can never again be effective: voted out, or retired by a commit. */
+export function isShutOut(view: View, config: ClusterConfig, host: string, incarnation: number) {
+  return (
+    view.retired.has(incarnationId(host, incarnation)) || isExpired(view, config, host, incarnation)
+  );
+}
