@@ -11,7 +11,7 @@ export interface Entry {
   readonly modRevision: number;
 }
 
-/** All comparisons of a transaction must hold for `then` to be carried out. */
+/** All comparisons of a transaction must hold for `write` to be carried out. */
 export type Compare =
   | { readonly kind: 'absent'; readonly key: string }
   | { readonly kind: 'exists'; readonly key: string }
@@ -25,11 +25,11 @@ export type Operation =
 
 export interface Transaction {
   readonly compare: readonly Compare[];
-  readonly then: readonly Operation[];
+  readonly write: readonly Operation[];
 }
 
 export interface TransactionResult {
-  /** Whether the comparisons held and `then` was carried out. */
+  /** Whether the comparisons held and `write` was carried out. */
   readonly done: boolean;
   /** Store revision of the answer. */
   readonly revision: number;
