@@ -73,7 +73,7 @@ export function timelineOf(
   });
   later.sort((a, b) => a.startMs - b.startMs);
   const verified = later.find((step) => step.name === 'verify' && step.ok);
-  const outcome = records.find(({ outcome }) => outcome !== undefined)?.outcome;
+  const outcomes = records.map(({ outcome }) => outcome);
   return {
     id: record.id,
     personality: record.name,
@@ -85,7 +85,7 @@ export function timelineOf(
     reason: record.reason,
     evidence: record.evidence,
     steps: [detect, decide, ...later],
-    outcome: outcome ?? 'running',
+    outcome: outcomes.includes('failed') ? 'failed' : outcomes.includes('ok') ? 'ok' : 'running',
     verifiedBy: verified?.host ?? null,
     committedBy: record.committedBy,
     atUnixMs: record.atUnixMs,

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { messageOf, UnderstudyError } from '../errors.js';
+
+/** One host's own settings, /etc/understudy/agent.yaml. All else is in the store. */
+const schema = z.strictObject({
+  host: z.string(),
+  cluster: z.string(),
+  store: z.strictObject({ endpoints: z.array(z.string()).min(1) }),
+  pulseSocket: z.string().default('/run/understudy/pulse.sock'),
+  pulsePort: z.number().int().min(1).max(65535).default(7411),
+  runDirectory: z.string().default('/run/understudy'),
+  bpffs: z.string().default('/sys/fs/bpf'),
+  underlayInterface: z.string().default('eth1'),
+  underlayAddress: z.string(),
+  storageBackend: z.literal('user').default('user'),
+  keyFile: z.string().default('/etc/understudy/cluster.key'),
+  /**
+   * false leaves announcing to somebody else (a routing daemon, a controller of the fabric): then
+   * nothing tells switches and neighbours where a vMAC went.
+   */
+  announce: z.boolean().default(true),
+});
+
+export type AgentConfig = z.infer<typeof schema>;
+
+export function readAgentConfig(path: string): AgentConfig {
+  try {
+    return schema.parse(parse(readFileSync(path, 'utf8')));
+  } catch (thrown) {
+    const cause =
+      thrown instanceof z.ZodError
+        ? thrown.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
+        : messageOf(thrown);
+    throw new UnderstudyError({
+      code: 'US_AGENT_CONFIG',
+      action: 'cannot read agent configuration',
+      object: path,
+      cause,
+      remedy: 'see docs/reference for the keys of agent.yaml',
+    });
+  }
+}

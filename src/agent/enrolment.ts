@@ -1,0 +1,192 @@
+import type { ClusterConfig } from '../config/types.js';
+import { hostKey, retiredKey } from '../control/keys.js';
+import type { HostRecord } from '../control/records.js';
+import { configOf } from '../control/view.js';
+import { isShutOut } from '../control/votes.js';
+import { UnderstudyError } from '../errors.js';
+import type { PulsePeer } from '../pulse/protocol.js';
+import type { Store } from '../store/types.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import type { Journal } from './journal.js';
+import { type Log, Loop } from './loop.js';
+import { order, type PulsePort } from './pulse-port.js';
+import { put } from './transactions.js';
+
+/** The kernel side of the lease: one deadline map an incarnation. src/fencing/guard.ts. */
+export interface LeaseMaps {
+  /** Makes and pins the map; a new one lets nothing pass. Returns its path. Idempotent. */
+  prepare(incarnation: number): string;
+  forget(incarnation: number): void;
+}
+
+/**
+ * Gives this host an incarnation and keeps pulse sending heartbeats for it.
+ *
+ * One boot is one incarnation. An incarnation that was voted out is over for good: everything it
+ * held is taken down first, then the host enrols under the next number, with a deadline map of its
+ * own, as a spare (rules 3 and 10 of the lease protocol: docs/architecture.md).
+ */
+export class Enrolment {
+  readonly #parts: EnrolmentParts;
+  readonly #loop: Loop;
+  #incarnation: number | undefined;
+  /** What pulse was last told; told again only when it changes or pulse restarts. */
+  #told = '';
+  #expelled = new Set<number>();
+
+  constructor(parts: EnrolmentParts) {
+    this.#parts = parts;
+    this.#loop = new Loop('enrolment', parts.log, () => this.#enrol());
+  }
+
+  /** The incarnation that this host acts under; undefined while it has none. */
+  get incarnation(): number | undefined {
+    return this.#incarnation;
+  }
+
+  start(): void {
+    const { pulse, watch } = this.#parts;
+    pulse.onConnect(() => {
+      this.#told = '';
+      this.#loop.trigger();
+    });
+    pulse.onEvent((event) => {
+      if (event.kind !== 'expelled') return;
+      this.#expelled.add(event.incarnation);
+      this.#loop.trigger();
+    });
+    watch.onChange(() => this.#loop.trigger());
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async #enrol(): Promise<void> {
+    const { watch, host } = this.#parts;
+    const config = configOf(watch.view);
+    if (!watch.known || config === undefined) return;
+    if (!config.hosts.some(({ name }) => name === host)) return;
+    if (this.#incarnation === undefined) await this.#resume(config);
+    else if (this.#isOver(config, this.#incarnation)) await this.#renew(this.#incarnation);
+    if (this.#incarnation !== undefined) await this.#tellPulse(config, this.#incarnation);
+  }
+
+  #isOver(config: ClusterConfig, incarnation: number): boolean {
+    const { watch, host } = this.#parts;
+    return this.#expelled.has(incarnation) || isShutOut(watch.view, config, host, incarnation);
+  }
+
+  /** An agent that restarts within one boot goes on under the same incarnation. */
+  async #resume(config: ClusterConfig): Promise<void> {
+    const { store, host, bootToken } = this.#parts;
+    const entry = await store.get(hostKey(host));
+    const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
+    const retired =
+      record !== undefined && (await store.get(retiredKey(host, record.incarnation))) !== undefined;
+    if (
+      record !== undefined &&
+      record.bootToken === bootToken &&
+      !retired &&
+      !this.#isOver(config, record.incarnation)
+    ) {
+      this.#begin(record.incarnation, 'agent restarted within the same boot');
+      return;
+    }
+    await this.#enrolAs((record?.incarnation ?? 0) + 1, entry?.modRevision);
+  }
+
+  /** The old incarnation is shut out: let go of all of it, then come back as a spare. */
+  async #renew(old: number): Promise<void> {
+    const { store, host, pulse, journal } = this.#parts;
+    this.#incarnation = undefined;
+    journal.event('shut-out', host, `incarnation ${old} was voted out; letting go of all it held`);
+    await order(pulse, { kind: 'retire' });
+    await this.#parts.dropEverything();
+    this.#parts.maps.forget(old);
+    const entry = await store.get(hostKey(host));
+    const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
+    await this.#enrolAs(Math.max(record?.incarnation ?? 0, old) + 1, entry?.modRevision);
+  }
+
+  async #enrolAs(incarnation: number, revision: number | undefined): Promise<void> {
+    const { store, host, bootToken } = this.#parts;
+    // Nothing of an older incarnation may stand when the new one starts (rule 3).
+    await this.#parts.dropEverything();
+    const key = hostKey(host);
+    const record: HostRecord = { incarnation, bootToken };
+    const result = await store.transact({
+      compare: [
+        revision === undefined
+          ? { kind: 'absent', key }
+          : { kind: 'revision', key, modRevision: revision },
+      ],
+      write: [put(key, record)],
+    });
+    const applied = result.done || result.current[0]?.value === JSON.stringify(record);
+    if (!applied) {
+      throw new UnderstudyError({
+        code: 'US_ENROL_RACE',
+        action: 'cannot enrol host',
+        object: `${host} as incarnation ${incarnation}`,
+        cause: 'its record changed meanwhile; another agent may run under this name',
+        remedy: 'make sure that only one machine calls itself by this name; it is tried again',
+      });
+    }
+    this.#begin(incarnation, 'enrolled');
+  }
+
+  #begin(incarnation: number, why: string): void {
+    this.#parts.journal.event('enrolled', this.#parts.host, `incarnation ${incarnation}: ${why}`);
+    this.#incarnation = incarnation;
+    this.#told = '';
+    this.#parts.onIncarnation(incarnation);
+  }
+
+  async #tellPulse(config: ClusterConfig, incarnation: number): Promise<void> {
+    const { host, pulse, maps, pulsePort } = this.#parts;
+    const request = {
+      kind: 'enrol',
+      host,
+      incarnation,
+      controllers: peersOf(config, config.controllers, pulsePort),
+      heartbeatMs: config.timing.heartbeatMs,
+      leaseMs: config.timing.leaseMs,
+      clockMarginPercent: config.timing.clockMarginPercent,
+      // A single controller's loss must not become an outage of everything (design: one controller).
+      enforce: config.controllers.length > 1,
+      guardMapPath: maps.prepare(incarnation),
+    } as const;
+    const text = JSON.stringify(request);
+    if (text === this.#told) return;
+    await order(pulse, request);
+    this.#told = text;
+  }
+}
+
+export interface EnrolmentParts {
+  readonly host: string;
+  readonly bootToken: string;
+  readonly pulsePort: number;
+  readonly store: Store;
+  readonly watch: ClusterWatch;
+  readonly pulse: PulsePort;
+  readonly maps: LeaseMaps;
+  readonly journal: Journal;
+  readonly log: Log;
+  /** Aborts and removes everything of ours on this host; returns when nothing is left. */
+  dropEverything(): Promise<void>;
+  onIncarnation(incarnation: number): void;
+}
+
+/** Addresses of hosts' pulses. */
+export function peersOf(
+  config: ClusterConfig,
+  names: readonly string[],
+  port: number,
+): readonly PulsePeer[] {
+  return names.flatMap((name) => {
+    const host = config.hosts.find((found) => found.name === name);
+    return host === undefined ? [] : [{ name, address: host.address, port }];
+  });
+}

@@ -1,0 +1,115 @@
+import { configOf, parseRoleId } from '../control/view.js';
+import type { NetworkAdapter } from '../network/types.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import { type Log, Loop } from './loop.js';
+import { type HostFacts, networkSpec, networksHere, nicsOf, peerSpec } from './specs.js';
+
+/**
+ * Keeps this host's side of the virtual LANs right: the devices of networks it belongs to, and, on
+ * VXLAN, where every member is. A commit anywhere rewrites the entries here, so that a survivor
+ * reaches the replacement and hears nothing of the failed host.
+ */
+export class Forwarding {
+  readonly #parts: ForwardingParts;
+  readonly #loop: Loop;
+  /** One job a network at a time: setting up and taking away must not cross. */
+  readonly #turns = new Map<string, Promise<void>>();
+  readonly #present = new Set<string>();
+  readonly #done = new Map<string, string>();
+
+  constructor(parts: ForwardingParts) {
+    this.#parts = parts;
+    this.#loop = new Loop('forwarding', parts.log, (signal) => this.#reconcile(signal));
+  }
+
+  start(): void {
+    this.#parts.watch.onChange(() => this.#loop.trigger());
+  }
+
+  /** Roles have come or gone on this host. */
+  look(): void {
+    this.#loop.trigger();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  /** The network's device and entries, before a role is put on it. */
+  async ensure(network: string, signal: AbortSignal): Promise<void> {
+    await this.#turn(network, () => this.#setUp(network, signal));
+  }
+
+  async #reconcile(signal: AbortSignal): Promise<void> {
+    const { watch, facts } = this.#parts;
+    const config = configOf(watch.view);
+    if (!watch.known || config === undefined) return;
+    const wanted = networksHere(watch.view, config, facts.host);
+    for (const network of wanted) await this.ensure(network, signal);
+    const inUse = new Set(this.#parts.networksInUse());
+    for (const network of [...this.#present]) {
+      if (wanted.has(network) || inUse.has(network)) continue;
+      await this.#turn(network, () => this.#takeDown(network, signal));
+    }
+  }
+
+  async #setUp(network: string, signal: AbortSignal): Promise<void> {
+    const { watch, facts, network: adapter } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    const spec = networkSpec(config, network, facts);
+    const peers = peerSpec(watch.view, config, network, facts);
+    const wish = JSON.stringify([spec, peers]);
+    if (this.#done.get(network) === wish) return;
+    await adapter.ensureNetwork(spec, signal);
+    this.#present.add(network);
+    if (spec.fabric === 'vxlan') await adapter.setPeers(peers, signal);
+    this.#done.set(network, wish);
+  }
+
+  async #takeDown(network: string, signal: AbortSignal): Promise<void> {
+    // A role may have come while this waited for its turn.
+    const { watch, facts } = this.#parts;
+    const config = configOf(watch.view);
+    if (config !== undefined && networksHere(watch.view, config, facts.host).has(network)) return;
+    if (new Set(this.#parts.networksInUse()).has(network)) return;
+    await this.#parts.network.removeNetwork(network, signal);
+    this.#present.delete(network);
+    this.#done.delete(network);
+  }
+
+  /** Everything down, for a host that was shut out. */
+  async dropEverything(signal: AbortSignal): Promise<void> {
+    for (const network of [...this.#present]) {
+      await this.#turn(network, async () => {
+        await this.#parts.network.removeNetwork(network, signal);
+        this.#present.delete(network);
+        this.#done.delete(network);
+      });
+    }
+  }
+
+  #turn(network: string, job: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(network) ?? Promise.resolve();
+    const mine = before.then(job, job);
+    this.#turns.set(
+      network,
+      mine.catch(() => undefined),
+    );
+    return mine;
+  }
+}
+
+export interface ForwardingParts {
+  readonly watch: ClusterWatch;
+  readonly network: NetworkAdapter;
+  readonly facts: HostFacts;
+  readonly log: Log;
+  /** Networks that roles still standing here use, also ones being let go. */
+  networksInUse(): readonly string[];
+}
+
+export function networksOfRole(id: string, watch: ClusterWatch): readonly string[] {
+  const config = configOf(watch.view);
+  return config === undefined ? [] : nicsOf(config, parseRoleId(id)).map(({ network }) => network);
+}

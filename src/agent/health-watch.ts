@@ -1,0 +1,119 @@
+import ipaddr from 'ipaddr.js';
+import { configOf } from '../control/view.js';
+import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
+import type { ClusterWatch } from './cluster-watch.js';
+
+/** Asks one member once; src/ffi/tcp-probe.ts is the real one. */
+export type Probe = (
+  namespacePath: string,
+  address: Uint8Array,
+  port: number,
+  timeoutMs: number,
+) => Promise<boolean>;
+
+export interface MemberHealth {
+  readonly service: string;
+  readonly personality: string;
+  readonly epoch: number;
+  readonly up: boolean;
+}
+
+interface Checked {
+  readonly epoch: number;
+  readonly timer: NodeJS.Timeout;
+  health: Health;
+  busy: boolean;
+}
+
+/**
+ * Health of the service members that run on this host, asked where they are: at the member's own
+ * address in its own namespace. A check that gives no answer within its interval has failed.
+ */
+export class HealthWatch {
+  readonly #parts: HealthParts;
+  readonly #checks = new Map<string, Checked>();
+
+  constructor(parts: HealthParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts checks of members that run now, ends those of members that do not. */
+  look(): void {
+    const config = configOf(this.#parts.watch.view);
+    const wanted = new Set<string>();
+    for (const { name, epoch } of this.#parts.running()) {
+      for (const service of config?.services ?? []) {
+        if (service.health === null) continue;
+        if (!service.members.some(({ personality }) => personality === name)) continue;
+        const nic = config?.personalities
+          .find((personality) => personality.name === name)
+          ?.networks.find(({ network }) => network === service.network);
+        const address = nic?.addresses[0]?.split('/')[0];
+        if (address === undefined) continue;
+        const id = `${service.name}/${name}`;
+        wanted.add(id);
+        if (this.#checks.get(id)?.epoch === epoch) continue;
+        this.#begin(id, epoch, name, address, service.health);
+      }
+    }
+    for (const [id, { timer }] of this.#checks) {
+      if (wanted.has(id)) continue;
+      clearInterval(timer);
+      this.#checks.delete(id);
+    }
+  }
+
+  healths(): readonly MemberHealth[] {
+    return [...this.#checks].map(([id, { epoch, health }]) => {
+      const [service = '', personality = ''] = id.split('/');
+      return { service, personality, epoch, up: health.up };
+    });
+  }
+
+  stop(): void {
+    for (const { timer } of this.#checks.values()) clearInterval(timer);
+    this.#checks.clear();
+  }
+
+  #begin(
+    id: string,
+    epoch: number,
+    personality: string,
+    address: string,
+    { tcp, everyMs }: { readonly tcp: number; readonly everyMs: number },
+  ): void {
+    const before = this.#checks.get(id);
+    if (before !== undefined) clearInterval(before.timer);
+    const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
+    const path = this.#parts.namespacePath(personality);
+    const timer = setInterval(() => {
+      const check = this.#checks.get(id);
+      if (check === undefined || check.busy) return;
+      check.busy = true;
+      void this.#ask(path, bytes, tcp, everyMs).then((answered) => {
+        check.busy = false;
+        const { up } = check.health;
+        check.health = observe(check.health, answered);
+        if (up !== check.health.up && this.#checks.get(id) === check) this.#parts.onChange();
+      });
+    }, everyMs);
+    this.#checks.set(id, { epoch, timer, health: initialHealth, busy: false });
+  }
+
+  async #ask(path: string, address: Uint8Array, port: number, timeoutMs: number): Promise<boolean> {
+    try {
+      return await this.#parts.probe(path, address, port, timeoutMs);
+    } catch {
+      // The namespace is going away: the member does not answer.
+      return false;
+    }
+  }
+}
+
+export interface HealthParts {
+  readonly watch: ClusterWatch;
+  readonly probe: Probe;
+  running(): readonly { readonly name: string; readonly epoch: number }[];
+  namespacePath(name: string): string;
+  onChange(): void;
+}

@@ -1,0 +1,158 @@
+import {
+  type Circumstances,
+  decideFailovers,
+  type FailoverState,
+  initialFailoverState,
+} from '../control/failover.js';
+import { decideStewardship } from '../control/stewardship.js';
+import { configOf, roleId } from '../control/view.js';
+import type { Compare, Store } from '../store/types.js';
+import type { Clock } from './clock.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import type { Journal } from './journal.js';
+import { type Log, Loop } from './loop.js';
+import { commitTransaction, rewriteTransaction } from './transactions.js';
+
+/**
+ * What a controller decides for the cluster: failovers (any controller, the leader first), and, in
+ * office only, placements and drains. The decisions are src/control's; this carries them out.
+ */
+export class Leadership {
+  readonly #parts: LeadershipParts;
+  readonly #failovers: Loop;
+  readonly #stewardship: Loop;
+  readonly #held = new Map<string, string>();
+  #state: FailoverState = initialFailoverState;
+  #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
+
+  constructor(parts: LeadershipParts) {
+    this.#parts = parts;
+    this.#failovers = new Loop('failover', parts.log, () => this.#failOver());
+    this.#stewardship = new Loop('stewardship', parts.log, () => this.#tend());
+  }
+
+  start(signal: AbortSignal): void {
+    const { store, host, watch, journal, clock } = this.#parts;
+    let candidate = false;
+    watch.onChange((view) => {
+      if (!candidate && configOf(view)?.controllers.includes(host)) {
+        candidate = true;
+        store.campaign(
+          'leader',
+          host,
+          {
+            elected: (guard) => {
+              this.#office = { guard, sinceMs: clock.bootMs() };
+              journal.event('leader', host, `${host} was elected leader`);
+              this.look();
+            },
+            lost: (reason) => {
+              this.#office = undefined;
+              journal.event('leader', host, `${host} is leader no longer: ${reason}`);
+            },
+          },
+          signal,
+        );
+      }
+      this.look();
+    });
+  }
+
+  /** Something that decisions rest on has changed. */
+  look(): void {
+    this.#failovers.trigger();
+    if (this.#office !== undefined) this.#stewardship.trigger();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#failovers.stop(), this.#stewardship.stop()]);
+  }
+
+  async #failOver(): Promise<void> {
+    const { watch, host, clock, store, journal } = this.#parts;
+    if (!configOf(watch.view)?.controllers.includes(host)) return;
+    const decided = decideFailovers(this.#state, watch.view, this.#circumstances());
+    this.#state = decided.state;
+    if (decided.wakeAtMs !== undefined) {
+      this.#failovers.triggerIn(decided.wakeAtMs - clock.bootMs());
+    }
+    const commits = decided.verdicts.map(async (verdict) => {
+      const id = roleId(verdict.role);
+      if (verdict.kind === 'hold') {
+        if (verdict.reason !== 'not-my-turn') this.#hold(id, verdict.reason);
+        return;
+      }
+      this.#held.delete(id);
+      const result = await store.transact(commitTransaction(verdict.commit));
+      if (result.done) {
+        const { next, from } = verdict.commit;
+        journal.event(
+          'failover',
+          verdict.role.name,
+          `${from.host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}: ${verdict.reason}`,
+        );
+      }
+    });
+    await Promise.all(commits);
+  }
+
+  async #tend(): Promise<void> {
+    const { watch, clock, store, journal } = this.#parts;
+    const office = this.#office;
+    if (office === undefined) return;
+    const decided = decideStewardship(watch.view, {
+      nowMs: clock.bootMs(),
+      leaderSinceMs: office.sinceMs,
+      liveness: { lapsed: this.#parts.lapsed() },
+    });
+    if (decided.wakeAtMs !== undefined) {
+      this.#stewardship.triggerIn(decided.wakeAtMs - clock.bootMs());
+    }
+    for (const { role, reason } of decided.holds) this.#hold(roleId(role), reason);
+    for (const rewrite of decided.rewrites) {
+      const transaction = rewriteTransaction(rewrite);
+      const result = await store.transact({
+        ...transaction,
+        compare: [...transaction.compare, office.guard],
+      });
+      if (!result.done) continue;
+      this.#held.delete(roleId(rewrite.role));
+      const { host, epoch, state } = rewrite.next;
+      journal.event(
+        state === 'assigned' ? 'placement' : state,
+        rewrite.role.name,
+        `${state} ${host ?? 'nobody'}, epoch ${epoch}: ${rewrite.reason}`,
+      );
+    }
+  }
+
+  /** Says why nothing is done, once for each new reason. */
+  #hold(id: string, reason: string): void {
+    if (this.#held.get(id) === reason) return;
+    this.#held.set(id, reason);
+    this.#parts.journal.event('hold', id, reason);
+  }
+
+  #circumstances(): Circumstances {
+    const { host, clock, bootId } = this.#parts;
+    return {
+      me: host,
+      leader: this.#office !== undefined,
+      nowMs: clock.bootMs(),
+      unixMs: clock.unixMs(),
+      bootId,
+      liveness: { lapsed: this.#parts.lapsed() },
+    };
+  }
+}
+
+export interface LeadershipParts {
+  readonly host: string;
+  readonly bootId: string;
+  readonly store: Store;
+  readonly watch: ClusterWatch;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly log: Log;
+  lapsed(): ReadonlySet<string>;
+}

@@ -1,0 +1,73 @@
+import { messageOf } from '../errors.js';
+
+/** The part of a logger that the agent uses; pino's fits it. */
+export interface Log {
+  debug(fields: object, text: string): void;
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+const firstRetryMs = 50;
+const longestRetryMs = 5_000;
+
+/**
+ * Runs one job again and again, never twice at once: `trigger` during a run means one more run
+ * after it, however often it was called. A run that throws is repeated with growing pauses until
+ * it succeeds or is triggered anew.
+ */
+export class Loop {
+  readonly #name: string;
+  readonly #job: (signal: AbortSignal) => Promise<void>;
+  readonly #log: Log;
+  readonly #controller = new AbortController();
+  #wanted = false;
+  #running: Promise<void> | undefined;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(name: string, log: Log, job: (signal: AbortSignal) => Promise<void>) {
+    this.#name = name;
+    this.#log = log;
+    this.#job = job;
+  }
+
+  trigger(): void {
+    if (this.#controller.signal.aborted) return;
+    this.#wanted = true;
+    clearTimeout(this.#timer);
+    this.#running ??= this.#run();
+  }
+
+  /** One run that starts `delayMs` from now at the latest. */
+  triggerIn(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.trigger(), Math.max(0, delayMs));
+  }
+
+  async stop(): Promise<void> {
+    this.#controller.abort();
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#wanted && !this.#controller.signal.aborted) {
+      this.#wanted = false;
+      try {
+        await this.#job(this.#controller.signal);
+        this.#failures = 0;
+      } catch (thrown) {
+        if (this.#controller.signal.aborted) break;
+        this.#failures++;
+        const pauseMs = Math.min(longestRetryMs, firstRetryMs * 2 ** (this.#failures - 1));
+        this.#log.warn(
+          { loop: this.#name, failures: this.#failures, pauseMs, error: thrown },
+          `${this.#name}: ${messageOf(thrown)}`,
+        );
+        if (!this.#wanted) this.triggerIn(pauseMs);
+      }
+    }
+    this.#running = undefined;
+  }
+}

@@ -1,0 +1,197 @@
+import type { PersonalityReport, ServiceReport } from '../control/records.js';
+import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
+import { messageOf } from '../errors.js';
+import type { NetworkAdapter } from '../network/types.js';
+import type { StorageAdapter } from '../storage/types.js';
+import type { WorkloadAdapter } from '../workload/types.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import { networksOfRole } from './forwarding.js';
+import type { Log } from './loop.js';
+import { PersonalityWork } from './personality-work.js';
+import type { RoleParts } from './role-parts.js';
+import { ServiceWork } from './service-work.js';
+import { type Duty, RoleTask } from './task.js';
+
+const dropBudgetMs = 60_000;
+
+/** All roles on this host: one task each, told what the store wants of it. */
+export class Owner {
+  readonly #parts: OwnerParts;
+  readonly #tasks = new Map<string, RoleTask>();
+  readonly #personalities = new Map<string, PersonalityWork>();
+  readonly #waiters = new Set<() => void>();
+  #incarnation: number | undefined;
+  #adopted = false;
+
+  constructor(parts: OwnerParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#parts.watch.onChange(() => this.#follow());
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#tasks.values()].map((task) => task.stop()));
+  }
+
+  /** This host acts under this incarnation from now on. */
+  setIncarnation(incarnation: number): void {
+    this.#incarnation = incarnation;
+    this.#follow();
+  }
+
+  /**
+   * Lets go of everything of ours on this host: at an expulsion, and before a new incarnation
+   * enrols. Returns only when nothing is left.
+   */
+  async dropEverything(): Promise<void> {
+    this.#incarnation = undefined;
+    await this.#adopt(AbortSignal.timeout(dropBudgetMs));
+    await Promise.all([...this.#tasks.values()].map((task) => task.drop()));
+    await this.#parts.dropNetworks(AbortSignal.timeout(dropBudgetMs));
+  }
+
+  get networksInUse(): readonly string[] {
+    return [...this.#tasks]
+      .filter(([, task]) => task.stands)
+      .flatMap(([id]) => networksOfRole(id, this.#parts.watch));
+  }
+
+  reports(): {
+    personalities: readonly PersonalityReport[];
+    services: readonly ServiceReport[];
+  } {
+    const personalities: PersonalityReport[] = [];
+    const services: ServiceReport[] = [];
+    for (const [id, task] of this.#tasks) {
+      const { name } = task.role;
+      const { phase, epoch, detail } = task.state;
+      if (phase === 'unplaced') continue;
+      if (task.role.kind === 'service') services.push({ name, epoch, phase, detail });
+      else {
+        const volumes = this.#personalities.get(id)?.volumes ?? [];
+        personalities.push({ name, epoch, phase, detail, volumes });
+      }
+    }
+    return { personalities, services };
+  }
+
+  /** Personalities that run here now, with their epochs. */
+  running(): readonly { readonly name: string; readonly epoch: number }[] {
+    return [...this.#tasks.values()]
+      .filter((task) => task.role.kind === 'personality' && task.state.phase === 'running')
+      .map((task) => ({ name: task.role.name, epoch: task.state.epoch }));
+  }
+
+  #follow(): void {
+    const { watch } = this.#parts;
+    if (this.#incarnation === undefined || !watch.known || configOf(watch.view) === undefined)
+      return;
+    if (!this.#adopted) {
+      this.#adopted = true;
+      this.#adopt(AbortSignal.timeout(dropBudgetMs)).then(
+        () => this.#assign(),
+        (thrown: unknown) => {
+          this.#adopted = false;
+          this.#parts.log.warn({}, `cannot see what is left here: ${messageOf(thrown)}`);
+        },
+      );
+      return;
+    }
+    this.#assign();
+  }
+
+  #assign(): void {
+    const incarnation = this.#incarnation;
+    if (incarnation === undefined) return;
+    const { view } = this.#parts.watch;
+    const duties = dutiesOf(view, this.#parts.host, incarnation);
+    for (const [id, duty] of duties) this.#task(parseRoleId(id)).set(duty);
+    for (const [id, task] of this.#tasks) if (!duties.has(id)) task.set({ kind: 'none' });
+  }
+
+  /** Makes a task for all that is found by tag, so that what nobody wants any more goes away. */
+  async #adopt(signal: AbortSignal): Promise<void> {
+    const { network, storage, workload } = this.#parts;
+    const [namespaces, volumes, workloads] = await Promise.all([
+      network.observe(signal),
+      storage.observe(signal),
+      workload.observe(signal),
+    ]);
+    for (const { name, epoch } of namespaces) {
+      const service = name.startsWith('svc-');
+      const role: Role = service
+        ? { kind: 'service', name: name.slice('svc-'.length) }
+        : { kind: 'personality', name };
+      this.#task(role).adopt(epoch);
+    }
+    for (const { personality, epoch } of [...volumes, ...workloads]) {
+      this.#task({ kind: 'personality', name: personality }).adopt(epoch);
+    }
+  }
+
+  #task(role: Role): RoleTask {
+    const id = roleId(role);
+    const known = this.#tasks.get(id);
+    if (known !== undefined) return known;
+    const work =
+      role.kind === 'service'
+        ? new ServiceWork(role.name, this.#parts.roleParts())
+        : new PersonalityWork(role.name, this.#parts.roleParts());
+    if (work instanceof PersonalityWork) this.#personalities.set(id, work);
+    const task = new RoleTask(role, work, {
+      log: this.#parts.log,
+      bootMs: () => this.#parts.roleParts().clock.bootMs(),
+      onState: () => {
+        for (const waiter of this.#waiters) waiter();
+        this.#parts.onState();
+      },
+      onGone: () => this.#parts.onGone(),
+      settled: (condition) => this.#settled(condition),
+    });
+    this.#tasks.set(id, task);
+    return task;
+  }
+
+  #settled(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        this.#waiters.delete(look);
+        resolve();
+      };
+      this.#waiters.add(look);
+      look();
+    });
+  }
+}
+
+/** What the store wants of this incarnation. An older incarnation's assignments are not its own. */
+export function dutiesOf(view: View, host: string, incarnation: number): ReadonlyMap<string, Duty> {
+  const duties = new Map<string, Duty>();
+  for (const [id, { value }] of view.assignments) {
+    if (value.host !== host || value.incarnation !== incarnation) continue;
+    const { epoch, failover } = value;
+    duties.set(
+      id,
+      value.state === 'draining'
+        ? { kind: 'drain', epoch, incarnation }
+        : { kind: 'hold', epoch, incarnation, failover },
+    );
+  }
+  return duties;
+}
+
+export interface OwnerParts {
+  readonly host: string;
+  readonly watch: ClusterWatch;
+  readonly log: Log;
+  readonly network: NetworkAdapter;
+  readonly storage: StorageAdapter;
+  readonly workload: WorkloadAdapter;
+  roleParts(): RoleParts;
+  dropNetworks(signal: AbortSignal): Promise<void>;
+  onState(): void;
+  onGone(): void;
+}

@@ -1,0 +1,274 @@
+import { decideHandover } from '../control/handover.js';
+import { volumeKey } from '../control/keys.js';
+import type { VolumeReport } from '../control/records.js';
+import { configOf } from '../control/view.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import type { AttachedVolume, AttachSpec } from '../storage/types.js';
+import { StepTimer } from './journal.js';
+import type { RoleParts } from './role-parts.js';
+import { attachSpecs, nicsOf, personalityNamespace } from './specs.js';
+import type { RoleWork } from './task.js';
+import { handoverTransaction, put } from './transactions.js';
+
+/** A mask that does not come is an outage of the target's side; then the takeover says so. */
+const maskBudgetMs = 20_000;
+
+/** A personality on this host: namespace and NICs, volumes, announcement, workload. */
+export class PersonalityWork implements RoleWork {
+  readonly #name: string;
+  readonly #parts: RoleParts;
+  #volumes: readonly VolumeReport[] = [];
+  /** Epoch whose takeover is complete; later calls only repair. */
+  #complete: number | undefined;
+
+  constructor(name: string, parts: RoleParts) {
+    this.#name = name;
+    this.#parts = parts;
+  }
+
+  get volumes(): readonly VolumeReport[] {
+    return this.#volumes;
+  }
+
+  /**
+   * Network and storage side by side; the announcement only when both are there, so that no packet
+   * is drawn to a host that cannot serve it yet; then the workload.
+   */
+  async take(
+    epoch: number,
+    incarnation: number,
+    failover: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, watch } = this.#parts;
+    const heardMs = clock.bootMs();
+    const timer = new StepTimer(clock);
+    const first = this.#complete !== epoch;
+    try {
+      const sides = await Promise.allSettled([
+        timer.time('network', () => this.#network(epoch, incarnation, signal)),
+        this.#storage(epoch, timer, signal),
+      ]);
+      for (const side of sides) if (side.status === 'rejected') throw side.reason;
+      if (first) {
+        await timer.time('announce', () => this.#announce(signal));
+      }
+      await timer.time('workload', () => this.#workload(epoch, signal));
+      this.#complete = epoch;
+      if (first && failover !== null) this.#record(failover, heardMs, timer, 'ok');
+      if (first) this.#parts.journal.event('running', this.#name, this.#summary(epoch, timer));
+    } catch (thrown) {
+      if (first && failover !== null && !signal.aborted) {
+        this.#record(failover, heardMs, timer, 'failed', messageOf(thrown));
+      }
+      throw thrown;
+    }
+    // What the file says may have changed while this ran.
+    if (configOf(watch.view) === undefined) return;
+  }
+
+  async release(signal: AbortSignal): Promise<void> {
+    const { workload, storage, network, announcer } = this.#parts;
+    announcer.end(this.#name);
+    await workload.remove(this.#name, signal);
+    for (const { lun } of await this.#attached(signal)) {
+      await storage.detach(this.#name, lun, signal);
+    }
+    await network.removeNamespace(this.#name, signal);
+    this.#forget();
+  }
+
+  /** Data path first: whatever is still writing must not reach the disk (design: storage). */
+  async abort(signal: AbortSignal): Promise<void> {
+    const { workload, storage, network, announcer } = this.#parts;
+    announcer.end(this.#name);
+    const volumes = await this.#attached(signal);
+    await Promise.all([
+      workload.abort(this.#name, signal),
+      ...volumes.map(({ lun }) => storage.abort(this.#name, lun, signal)),
+    ]);
+    await network.removeNamespace(this.#name, signal);
+    this.#forget();
+  }
+
+  async handOver(drainStartedMs: number): Promise<void> {
+    const { watch, host, clock, bootId, store, journal } = this.#parts;
+    const role = { kind: 'personality', name: this.#name } as const;
+    const handover = decideHandover(watch.view, role, {
+      me: host,
+      nowMs: clock.bootMs(),
+      unixMs: clock.unixMs(),
+      bootId,
+      drainStartedMs,
+    });
+    if (handover === undefined) return;
+    const result = await store.transact(handoverTransaction(role, handover));
+    if (!result.done) return;
+    const { next } = handover;
+    journal.event(
+      'handover',
+      this.#name,
+      `${host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}`,
+    );
+  }
+
+  async #network(epoch: number, incarnation: number, signal: AbortSignal): Promise<void> {
+    const { watch, network, forwarding } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    for (const nic of nicsOf(config, { kind: 'personality', name: this.#name })) {
+      await forwarding.ensure(nic.network, signal);
+    }
+    await network.ensureNamespace(
+      personalityNamespace(config, this.#name, epoch, incarnation),
+      signal,
+    );
+  }
+
+  async #storage(epoch: number, timer: StepTimer, signal: AbortSignal): Promise<void> {
+    const { watch, host } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    const specs = attachSpecs(watch.view, config, this.#name, host, epoch);
+    if (specs.length === 0) {
+      this.#volumes = [];
+      return;
+    }
+    if (this.#complete !== epoch) {
+      await timer.time(
+        'fence',
+        () => this.#fenced(specs, epoch, signal),
+        () => 'the target lets in nobody else',
+      );
+    }
+    const attached = await timer.time('storage', () =>
+      Promise.all(specs.map((spec) => this.#attach(spec, signal))),
+    );
+    this.#volumes = specs.flatMap((spec, index) => {
+      const volume = attached[index];
+      return volume === undefined ? [] : [this.#volumeReport(spec, volume)];
+    });
+  }
+
+  /** Waits until the target says that it lets in this host alone, for this epoch or a later one. */
+  async #fenced(specs: readonly AttachSpec[], epoch: number, signal: AbortSignal): Promise<void> {
+    const { watch, until, host } = this.#parts;
+    const open = (target: string) => {
+      const mask = watch.view.masks.get(target)?.value;
+      return (
+        mask !== undefined &&
+        mask.error === undefined &&
+        mask.personality === this.#name &&
+        mask.host === host &&
+        mask.epoch === epoch
+      );
+    };
+    try {
+      await until(
+        () => specs.every(({ target }) => open(target)),
+        AbortSignal.any([signal, AbortSignal.timeout(maskBudgetMs)]),
+      );
+    } catch (thrown) {
+      if (signal.aborted) throw thrown;
+      const missing = specs.filter(({ target }) => !open(target)).map(({ target }) => target);
+      const said = missing.map(
+        (target) => watch.view.masks.get(target)?.value.error ?? 'no answer',
+      );
+      throw new UnderstudyError({
+        code: 'US_FENCE_TARGET',
+        action: 'cannot fence the volumes of',
+        object: `${this.#name}, epoch ${epoch}`,
+        cause: `the target's mask did not change within ${maskBudgetMs} ms: ${missing.join(', ')} (${said.join('; ')})`,
+        remedy: 'see that understudy target runs beside the iSCSI target and reaches the store',
+      });
+    }
+  }
+
+  async #attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {
+    const { storage, store, journal } = this.#parts;
+    const volume = await storage.attach(spec, signal);
+    if (spec.recordedSerial === undefined) {
+      const key = volumeKey(spec.volume);
+      await store.transact({
+        compare: [{ kind: 'absent', key }],
+        write: [put(key, { serial: volume.serial })],
+      });
+      journal.event('volume', spec.volume, `serial ${volume.serial} recorded at first attach`);
+    }
+    return volume;
+  }
+
+  async #announce(signal: AbortSignal): Promise<void> {
+    const { watch, announcer } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    const nics = nicsOf(config, { kind: 'personality', name: this.#name });
+    await announcer.begin({ name: this.#name, nics }, config.timing.announceRefreshMs, signal);
+  }
+
+  async #workload(epoch: number, signal: AbortSignal): Promise<void> {
+    const { watch, workload, namespacePath } = this.#parts;
+    const personality = configOf(watch.view)?.personalities.find(({ name }) => name === this.#name);
+    if (personality === undefined) return;
+    await workload.ensure(
+      {
+        personality: this.#name,
+        epoch,
+        namespacePath: namespacePath(this.#name),
+        mounts: this.#volumes.map(({ lun, mount }) => ({
+          source: this.#parts.hostMount(this.#name, lun),
+          target: mount,
+        })),
+        workload: personality.workload,
+      },
+      signal,
+    );
+  }
+
+  #volumeReport(spec: AttachSpec, volume: AttachedVolume): VolumeReport {
+    const personality = configOf(this.#parts.watch.view)?.personalities.find(
+      ({ name }) => name === this.#name,
+    );
+    return {
+      name: spec.volume,
+      lun: spec.lun,
+      device: volume.device,
+      mount: personality?.storage.find(({ lun }) => lun === spec.lun)?.mount ?? '',
+      portal: spec.portals[0] ?? '',
+      target: spec.target,
+      targetLun: spec.targetLun,
+      serial: volume.serial,
+      sizeBytes: volume.sizeBytes,
+    };
+  }
+
+  async #attached(signal: AbortSignal): Promise<readonly AttachedVolume[]> {
+    const all = await this.#parts.storage.observe(signal);
+    return all.filter(({ personality }) => personality === this.#name);
+  }
+
+  #forget(): void {
+    this.#volumes = [];
+    this.#complete = undefined;
+  }
+
+  #record(
+    failover: string,
+    heardMs: number,
+    timer: StepTimer,
+    outcome: 'ok' | 'failed',
+    detail?: string,
+  ): void {
+    const { journal, host, bootId } = this.#parts;
+    const { steps } = timer;
+    const base = { host, bootId, heardMs, steps, outcome };
+    journal.steps(failover, 'owner', detail === undefined ? base : { ...base, detail });
+  }
+
+  #summary(epoch: number, timer: StepTimer): string {
+    const took = timer.steps.map(
+      ({ name, startMs, endMs }) => `${name} ${Math.round(endMs - startMs)} ms`,
+    );
+    return `epoch ${epoch} runs on ${this.#parts.host} (${took.join(', ')})`;
+  }
+}

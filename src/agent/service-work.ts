@@ -1,0 +1,101 @@
+import { decideHandover } from '../control/handover.js';
+import { configOf } from '../control/view.js';
+import { messageOf } from '../errors.js';
+import { StepTimer } from './journal.js';
+import type { RoleParts } from './role-parts.js';
+import { dispatchSpec, namespaceName, nicsOf, serviceNamespace } from './specs.js';
+import type { RoleWork } from './task.js';
+import { handoverTransaction } from './transactions.js';
+
+/** The dispatcher role of a service on this host. */
+export class ServiceWork implements RoleWork {
+  readonly #name: string;
+  readonly #parts: RoleParts;
+  #complete: number | undefined;
+
+  constructor(name: string, parts: RoleParts) {
+    this.#name = name;
+    this.#parts = parts;
+  }
+
+  /** The VIP comes last, when the data plane is attached: see `serviceNamespace`. */
+  async take(
+    epoch: number,
+    incarnation: number,
+    failover: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, watch, network, forwarding, dispatch, journal, host, bootId } = this.#parts;
+    const config = configOf(watch.view);
+    const service = config?.services.find(({ name }) => name === this.#name);
+    if (config === undefined || service === undefined) return;
+    const heardMs = clock.bootMs();
+    const timer = new StepTimer(clock);
+    const first = this.#complete !== epoch;
+    const record = (outcome: 'ok' | 'failed', detail: string) => {
+      if (!first || failover === null || signal.aborted) return;
+      const { steps } = timer;
+      journal.steps(failover, 'owner', { host, bootId, heardMs, steps, outcome, detail });
+    };
+    try {
+      await timer.time('network', async () => {
+        await forwarding.ensure(service.network, signal);
+        if (first) {
+          const silent = serviceNamespace(config, this.#name, epoch, incarnation, false);
+          await network.ensureNamespace(silent, signal);
+        }
+        await dispatch.ensure(dispatchSpec(watch.view, service, incarnation));
+        const answering = serviceNamespace(config, this.#name, epoch, incarnation, true);
+        await network.ensureNamespace(answering, signal);
+      });
+      if (first) {
+        await timer.time('announce', async () => {
+          const nics = nicsOf(config, { kind: 'service', name: this.#name });
+          const name = this.#namespace;
+          await this.#parts.announcer.begin(
+            { name, nics },
+            config.timing.announceRefreshMs,
+            signal,
+          );
+        });
+        this.#complete = epoch;
+        record('ok', '');
+        journal.event('running', this.#name, `epoch ${epoch} is dispatched by ${host}`);
+      }
+    } catch (thrown) {
+      record('failed', messageOf(thrown));
+      throw thrown;
+    }
+  }
+
+  async release(signal: AbortSignal): Promise<void> {
+    await this.abort(signal);
+  }
+
+  async abort(signal: AbortSignal): Promise<void> {
+    const { announcer, network, dispatch } = this.#parts;
+    announcer.end(this.#namespace);
+    await network.removeNamespace(this.#namespace, signal);
+    await dispatch.remove(this.#name);
+    this.#complete = undefined;
+  }
+
+  async handOver(drainStartedMs: number): Promise<void> {
+    const { watch, host, clock, bootId, store, journal } = this.#parts;
+    const role = { kind: 'service', name: this.#name } as const;
+    const handover = decideHandover(watch.view, role, {
+      me: host,
+      nowMs: clock.bootMs(),
+      unixMs: clock.unixMs(),
+      bootId,
+      drainStartedMs,
+    });
+    if (handover === undefined) return;
+    const result = await store.transact(handoverTransaction(role, handover));
+    if (result.done) journal.event('handover', this.#name, `${host} → ${handover.next.host}`);
+  }
+
+  get #namespace(): string {
+    return namespaceName({ kind: 'service', name: this.#name });
+  }
+}

@@ -1,0 +1,213 @@
+import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
+import { memberHealth } from '../control/status.js';
+import { parseRoleId, type Role, type View } from '../control/view.js';
+import type { DispatchSpec } from '../dispatch/types.js';
+import { UnderstudyError } from '../errors.js';
+import type { NamespaceSpec, NetworkSpec, NicSpec, PeerSpec } from '../network/types.js';
+import type { AttachSpec } from '../storage/types.js';
+
+/** What the adapters are asked for, worked out of the cluster file and the store. Pure. */
+
+export interface HostFacts {
+  readonly host: string;
+  readonly underlayInterface: string;
+  readonly underlayAddress: string;
+}
+
+/** Name of a role's namespace, without `us-`. */
+export function namespaceName(role: Role): string {
+  return role.kind === 'personality' ? role.name : `svc-${role.name}`;
+}
+
+export function networkSpec(config: ClusterConfig, name: string, facts: HostFacts): NetworkSpec {
+  const network = networkOf(config, name);
+  return {
+    name,
+    fabric: fabricOf(network),
+    id: network.id,
+    mtu: network.mtu,
+    underlayInterface: facts.underlayInterface,
+    underlayAddress: facts.underlayAddress,
+  };
+}
+
+/** `auto` is decided by `apply`; here it can only mean a file that never went through it. */
+function fabricOf(network: NetworkConfig): Fabric {
+  if (network.fabric !== 'auto') return network.fabric;
+  throw new UnderstudyError({
+    code: 'US_FABRIC_UNDECIDED',
+    action: 'cannot set up network',
+    object: network.name,
+    cause: 'its fabric is still auto',
+    remedy: 'apply the cluster file with understudy apply, which decides it',
+  });
+}
+
+export function networkOf(config: ClusterConfig, name: string): NetworkConfig {
+  const network = config.networks.find((found) => found.name === name);
+  if (network === undefined) throw new Error(`no network ${name} in the configuration`);
+  return network;
+}
+
+/** NICs of a role, as every host computes them. */
+export function nicsOf(config: ClusterConfig, role: Role): readonly NicSpec[] {
+  if (role.kind === 'personality') {
+    const personality = config.personalities.find(({ name }) => name === role.name);
+    return personality?.networks ?? [];
+  }
+  const service = config.services.find(({ name }) => name === role.name);
+  if (service === undefined) return [];
+  const { subnets } = networkOf(config, service.network);
+  const addresses = service.addresses.map((address) => {
+    const subnet = subnets.find((found) => found.includes(':') === address.includes(':'));
+    return `${address}/${subnet?.split('/')[1] ?? (address.includes(':') ? '128' : '32')}`;
+  });
+  return [{ network: service.network, mac: service.mac, addresses }];
+}
+
+export function personalityNamespace(
+  config: ClusterConfig,
+  name: string,
+  epoch: number,
+  incarnation: number,
+): NamespaceSpec {
+  const personality = config.personalities.find((found) => found.name === name);
+  return {
+    name,
+    cluster: config.cluster,
+    epoch,
+    incarnation,
+    nics: nicsOf(config, { kind: 'personality', name }),
+    routes: personality?.routes ?? [],
+    loopbackAddresses: servicesWith(config, name).flatMap((service) => service.addresses),
+  };
+}
+
+/**
+ * The dispatcher's namespace. `answering` false leaves the VIP off: without it the stack ignores
+ * the service's packets, with it it would reset connections that it does not know. So the VIP comes
+ * only once the data plane is attached.
+ */
+export function serviceNamespace(
+  config: ClusterConfig,
+  name: string,
+  epoch: number,
+  incarnation: number,
+  answering: boolean,
+): NamespaceSpec {
+  const nics = nicsOf(config, { kind: 'service', name });
+  return {
+    name: namespaceName({ kind: 'service', name }),
+    cluster: config.cluster,
+    epoch,
+    incarnation,
+    nics: answering ? nics : nics.map((nic) => ({ ...nic, addresses: [] })),
+    routes: [],
+    loopbackAddresses: [],
+  };
+}
+
+export function servicesWith(config: ClusterConfig, personality: string): readonly ServiceConfig[] {
+  return config.services.filter((service) =>
+    service.members.some((member) => member.personality === personality),
+  );
+}
+
+export function dispatchSpec(
+  view: View,
+  service: ServiceConfig,
+  incarnation: number,
+): DispatchSpec {
+  const config = view.config?.value.config;
+  return {
+    service: service.name,
+    namespace: namespaceName({ kind: 'service', name: service.name }),
+    incarnation,
+    mac: service.mac,
+    addresses: service.addresses,
+    ports: service.ports,
+    hash: service.hash,
+    members: service.members.map(({ personality, weight }) => ({
+      personality,
+      mac:
+        config?.personalities
+          .find(({ name }) => name === personality)
+          ?.networks.find(({ network }) => network === service.network)?.mac ?? '',
+      weight,
+      healthy: memberHealth(view, service.name, personality, weight) !== 'down',
+    })),
+    seed: view.allocation?.value.seeds[service.name] ?? '',
+  };
+}
+
+/** Volumes of a personality on a host, by virtual LUN. */
+export function attachSpecs(
+  view: View,
+  config: ClusterConfig,
+  name: string,
+  host: string,
+  epoch: number,
+): readonly AttachSpec[] {
+  const personality = config.personalities.find((found) => found.name === name);
+  return (personality?.storage ?? []).flatMap(({ lun, volume: volumeName }) => {
+    const volume = config.volumes.find((found) => found.name === volumeName);
+    if (volume === undefined) return [];
+    return [
+      {
+        cluster: config.cluster,
+        personality: name,
+        host,
+        epoch,
+        lun,
+        volume: volumeName,
+        portals: volume.portals,
+        target: volume.target,
+        targetLun: volume.lun,
+        filesystem: volume.filesystem,
+        format: volume.format,
+        recordedSerial: view.volumes.get(volumeName)?.value.serial,
+      },
+    ];
+  });
+}
+
+/** Networks that roles placed on this host stand on, and those it joins without any. */
+export function networksHere(view: View, config: ClusterConfig, host: string): ReadonlySet<string> {
+  const joins = config.hosts.find(({ name }) => name === host)?.joins ?? [];
+  const networks = new Set(joins);
+  for (const [id, { value }] of view.assignments) {
+    if (value.host !== host) continue;
+    for (const nic of nicsOf(config, parseRoleId(id))) networks.add(nic.network);
+  }
+  return networks;
+}
+
+/**
+ * Forwarding of one VXLAN network as this host must have it: where every member's vMAC is now, and
+ * who gets broadcasts. Only hosts with a role on the network, hosts that join it and its gateways
+ * belong to it; a host that lost its role is out of both lists with the commit.
+ */
+export function peerSpec(
+  view: View,
+  config: ClusterConfig,
+  network: string,
+  facts: HostFacts,
+): PeerSpec {
+  const addressOf = (host: string) => config.hosts.find(({ name }) => name === host)?.address ?? '';
+  const unicast: { mac: string; via: string }[] = [];
+  const flood = new Set<string>(networkOf(config, network).gateways);
+  for (const host of config.hosts) if (host.joins.includes(network)) flood.add(host.address);
+  for (const [id, { value }] of view.assignments) {
+    if (value.host === null) continue;
+    const via = addressOf(value.host);
+    for (const nic of nicsOf(config, parseRoleId(id))) {
+      if (nic.network !== network) continue;
+      flood.add(via);
+      if (value.host !== facts.host) unicast.push({ mac: nic.mac, via });
+    }
+  }
+  flood.delete(facts.underlayAddress);
+  flood.delete('');
+  const others = [...flood].sort();
+  return { network, unicast, flood: others, allowed: others };
+}

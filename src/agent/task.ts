@@ -1,0 +1,171 @@
+import type { Phase } from '../control/records.js';
+import type { Role } from '../control/view.js';
+import { messageOf } from '../errors.js';
+import { type Log, Loop } from './loop.js';
+
+/** What the store wants of this host for one role. */
+export type Duty =
+  | {
+      readonly kind: 'hold';
+      readonly epoch: number;
+      readonly incarnation: number;
+      /** Record that this takeover belongs to; null for a first placement. */
+      readonly failover: string | null;
+    }
+  /** Stop in good order, then hand over. */
+  | { readonly kind: 'drain'; readonly epoch: number; readonly incarnation: number }
+  /** It is somebody else's: let go at once. */
+  | { readonly kind: 'none' };
+
+export interface TaskState {
+  readonly phase: Phase;
+  readonly epoch: number;
+  readonly detail: string;
+}
+
+/** What a kind of role does when it comes, stays and goes. */
+export interface RoleWork {
+  /** Makes all of it exist and running. Called again whenever something changed: idempotent. */
+  take(
+    epoch: number,
+    incarnation: number,
+    failover: string | null,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Stops in good order; when it returns, nothing of the role is left here. */
+  release(signal: AbortSignal): Promise<void>;
+  /** Cuts it off at once: data path first. */
+  abort(signal: AbortSignal): Promise<void>;
+  /** Writes the next assignment after a release. */
+  handOver(drainStartedMs: number): Promise<void>;
+}
+
+/** How long letting go of a role may take before it is tried anew. */
+const releaseBudgetMs = 30_000;
+
+/**
+ * One role on this host. Whatever the store says last wins: a takeover under way is called off when
+ * the role moves on; one thing is done at a time.
+ */
+export class RoleTask {
+  readonly role: Role;
+  readonly #work: RoleWork;
+  readonly #parts: TaskParts;
+  readonly #loop: Loop;
+  #duty: Duty = { kind: 'none' };
+  #dutyText = '';
+  #step = new AbortController();
+  /** Epoch of which something may stand on this host; undefined when nothing does. */
+  #standing: number | undefined;
+  #state: TaskState = { phase: 'unplaced', epoch: 0, detail: '' };
+  #drainStartedMs: number | undefined;
+
+  constructor(role: Role, work: RoleWork, parts: TaskParts) {
+    this.role = role;
+    this.#work = work;
+    this.#parts = parts;
+    this.#loop = new Loop(`${role.kind} ${role.name}`, parts.log, (signal) => this.#run(signal));
+  }
+
+  get state(): TaskState {
+    return this.#state;
+  }
+
+  /** Whether anything of the role may be left on this host. */
+  get stands(): boolean {
+    return this.#standing !== undefined;
+  }
+
+  /** Something of an earlier agent's life was found here. */
+  adopt(epoch: number): void {
+    this.#standing ??= epoch;
+  }
+
+  set(duty: Duty): void {
+    const text = JSON.stringify(duty);
+    if (text !== this.#dutyText) {
+      this.#dutyText = text;
+      this.#duty = duty;
+      this.#step.abort(new Error('the assignment changed'));
+      this.#step = new AbortController();
+    }
+    this.#loop.trigger();
+  }
+
+  async stop(): Promise<void> {
+    this.#step.abort(new Error('the agent stops'));
+    await this.#loop.stop();
+  }
+
+  /** Lets go of everything now; resolves when nothing is left. */
+  async drop(): Promise<void> {
+    this.set({ kind: 'none' });
+    await this.#parts.settled(() => this.#standing === undefined);
+  }
+
+  async #run(stopping: AbortSignal): Promise<void> {
+    const duty = this.#duty;
+    const signal = AbortSignal.any([stopping, this.#step.signal]);
+    try {
+      await this.#follow(duty, signal);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      this.#report(
+        'failed',
+        duty.kind === 'none' ? this.#state.epoch : duty.epoch,
+        messageOf(thrown),
+      );
+      throw thrown;
+    }
+  }
+
+  async #follow(duty: Duty, signal: AbortSignal): Promise<void> {
+    if (duty.kind === 'none') {
+      if (this.#standing === undefined) return;
+      await this.#work.abort(AbortSignal.timeout(releaseBudgetMs));
+      this.#gone();
+      return;
+    }
+    if (this.#standing !== undefined && this.#standing !== duty.epoch) {
+      await this.#work.abort(AbortSignal.timeout(releaseBudgetMs));
+      this.#gone();
+    }
+    if (duty.kind === 'drain') {
+      this.#drainStartedMs ??= this.#parts.bootMs();
+      this.#report('stopping', duty.epoch, 'stopping in good order');
+      await this.#work.release(AbortSignal.any([signal, AbortSignal.timeout(releaseBudgetMs)]));
+      this.#gone();
+      await this.#work.handOver(this.#drainStartedMs);
+      return;
+    }
+    this.#drainStartedMs = undefined;
+    this.#standing = duty.epoch;
+    if (this.#state.phase !== 'running' || this.#state.epoch !== duty.epoch) {
+      this.#report('starting', duty.epoch, '');
+    }
+    await this.#work.take(duty.epoch, duty.incarnation, duty.failover, signal);
+    this.#report('running', duty.epoch, '');
+  }
+
+  #gone(): void {
+    this.#standing = undefined;
+    this.#report('unplaced', this.#state.epoch, '');
+    this.#parts.onGone();
+  }
+
+  #report(phase: Phase, epoch: number, detail: string): void {
+    this.#state = { phase, epoch, detail };
+    this.#parts.onState();
+  }
+}
+
+export interface TaskParts {
+  readonly log: Log;
+  bootMs(): number;
+  /** The state changed: report it. */
+  onState(): void;
+  /** Nothing of the role is left: networks may be. */
+  onGone(): void;
+  /** Resolves once the condition holds; looked at after each state change. */
+  settled(condition: () => boolean): Promise<void>;
+}

@@ -1,0 +1,131 @@
+import { currentReport } from '../control/status.js';
+import { configOf, type View } from '../control/view.js';
+import { messageOf } from '../errors.js';
+import type { NetworkAdapter } from '../network/types.js';
+import type { Clock } from './clock.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import { type Journal, StepTimer } from './journal.js';
+import { type Log, Loop } from './loop.js';
+
+const probeTimeoutMs = 1_000;
+
+/** Something to be asked of the network by this host. */
+export interface Check {
+  readonly failover: string;
+  readonly personality: string;
+  /** Personality on this host from whose NIC the question goes out. */
+  readonly from: string;
+  readonly network: string;
+  readonly address: string;
+  readonly mac: string;
+}
+
+/**
+ * Verifies takeovers from outside: another member of the same virtual LAN, on another host, asks
+ * for the address and looks whether the answer carries the vMAC.
+ */
+export class Verifier {
+  readonly #parts: VerifierParts;
+  readonly #loop: Loop;
+  readonly #done = new Set<string>();
+
+  constructor(parts: VerifierParts) {
+    this.#parts = parts;
+    this.#loop = new Loop('verify', parts.log, (signal) => this.#verify(signal));
+  }
+
+  start(): void {
+    this.#parts.watch.onChange(() => this.#loop.trigger());
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async #verify(signal: AbortSignal): Promise<void> {
+    const { watch, host } = this.#parts;
+    for (const check of checksFor(watch.view, host)) {
+      if (this.#done.has(check.failover)) continue;
+      this.#done.add(check.failover);
+      await this.#probe(check, signal);
+    }
+  }
+
+  async #probe(check: Check, signal: AbortSignal): Promise<void> {
+    const { network, clock, journal, host, bootId } = this.#parts;
+    const heardMs = clock.bootMs();
+    const timer = new StepTimer(clock);
+    const { from, address, mac, personality } = check;
+    let outcome: 'ok' | 'failed' = 'ok';
+    try {
+      await timer.time(
+        'verify',
+        async () => {
+          const answer = await network.probe(from, check.network, address, probeTimeoutMs, signal);
+          if (answer.mac === undefined) throw new Error(`nobody answers for ${address}`);
+          if (answer.mac !== mac)
+            throw new Error(`${address} answers from ${answer.mac}, not ${mac}`);
+        },
+        () => `${address} answers from ${mac}, asked by ${from}`,
+      );
+    } catch (thrown) {
+      outcome = 'failed';
+      journal.event('verify', personality, `takeover not confirmed: ${messageOf(thrown)}`);
+    }
+    const { steps } = timer;
+    journal.steps(check.failover, 'verifier', { host, bootId, heardMs, steps, outcome });
+  }
+}
+
+/**
+ * Takeovers that this host is to verify: done by their new owner, not verified yet, and this host
+ * is the first by name, the new owner aside, that runs another member of one of its networks.
+ */
+export function checksFor(view: View, host: string): readonly Check[] {
+  const config = configOf(view);
+  if (config === undefined) return [];
+  return config.personalities.flatMap((personality): Check[] => {
+    const assignment = view.assignments.get(`personality/${personality.name}`)?.value;
+    const failover = assignment?.failover;
+    if (assignment === undefined || failover === null || failover === undefined) return [];
+    if (view.steps.get(failover)?.has('verifier')) return [];
+    const owner = currentReport(view, assignment.host, assignment.incarnation)?.personalities.find(
+      ({ name, epoch }) => name === personality.name && epoch === assignment.epoch,
+    );
+    if (owner?.phase !== 'running') return [];
+    for (const nic of personality.networks) {
+      const members = config.personalities
+        .filter(
+          ({ name, networks }) =>
+            name !== personality.name && networks.some(({ network }) => network === nic.network),
+        )
+        .flatMap(({ name }) => {
+          const where = view.assignments.get(`personality/${name}`)?.value;
+          const runs = currentReport(view, where?.host, where?.incarnation)?.personalities.find(
+            (found) => found.name === name && found.epoch === where?.epoch,
+          );
+          return runs?.phase === 'running' && where?.host !== assignment.host
+            ? [{ name, host: where?.host ?? '' }]
+            : [];
+        })
+        .sort((a, b) => (a.host < b.host ? -1 : a.host > b.host ? 1 : a.name < b.name ? -1 : 1));
+      const first = members[0];
+      const address = nic.addresses[0]?.split('/')[0];
+      if (first === undefined || address === undefined) continue;
+      if (first.host !== host) return [];
+      const check = { failover, personality: personality.name, from: first.name };
+      return [{ ...check, network: nic.network, address, mac: nic.mac }];
+    }
+    return [];
+  });
+}
+
+export interface VerifierParts {
+  readonly host: string;
+  readonly bootId: string;
+  readonly watch: ClusterWatch;
+  readonly network: NetworkAdapter;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly log: Log;
+}

@@ -1,0 +1,75 @@
+import koffi from 'koffi';
+import { check, errno, libc, SystemCallError } from './libc.js';
+import { inNetworkNamespace } from './namespace.js';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
+const SOL_SOCKET = 1;
+const SO_ERROR = 4;
+
+const socket = libc.func('int socket(int domain, int type, int protocol)');
+const connect = libc.func('int connect(int fd, void *address, uint32_t length)');
+const getsockopt = libc.func(
+  'int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *length)',
+);
+const close = libc.func('int close(int fd)');
+
+/**
+ * Whether something accepts TCP connections at address:port, asked from inside a network namespace.
+ *
+ * The socket is made in the namespace in one synchronous step and used from here: node:net opens
+ * its sockets a tick later, when this thread is back home.
+ *
+ * @param address bytes of the IPv4 (4) or IPv6 (16) address
+ */
+export function acceptsTcp(
+  namespacePath: string,
+  address: Uint8Array,
+  port: number,
+  timeoutMs: number,
+): Promise<boolean> {
+  const fd = inNetworkNamespace(namespacePath, () =>
+    check(
+      'socket',
+      socket(address.length === 4 ? AF_INET : AF_INET6, SOCK_STREAM_NONBLOCK_CLOEXEC, 0),
+    ),
+  );
+  const name = socketAddress(address, port);
+  if (connect(fd, name, name.length) === 0) {
+    close(fd);
+    return Promise.resolve(true);
+  }
+  if (koffi.errno() !== errno.EINPROGRESS) {
+    close(fd);
+    return Promise.resolve(false);
+  }
+  return new Promise((resolve) => {
+    const done = (accepted: boolean) => {
+      clearTimeout(timer);
+      handle.close();
+      close(fd);
+      resolve(accepted);
+    };
+    const timer = setTimeout(() => done(false), timeoutMs);
+    const handle = koffi.node.poll(fd, { writable: true }, () => done(socketError(fd) === 0));
+  });
+}
+
+function socketError(fd: number): number {
+  const value = Buffer.alloc(4);
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, value, [4]) < 0) {
+    return new SystemCallError('getsockopt', koffi.errno()).errno;
+  }
+  return value.readInt32LE(0);
+}
+
+/** struct sockaddr_in / sockaddr_in6 (ip(7), ipv6(7)). */
+function socketAddress(address: Uint8Array, port: number): Buffer {
+  const v4 = address.length === 4;
+  const name = Buffer.alloc(v4 ? 16 : 28);
+  name.writeUInt16LE(v4 ? AF_INET : AF_INET6, 0);
+  name.writeUInt16BE(port, 2);
+  name.set(address, v4 ? 4 : 8);
+  return name;
+}
