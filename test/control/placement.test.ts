@@ -1,0 +1,69 @@
+import { test } from 'tap';
+import { choosePlacement } from '../../src/control/placement.js';
+import { clusterConfig, World, web, web1, web2 } from './world.js';
+
+const config = clusterConfig();
+const quiet = { lapsed: new Set<string>() };
+
+test('a personality goes to a spare, not beside another member of its service', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  t.match(choosePlacement(world.view, config, web2, quiet), { kind: 'place', host: 'h2' });
+  t.end();
+});
+
+test('a dispatcher leaves spares alone and avoids hosts of its members', (t) => {
+  const db = { kind: 'personality', name: 'db' } as const;
+  const world = new World();
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  world.assign(db, 'h3');
+  t.match(choosePlacement(world.view, config, web, quiet), { kind: 'place', host: 'h3' });
+  t.end();
+});
+
+for (const [what, spoil] of [
+  ['drained', (world: World) => world.drain('h1')],
+  ['retired', (world: World) => world.retire('h1', 1)],
+  ['suspected by one controller', (world: World) => void world.vote('h1', 1, 'h2')],
+] as const) {
+  test(`a host that is ${what} gets nothing`, (t) => {
+    const world = new World();
+    spoil(world);
+    t.match(choosePlacement(world.view, config, web1, quiet), { kind: 'place', host: 'h2' });
+    t.end();
+  });
+}
+
+test('a host whose promise this controller saw lapse gets nothing', (t) => {
+  const world = new World();
+  const placement = choosePlacement(world.view, config, web1, { lapsed: new Set(['h1/1']) });
+  t.match(placement, { kind: 'place', host: 'h2' });
+  t.end();
+});
+
+test('a host that never enrolled gets nothing, nor does one of another pool', (t) => {
+  const world = new World();
+  world.remove('hosts/h1');
+  const elsewhere = {
+    ...config,
+    hosts: config.hosts.map((host) => (host.name === 'h2' ? { ...host, pool: null } : host)),
+  };
+  t.match(choosePlacement(world.view, elsewhere, web1, quiet), { kind: 'place', host: 'h3' });
+  t.end();
+});
+
+test('when no spare is left the least loaded host carries two, and the reason says so', (t) => {
+  const world = new World();
+  const roles = ['a', 'b', 'c', 'd'].map((name) => ({ kind: 'personality', name }) as const);
+  for (const [index, role] of roles.entries()) world.assign(role, `h${index + 1}`);
+  const placement = choosePlacement(world.view, config, web1, quiet);
+  t.match(placement, { kind: 'place', reason: /no spare left/ });
+  t.end();
+});
+
+test('a role that is not in the file is not placed', (t) => {
+  const nobody = { kind: 'personality', name: 'nobody' } as const;
+  t.match(choosePlacement(new World().view, config, nobody, quiet), { reason: 'unknown-role' });
+  t.end();
+});

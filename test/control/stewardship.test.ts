@@ -1,0 +1,88 @@
+import { test } from 'tap';
+import { decideHandover } from '../../src/control/handover.js';
+import { decideStewardship, placementPatienceMs } from '../../src/control/stewardship.js';
+import { clusterConfig, World, web, web1, web2 } from './world.js';
+
+const now = { nowMs: 100, leaderSinceMs: 0, liveness: { lapsed: new Set<string>() } };
+const owner = { me: 'h1', nowMs: 50, unixMs: 0, bootId: 'boot', drainStartedMs: 20 };
+
+test('the leader waits for the hosts of the file, then for nobody', (t) => {
+  const world = new World();
+  world.remove('hosts/h4');
+  const early = decideStewardship(world.view, now);
+  t.same(early.rewrites, []);
+  t.match(early.holds, [{ reason: 'waiting-for-hosts' }]);
+  t.equal(early.wakeAtMs, placementPatienceMs);
+  const late = decideStewardship(world.view, { ...now, nowMs: placementPatienceMs });
+  t.equal(late.rewrites.length, 1);
+  t.end();
+});
+
+test('first placement starts at epoch 1; a role that had an owner goes on counting', (t) => {
+  const world = new World();
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { role: web1, assignmentRevision: undefined, next: { host: 'h1', epoch: 1 } },
+  ]);
+  world.assign(web1, null, { epoch: 7 });
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { role: web1, next: { host: 'h1', epoch: 8 } },
+  ]);
+  t.end();
+});
+
+test('what left the file is asked to stop in good order', (t) => {
+  const config = clusterConfig();
+  const world = new World({
+    ...config,
+    personalities: config.personalities.slice(0, 1),
+    services: [],
+  });
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { role: web2, next: { host: 'h2', state: 'draining', to: null } },
+  ]);
+  t.end();
+});
+
+test('a drained host is emptied one role at a time', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  world.assign(web, 'h1');
+  world.drain('h1');
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { role: web1, next: { host: 'h1', state: 'draining', to: 'h3', cause: 'drain' } },
+  ]);
+  world.assign(web1, 'h1', { state: 'draining', to: 'h3' });
+  t.same(decideStewardship(world.view, now).rewrites, []);
+  t.end();
+});
+
+test('an owner that let go hands over to the chosen host under the next epoch', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1', { state: 'draining', to: 'h3', epoch: 4, cause: 'move' });
+  t.match(decideHandover(world.view, web1, owner), {
+    next: { host: 'h3', incarnation: 1, epoch: 5, state: 'assigned' },
+    record: { id: 'web1-5', cause: 'move', from: 'h1', to: 'h3' },
+  });
+  t.end();
+});
+
+test('an owner hands over to nobody when the chosen host was shut out meanwhile', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1', { state: 'draining', to: 'h3', epoch: 4 });
+  world.retire('h3', 1);
+  t.match(decideHandover(world.view, web1, owner), {
+    next: { host: null, epoch: 5, state: 'unplaced' },
+    record: null,
+  });
+  t.end();
+});
+
+test('an owner that is not draining hands nothing over', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  t.equal(decideHandover(world.view, web1, owner), undefined);
+  t.end();
+});
