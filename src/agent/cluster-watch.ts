@@ -44,6 +44,29 @@ export class ClusterWatch {
     this.#listeners.add(listener);
   }
 
+  /** Resolves when the condition holds, looked at now and after each change; or rejects. */
+  until(condition: () => boolean, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        this.#listeners.delete(look);
+        signal.removeEventListener('abort', abort);
+      };
+      const look = () => {
+        if (!condition()) return;
+        end();
+        resolve();
+      };
+      const abort = () => {
+        end();
+        reject(signal.reason instanceof Error ? signal.reason : new Error('called off'));
+      };
+      if (signal.aborted) return abort();
+      signal.addEventListener('abort', abort);
+      this.#listeners.add(look);
+      look();
+    });
+  }
+
   #tell(): void {
     for (const listener of this.#listeners) listener(this.view);
   }

@@ -1,0 +1,205 @@
+import { featuresKey } from '../control/keys.js';
+import type { FeaturesRecord, ReportRecord } from '../control/records.js';
+import { configOf } from '../control/view.js';
+import type { DispatchAdapter } from '../dispatch/types.js';
+import type { NetworkAdapter } from '../network/types.js';
+import type { StorageAdapter } from '../storage/types.js';
+import type { Store } from '../store/types.js';
+import type { WorkloadAdapter } from '../workload/types.js';
+import { Announcer } from './announcer.js';
+import type { Clock } from './clock.js';
+import { ClusterWatch } from './cluster-watch.js';
+import { Enrolment, type LeaseMaps } from './enrolment.js';
+import { Forwarding } from './forwarding.js';
+import { HealthWatch, type Probe } from './health-watch.js';
+import { Journal } from './journal.js';
+import { Leadership } from './leadership.js';
+import type { Log } from './loop.js';
+import { Owner } from './owner.js';
+import type { PulsePort } from './pulse-port.js';
+import { Reporter } from './reporter.js';
+import type { RoleParts } from './role-parts.js';
+import type { HostFacts } from './specs.js';
+import { Verifier } from './verifier.js';
+import { Voter } from './voter.js';
+
+/** Everything the agent stands on, handed in. */
+export interface AgentParts {
+  readonly facts: HostFacts;
+  readonly pulsePort: number;
+  readonly bootId: string;
+  readonly bootToken: string;
+  readonly features: FeaturesRecord;
+  readonly announce: boolean;
+  readonly store: Store;
+  readonly pulse: PulsePort;
+  readonly network: NetworkAdapter;
+  readonly storage: StorageAdapter;
+  readonly workload: WorkloadAdapter;
+  readonly dispatch: DispatchAdapter;
+  readonly maps: LeaseMaps;
+  readonly probe: Probe;
+  readonly clock: Clock;
+  readonly log: Log;
+  namespacePath(name: string): string;
+  hostMount(personality: string, lun: number): string;
+}
+
+/**
+ * One host's agent: makes the kernel match what the store assigns to this host, and on controllers
+ * votes and decides. Stopping it changes nothing in the kernel; the next one adopts what it finds.
+ */
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly #watch: ClusterWatch;
+  readonly #journal: Journal;
+  readonly #owner: Owner;
+  readonly #enrolment: Enrolment;
+  readonly #voter: Voter;
+  readonly #leadership: Leadership;
+  readonly #forwarding: Forwarding;
+  readonly #announcer: Announcer;
+  readonly #verifier: Verifier;
+  readonly #health: HealthWatch;
+  readonly #reporter: Reporter;
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+    const { store, log, clock, facts, network, storage, workload, pulse, bootId } = parts;
+    const { host } = facts;
+    const watch = new ClusterWatch(store);
+    const journal = new Journal({ store, clock, host, log });
+    this.#watch = watch;
+    this.#journal = journal;
+    this.#announcer = new Announcer(network, log, parts.announce);
+    this.#forwarding = new Forwarding({
+      watch,
+      network,
+      facts,
+      log,
+      networksInUse: () => this.#owner.networksInUse,
+    });
+    this.#owner = new Owner({
+      host,
+      watch,
+      log,
+      network,
+      storage,
+      workload,
+      roleParts: () => this.#roleParts(),
+      dropNetworks: (signal) => this.#forwarding.dropEverything(signal),
+      onState: () => {
+        this.#health.look();
+        this.#reporter.look();
+      },
+      onGone: () => this.#forwarding.look(),
+    });
+    this.#health = new HealthWatch({
+      watch,
+      probe: parts.probe,
+      running: () => this.#owner.running(),
+      namespacePath: parts.namespacePath,
+      onChange: () => this.#reporter.look(),
+    });
+    this.#reporter = new Reporter({ host, store, log, report: () => this.#report() });
+    this.#voter = new Voter({
+      host,
+      pulsePort: parts.pulsePort,
+      store,
+      watch,
+      pulse,
+      clock,
+      journal,
+      log,
+      onLapse: () => this.#leadership.look(),
+    });
+    this.#leadership = new Leadership({
+      host,
+      bootId,
+      store,
+      watch,
+      clock,
+      journal,
+      log,
+      lapsed: () => this.#voter.lapsed,
+    });
+    this.#verifier = new Verifier({ host, bootId, watch, network, clock, journal, log });
+    this.#enrolment = new Enrolment({
+      host,
+      bootToken: parts.bootToken,
+      pulsePort: parts.pulsePort,
+      store,
+      watch,
+      pulse,
+      maps: parts.maps,
+      journal,
+      log,
+      dropEverything: () => this.#owner.dropEverything(),
+      onIncarnation: (incarnation) => {
+        this.#owner.setIncarnation(incarnation);
+        this.#reporter.look();
+      },
+    });
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { network, storage, workload, dispatch, store, facts, features } = this.#parts;
+    await store.start(signal);
+    for (const adapter of [network, storage, workload, dispatch]) await adapter.start(signal);
+    this.#journal.write(featuresKey(facts.host), features);
+    this.#enrolment.start();
+    this.#voter.start();
+    this.#leadership.start(signal);
+    this.#owner.start();
+    this.#forwarding.start();
+    this.#verifier.start();
+    this.#watch.onChange(() => this.#health.look());
+    this.#watch.start(signal);
+  }
+
+  /** Ends what this process does; what stands in the kernel stays. */
+  async stop(): Promise<void> {
+    const { network, storage, workload, dispatch, store } = this.#parts;
+    this.#announcer.stop();
+    this.#health.stop();
+    await Promise.all([
+      this.#enrolment.stop(),
+      this.#voter.stop(),
+      this.#leadership.stop(),
+      this.#owner.stop(),
+      this.#forwarding.stop(),
+      this.#verifier.stop(),
+      this.#reporter.stop(),
+    ]);
+    for (const adapter of [dispatch, workload, storage, network]) await adapter.stop();
+    await store.stop();
+  }
+
+  #report(): ReportRecord | undefined {
+    const { incarnation } = this.#enrolment;
+    if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
+    return { incarnation, ...this.#owner.reports(), health: this.#health.healths() };
+  }
+
+  #roleParts(): RoleParts {
+    const { facts, bootId, store, clock, log, network, storage, workload, dispatch } = this.#parts;
+    return {
+      host: facts.host,
+      bootId,
+      store,
+      watch: this.#watch,
+      clock,
+      journal: this.#journal,
+      log,
+      network,
+      storage,
+      workload,
+      dispatch,
+      forwarding: this.#forwarding,
+      announcer: this.#announcer,
+      namespacePath: this.#parts.namespacePath,
+      hostMount: this.#parts.hostMount,
+      until: (condition, signal) => this.#watch.until(condition, signal),
+    };
+  }
+}
