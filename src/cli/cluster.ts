@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { type View, ViewKeeper } from '../control/view.js';
+import { UnderstudyError } from '../errors.js';
+import type { Store } from '../store/types.js';
+
+/** Where a command finds its cluster. */
+export interface ClusterOptions {
+  /** An agent's configuration file, which names the store. */
+  readonly config?: string;
+  /** Name of a running lab; needed only where several run. */
+  readonly lab?: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Cluster {
+  readonly name: string;
+  readonly store: Store;
+  /** All that the store holds now. */
+  view(): Promise<View>;
+  /** The leader's name; undefined for none. */
+  leader(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+const defaultConfig = '/etc/understudy/agent.yaml';
+
+/**
+ * Opens the store of the cluster that a command is about: the one of `--config`, else of the running
+ * lab, else of this host's own agent. For a lab this process moves into the lab's control node.
+ */
+export async function openCluster(options: ClusterOptions): Promise<Cluster> {
+  const { name, endpoints } = await locate(options);
+  const { EtcdStore } = await import('../store/etcd.js');
+  const store = new EtcdStore({
+    endpoints,
+    prefix: `/understudy/${name}/`,
+    identity: `cli-${process.pid}`,
+  });
+  await store.start(options.signal);
+  return {
+    name,
+    store,
+    view: async () => {
+      const { entries } = await store.list('');
+      const keeper = new ViewKeeper();
+      keeper.reset(entries);
+      return keeper.view;
+    },
+    leader: () => store.holder('leader'),
+    close: () => store.stop(),
+  };
+}
+
+async function locate(options: ClusterOptions): Promise<{ name: string; endpoints: string[] }> {
+  if (options.config === undefined) {
+    const { findLab } = await import('../lab/state.js');
+    const lab = findLab(options.lab);
+    if (lab !== undefined) {
+      const { enterNetworkNamespace } = await import('../ffi/namespace.js');
+      enterNetworkNamespace(lab.controlNamespace);
+      return { name: lab.cluster, endpoints: [...lab.endpoints] };
+    }
+  }
+  const path = options.config ?? defaultConfig;
+  if (options.config === undefined && !existsSync(path)) {
+    throw new UnderstudyError({
+      code: 'US_NO_CLUSTER',
+      action: 'cannot find',
+      object: 'a cluster',
+      cause: `no lab runs on this machine and there is no ${path}`,
+      remedy: 'start a lab (understudy lab up FILE) or name an agent configuration with --config',
+    });
+  }
+  const { readAgentConfig } = await import('../agent/config.js');
+  const { cluster, store } = readAgentConfig(path);
+  return { name: cluster, endpoints: store.endpoints };
+}
+
+/** Opens, works, closes, whatever happens. */
+export async function withCluster<T>(
+  options: ClusterOptions,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
+  const cluster = await openCluster(options);
+  try {
+    return await work(cluster);
+  } finally {
+    await cluster.close();
+  }
+}
