@@ -1,0 +1,346 @@
+import {
+  findGrant,
+  type Grant,
+  type GrantTerm,
+  type HostGrants,
+  promiseNs,
+  unheardGraceNs,
+  withGrant,
+} from './grants.js';
+import { earlier, later } from './instants.js';
+import { allRules, type Rules } from './rules.js';
+
+/**
+ * The granting side of a lease: a controller's pulse, for one host.
+ *
+ * An ack is a promise not to vote against this incarnation until receipt + lease × (1 + margin) on
+ * the controller's own clock. It is given only for a heartbeat that is newer than all before and
+ * that echoes an answer of this very controller from within one lease. Without the echo a host whose
+ * heartbeats arrive but which gets no acks would be dark with nobody voting, and replayed
+ * heartbeats of a dead host would hold up its failover.
+ */
+export type GrantEvent =
+  | {
+      readonly kind: 'heartbeat';
+      readonly incarnation: number;
+      readonly nonce: string;
+      readonly seq: bigint;
+      readonly sentAtNs: bigint;
+      readonly echo: bigint;
+      /** Never used before by this controller; given to the answer, should there be one. */
+      readonly ackId: bigint;
+    }
+  /** The store names this incarnation: its silence matters even if it is never heard. */
+  | { readonly kind: 'watch'; readonly incarnation: number }
+  /** Never ack it again. With `onlyIfLapsed`, only if no promise is running. */
+  | { readonly kind: 'stop'; readonly incarnation: number; readonly onlyIfLapsed: boolean }
+  /** Its vote was withdrawn. */
+  | { readonly kind: 'resume'; readonly incarnation: number }
+  /** This process itself stood still: heartbeats may wait unread. */
+  | { readonly kind: 'stalled' }
+  | { readonly kind: 'tick' };
+
+export type GrantOutput =
+  | {
+      readonly kind: 'answer';
+      readonly answer: 'ack' | 'challenge' | 'refuse';
+      readonly incarnation: number;
+      readonly nonce: string;
+      readonly seq: bigint;
+      readonly sentAtNs: bigint;
+      readonly ackId: bigint;
+      readonly leaseNs: bigint;
+    }
+  | {
+      readonly kind: 'lapsed';
+      readonly incarnation: number;
+      /** null: never acked by this process. */
+      readonly lastAckAgoNs: bigint | null;
+    }
+  | { readonly kind: 'renewed'; readonly incarnation: number }
+  /** Not acked any more, and every promise ran out: a vote may be written. */
+  | { readonly kind: 'stop-in-force'; readonly incarnation: number }
+  /** `onlyIfLapsed` was asked and a promise is running: nothing was stopped. */
+  | { readonly kind: 'stop-refused'; readonly incarnation: number; readonly leftNs: bigint };
+
+export type GrantReason =
+  | 'promised'
+  | 'challenged'
+  | 'refused-stopped'
+  | 'refused-superseded'
+  | 'heartbeat-not-newer'
+  | 'not-controlling'
+  | 'table-full'
+  | 'watched'
+  | 'stopped'
+  | 'resumed'
+  | 'still-promised'
+  | 'looked';
+
+export interface GrantStep {
+  readonly state: HostGrants;
+  readonly outputs: readonly GrantOutput[];
+  readonly reason: GrantReason;
+}
+
+type Heartbeat = Extract<GrantEvent, { kind: 'heartbeat' }>;
+
+/** Own answers remembered for echoes: more than are sent within one lease at 10 ms heartbeats. */
+const rememberedAnswers = 32;
+/** A lapse is reported again each lease this often, then every tenth lease. */
+const eagerReports = 10;
+
+export function stepGrants(
+  host: HostGrants,
+  event: GrantEvent,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules = allRules,
+): GrantStep {
+  switch (event.kind) {
+    case 'heartbeat':
+      return onHeartbeat(host, event, nowNs, term, rules);
+    case 'watch':
+      return onWatch(host, event.incarnation, nowNs, term, rules);
+    case 'stop':
+      return onStop(host, event, nowNs, term, rules);
+    case 'resume':
+      return onResume(host, event.incarnation, nowNs, term);
+    case 'stalled':
+      return onStalled(host, nowNs, term);
+    case 'tick':
+      return onTick(host, nowNs, term, rules);
+  }
+}
+
+/** When this host's table wants a tick; undefined for never. */
+export function grantsWakeNs(host: HostGrants): bigint | undefined {
+  let wakeNs: bigint | undefined;
+  for (const grant of host.grants) {
+    const atNs = grant.stopped
+      ? grant.stopAwaited
+        ? grant.promisedUntilNs
+        : undefined
+      : nextReportNs(grant);
+    if (atNs !== undefined && (wakeNs === undefined || atNs < wakeNs)) wakeNs = atNs;
+  }
+  return wakeNs;
+}
+
+/** Whether a lapse stands: reported, and not renewed since. */
+export const isLapsed = (grant: Grant): boolean => grant.reports > 0;
+
+function nextReportNs(grant: Grant): bigint {
+  if (grant.reports > 0) return grant.nextReportNs;
+  return later(grant.promisedUntilNs, grant.reportFromNs);
+}
+
+/**
+ * An incarnation of which this process knows nothing. The process before it may have promised it
+ * anything up to its end, so nothing counts before one promise after the start; counted from now,
+ * which is later, for a host that was taken out of the configuration and came back.
+ */
+function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Rules): Grant {
+  return {
+    incarnation,
+    stopped: false,
+    stopAwaited: false,
+    nonce: '',
+    seq: 0n,
+    sentAtNs: -1n,
+    answers: [],
+    lastAckNs: null,
+    promisedUntilNs: rules.waitAfterStart ? nowNs + promiseNs(term) : nowNs,
+    reportFromNs: rules.waitAfterStart ? nowNs + unheardGraceNs(term) : nowNs,
+    reports: 0,
+    nextReportNs: 0n,
+  };
+}
+
+function onHeartbeat(
+  host: HostGrants,
+  heartbeat: Heartbeat,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules,
+): GrantStep {
+  const ignored = (reason: GrantReason): GrantStep => ({ state: host, outputs: [], reason });
+  if (!term.controlled && rules.ackOnlyWhenControlled) return ignored('not-controlling');
+  const { incarnation } = heartbeat;
+  const known = findGrant(host, incarnation);
+  if (incarnation < host.newest && rules.refuseStopped) {
+    const outputs = [answer('refuse', heartbeat, term)];
+    const reason = known?.stopped ? 'refused-stopped' : 'refused-superseded';
+    return { state: host, outputs, reason };
+  }
+  const grant = known ?? newGrant(incarnation, nowNs, term, rules);
+  if (!isNewer(grant, heartbeat) && rules.newerOnly) return ignored('heartbeat-not-newer');
+  const heard = hear(grant, heartbeat, nowNs, term);
+  if (heard.stopped && rules.refuseStopped) {
+    const state = withGrant(host, heard, nowNs) ?? host;
+    return { state, outputs: [answer('refuse', heartbeat, term)], reason: 'refused-stopped' };
+  }
+  const echoes = heard.answers.some(({ ackId }) => ackId === heartbeat.echo);
+  const answered = remember(heard, heartbeat.ackId, nowNs);
+  if (echoes || !rules.echo) return promise(host, answered, heartbeat, nowNs, term, rules);
+  const state = withGrant(host, answered, nowNs);
+  if (state === undefined) return ignored('table-full');
+  return { state, outputs: [answer('challenge', heartbeat, term)], reason: 'challenged' };
+}
+
+/**
+ * `s` is the host's boot clock and grows through restarts of its pulse: one incarnation is one
+ * boot. So a heartbeat of an earlier start, delayed or replayed, is never newer than the first of
+ * a later one, and cannot displace it.
+ */
+function isNewer(grant: Grant, heartbeat: Heartbeat): boolean {
+  if (heartbeat.sentAtNs <= grant.sentAtNs) return false;
+  return heartbeat.nonce !== grant.nonce || heartbeat.seq > grant.seq;
+}
+
+/** Notes the heartbeat. A new start of pulse has received none of our answers yet. */
+function hear(grant: Grant, heartbeat: Heartbeat, nowNs: bigint, term: GrantTerm): Grant {
+  const { nonce, seq, sentAtNs } = heartbeat;
+  const answers =
+    nonce === grant.nonce ? grant.answers.filter(({ atNs }) => nowNs - atNs <= term.leaseNs) : [];
+  return { ...grant, nonce, seq, sentAtNs, answers };
+}
+
+function remember(grant: Grant, ackId: bigint, atNs: bigint): Grant {
+  return {
+    ...grant,
+    answers: [...grant.answers.slice(-(rememberedAnswers - 1)), { ackId, atNs }],
+  };
+}
+
+function promise(
+  host: HostGrants,
+  grant: Grant,
+  heartbeat: Heartbeat,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules,
+): GrantStep {
+  const fromNs = rules.promiseFromReceipt ? nowNs : heartbeat.sentAtNs;
+  const untilNs = fromNs + (rules.margin ? promiseNs(term) : term.leaseNs);
+  const promised: Grant = {
+    ...grant,
+    lastAckNs: nowNs,
+    promisedUntilNs: later(grant.promisedUntilNs, untilNs),
+    reportFromNs: rules.promiseFromReceipt ? 0n : untilNs,
+    reports: 0,
+  };
+  const state = withGrant(host, promised, nowNs);
+  if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
+  const outputs: GrantOutput[] = [answer('ack', heartbeat, term)];
+  if (isLapsed(grant)) outputs.push({ kind: 'renewed', incarnation: grant.incarnation });
+  return { state, outputs, reason: 'promised' };
+}
+
+function answer(kind: 'ack' | 'challenge' | 'refuse', to: Heartbeat, term: GrantTerm): GrantOutput {
+  const { incarnation, nonce, seq, sentAtNs, ackId } = to;
+  const { leaseNs } = term;
+  return { kind: 'answer', answer: kind, incarnation, nonce, seq, sentAtNs, ackId, leaseNs };
+}
+
+function onWatch(
+  host: HostGrants,
+  incarnation: number,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules,
+): GrantStep {
+  if (findGrant(host, incarnation) !== undefined) {
+    return { state: host, outputs: [], reason: 'watched' };
+  }
+  const state = withGrant(host, newGrant(incarnation, nowNs, term, rules), nowNs);
+  if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
+  return { state, outputs: [], reason: 'watched' };
+}
+
+function onStop(
+  host: HostGrants,
+  event: Extract<GrantEvent, { kind: 'stop' }>,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules,
+): GrantStep {
+  const { incarnation, onlyIfLapsed } = event;
+  const grant = findGrant(host, incarnation) ?? newGrant(incarnation, nowNs, term, rules);
+  const leftNs = grant.promisedUntilNs - nowNs;
+  const clear = leftNs <= 0n || !rules.stopAfterPromise;
+  if (onlyIfLapsed && !clear && !grant.stopped) {
+    const outputs: GrantOutput[] = [{ kind: 'stop-refused', incarnation, leftNs }];
+    return { state: host, outputs, reason: 'still-promised' };
+  }
+  const stopped = { ...grant, stopped: true, stopAwaited: !clear, reports: 0 };
+  const state = withGrant(host, stopped, nowNs);
+  if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
+  const outputs: GrantOutput[] = clear ? [{ kind: 'stop-in-force', incarnation }] : [];
+  return { state, outputs, reason: 'stopped' };
+}
+
+function onResume(
+  host: HostGrants,
+  incarnation: number,
+  nowNs: bigint,
+  term: GrantTerm,
+): GrantStep {
+  const grant = findGrant(host, incarnation);
+  if (grant === undefined || !grant.stopped) return { state: host, outputs: [], reason: 'resumed' };
+  const reportFromNs = nowNs + unheardGraceNs(term);
+  const resumed = { ...grant, stopped: false, stopAwaited: false, reportFromNs, answers: [] };
+  const state = withGrant(host, resumed, nowNs) ?? host;
+  return { state, outputs: [], reason: 'resumed' };
+}
+
+/**
+ * Half a lease to read what waits in the socket: two heartbeats, at four to a lease. But a process
+ * that keeps stalling must still see a dead host some time.
+ */
+function onStalled(host: HostGrants, nowNs: bigint, term: GrantTerm): GrantStep {
+  const grants = host.grants.map((grant) => {
+    const latestNs = grant.promisedUntilNs + unheardGraceNs(term);
+    const reportFromNs = earlier(nowNs + term.leaseNs / 2n, latestNs);
+    return { ...grant, reportFromNs: later(grant.reportFromNs, reportFromNs) };
+  });
+  return { state: { ...host, grants }, outputs: [], reason: 'looked' };
+}
+
+function onTick(host: HostGrants, nowNs: bigint, term: GrantTerm, rules: Rules): GrantStep {
+  const outputs: GrantOutput[] = [];
+  const grants = host.grants.map((grant) => {
+    const looked = look(grant, nowNs, term, rules);
+    if (looked === undefined) return grant;
+    outputs.push(looked.output);
+    return looked.grant;
+  });
+  const state = outputs.length === 0 ? host : { ...host, grants };
+  return { state, outputs, reason: 'looked' };
+}
+
+/** What the time that passed means for one incarnation; undefined for nothing. */
+function look(
+  grant: Grant,
+  nowNs: bigint,
+  term: GrantTerm,
+  rules: Rules,
+): { readonly grant: Grant; readonly output: GrantOutput } | undefined {
+  const { incarnation, lastAckNs } = grant;
+  if (grant.stopped) {
+    const running = nowNs < grant.promisedUntilNs && rules.stopAfterPromise;
+    if (!grant.stopAwaited || running) return undefined;
+    return {
+      grant: { ...grant, stopAwaited: false },
+      output: { kind: 'stop-in-force', incarnation },
+    };
+  }
+  if (nowNs < nextReportNs(grant)) return undefined;
+  const reports = grant.reports + 1;
+  const pauseNs = term.leaseNs * (reports < eagerReports ? 1n : 10n);
+  const lastAckAgoNs = lastAckNs === null ? null : nowNs - lastAckNs;
+  return {
+    grant: { ...grant, reports, nextReportNs: nowNs + pauseNs },
+    output: { kind: 'lapsed', incarnation, lastAckAgoNs },
+  };
+}

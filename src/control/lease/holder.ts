@@ -1,0 +1,272 @@
+import { majority } from '../votes.js';
+import { earlier } from './instants.js';
+import { allRules, type Rules } from './rules.js';
+
+/**
+ * The holder's side of a lease: a host's right to be on its networks.
+ *
+ * Every heartbeat carries the time `s` at which it was sent, read before sending on this host's
+ * boot clock. A controller that acknowledges it promises not to vote against this incarnation for
+ * one lease, counted from when it *received* the heartbeat; the holder counts from `s`. So the
+ * holder always lapses first, however slow the network is.
+ */
+export interface HolderTerms {
+  readonly incarnation: number;
+  /** Fresh at each start of pulse (32 hex digits): acks of an earlier start are void. */
+  readonly nonce: string;
+  /** Distinct names. */
+  readonly controllers: readonly string[];
+  readonly heartbeatNs: bigint;
+  readonly leaseNs: bigint;
+}
+
+export interface HolderState {
+  readonly terms: HolderTerms;
+  /** Number of the last heartbeat sent; 0n before the first. */
+  readonly seq: bigint;
+  /** Heartbeats whose acks are still waited for, oldest first; bounded. */
+  readonly sent: readonly Sent[];
+  readonly nextHeartbeatNs: bigint;
+  readonly peers: ReadonlyMap<string, ControllerAnswers>;
+  /** End of the lease on this host's boot clock; null before the first majority. Only ever raised. */
+  readonly deadlineNs: bigint | null;
+  /** Whether the lease was held when last looked at: only for telling about changes. */
+  readonly held: boolean;
+  readonly expelled: boolean;
+}
+
+interface Sent {
+  readonly seq: bigint;
+  readonly sentAtNs: bigint;
+}
+
+/** What one controller answered so far. */
+interface ControllerAnswers {
+  /** Newest heartbeat that it answered in any way; older answers say nothing new. */
+  readonly answeredSeq: bigint;
+  /** End of the lease as far as this controller's newest ack carries it; null without one. */
+  readonly carriesUntilNs: bigint | null;
+  /** Id of its newest answer, echoed by the next heartbeat; 0n for none. */
+  readonly echo: bigint;
+  readonly refused: boolean;
+  /** When a challenge of this controller was last answered out of turn. */
+  readonly outOfTurnNs: bigint | null;
+}
+
+export type HolderEvent =
+  | { readonly kind: 'tick' }
+  | {
+      readonly kind: 'answer';
+      readonly answer: 'ack' | 'challenge' | 'refuse';
+      /** Authenticated name of the sender. */
+      readonly from: string;
+      readonly incarnation: number;
+      readonly nonce: string;
+      readonly seq: bigint;
+      readonly ackId: bigint;
+      /** The lease that an ack grants; the shorter of this and the holder's own counts. */
+      readonly leaseNs: bigint;
+    };
+
+export type HolderOutput =
+  | {
+      readonly kind: 'heartbeat';
+      readonly to: string;
+      readonly seq: bigint;
+      readonly sentAtNs: bigint;
+      readonly echo: bigint;
+    }
+  /** Write this into the kernel's map: frames pass strictly before it. */
+  | { readonly kind: 'raise'; readonly deadlineNs: bigint }
+  | { readonly kind: 'lease-held'; readonly deadlineNs: bigint }
+  | { readonly kind: 'lease-lapsed'; readonly deadlineNs: bigint }
+  | { readonly kind: 'expelled' };
+
+export type HolderReason =
+  | 'nothing-due'
+  | 'heartbeat'
+  | 'acked'
+  | 'challenged'
+  | 'refused'
+  | 'answer-of-unknown-controller'
+  | 'answer-to-other-incarnation'
+  | 'answer-to-other-start'
+  | 'answer-to-unknown-heartbeat'
+  | 'answer-not-newest';
+
+export interface HolderStep {
+  readonly state: HolderState;
+  readonly outputs: readonly HolderOutput[];
+  readonly reason: HolderReason;
+}
+
+/** Answers to heartbeats older than these could carry no lease any more. */
+const rememberedHeartbeats = 64;
+
+/** A holder that holds nothing: of a new incarnation, or of a pulse that just started. */
+export function startHolder(terms: HolderTerms, nowNs: bigint): HolderState {
+  return {
+    terms,
+    seq: 0n,
+    sent: [],
+    nextHeartbeatNs: nowNs,
+    peers: new Map(
+      terms.controllers.map((name) => [
+        name,
+        { answeredSeq: 0n, carriesUntilNs: null, echo: 0n, refused: false, outOfTurnNs: null },
+      ]),
+    ),
+    deadlineNs: null,
+    held: false,
+    expelled: false,
+  };
+}
+
+/** Whether this host may be on its networks. */
+export function isEffective(
+  state: Pick<HolderState, 'deadlineNs'>,
+  nowNs: bigint,
+  rules: Rules = allRules,
+): boolean {
+  if (state.deadlineNs === null) return false;
+  return rules.strictlyBefore ? nowNs < state.deadlineNs : nowNs <= state.deadlineNs;
+}
+
+/** When to call again with a tick, if nothing else happens before. */
+export function holderWakeNs(state: HolderState): bigint {
+  const { deadlineNs, held, nextHeartbeatNs } = state;
+  return held && deadlineNs !== null && deadlineNs < nextHeartbeatNs ? deadlineNs : nextHeartbeatNs;
+}
+
+/** `nowNs` is also the send time of the heartbeats that come out: read it before sending them. */
+export function stepHolder(
+  before: HolderState,
+  event: HolderEvent,
+  nowNs: bigint,
+  rules: Rules = allRules,
+): HolderStep {
+  // A lapse that passed unseen (the process was stopped) is told before what came after it.
+  const lapsed = noticeLapse(before, nowNs, rules);
+  const step =
+    event.kind === 'tick'
+      ? onTick(lapsed.state, nowNs)
+      : onAnswer(lapsed.state, event, nowNs, rules);
+  return { ...step, outputs: [...lapsed.outputs, ...step.outputs] };
+}
+
+function noticeLapse(state: HolderState, nowNs: bigint, rules: Rules): Omit<HolderStep, 'reason'> {
+  if (!state.held || state.deadlineNs === null || isEffective(state, nowNs, rules)) {
+    return { state, outputs: [] };
+  }
+  return {
+    state: { ...state, held: false },
+    outputs: [{ kind: 'lease-lapsed', deadlineNs: state.deadlineNs }],
+  };
+}
+
+function onTick(state: HolderState, nowNs: bigint): HolderStep {
+  if (nowNs < state.nextHeartbeatNs) return { state, outputs: [], reason: 'nothing-due' };
+  const { heartbeatNs, controllers } = state.terms;
+  // The next one lies on the same grid: no drift, and after a stall one heartbeat, not a burst.
+  const missed = (nowNs - state.nextHeartbeatNs) / heartbeatNs;
+  const nextHeartbeatNs = state.nextHeartbeatNs + (missed + 1n) * heartbeatNs;
+  const numbered = numberHeartbeat({ ...state, nextHeartbeatNs }, nowNs);
+  return {
+    state: numbered,
+    outputs: controllers.map((to) => heartbeatTo(numbered, to, nowNs)),
+    reason: 'heartbeat',
+  };
+}
+
+function numberHeartbeat(state: HolderState, sentAtNs: bigint): HolderState {
+  const seq = state.seq + 1n;
+  const sent = [...state.sent.slice(-(rememberedHeartbeats - 1)), { seq, sentAtNs }];
+  return { ...state, seq, sent };
+}
+
+function heartbeatTo(state: HolderState, to: string, sentAtNs: bigint): HolderOutput {
+  const echo = state.peers.get(to)?.echo ?? 0n;
+  return { kind: 'heartbeat', to, seq: state.seq, sentAtNs, echo };
+}
+
+type Answer = Extract<HolderEvent, { kind: 'answer' }>;
+
+function onAnswer(state: HolderState, answer: Answer, nowNs: bigint, rules: Rules): HolderStep {
+  const { terms, peers, sent } = state;
+  const ignored = (reason: HolderReason): HolderStep => ({ state, outputs: [], reason });
+  const peer = peers.get(answer.from);
+  if (peer === undefined) return ignored('answer-of-unknown-controller');
+  if (answer.incarnation !== terms.incarnation) return ignored('answer-to-other-incarnation');
+  if (answer.nonce !== terms.nonce && rules.ownNonceOnly) return ignored('answer-to-other-start');
+  // `s` is looked up here by number, never taken from the packet.
+  const heartbeat = sent.find(({ seq }) => seq === answer.seq);
+  if (heartbeat === undefined) return ignored('answer-to-unknown-heartbeat');
+  if (answer.seq <= peer.answeredSeq) return ignored('answer-not-newest');
+  const answered: ControllerAnswers = { ...peer, answeredSeq: answer.seq, refused: false };
+  switch (answer.answer) {
+    case 'ack': {
+      const leaseNs = earlier(answer.leaseNs, terms.leaseNs);
+      const fromNs = rules.countFromSending ? heartbeat.sentAtNs : nowNs;
+      const acked = { ...answered, carriesUntilNs: fromNs + leaseNs, echo: answer.ackId };
+      return raiseDeadline(withPeer(state, answer.from, acked), nowNs, rules);
+    }
+    case 'challenge':
+      return answerChallenge(state, answer.from, { ...answered, echo: answer.ackId }, nowNs);
+    case 'refuse':
+      return countRefusals(withPeer(state, answer.from, { ...answered, refused: true }));
+  }
+}
+
+function withPeer(state: HolderState, name: string, peer: ControllerAnswers): HolderState {
+  return { ...state, peers: new Map(state.peers).set(name, peer) };
+}
+
+/** The deadline is where the majority-th newest ack carries the lease: that many reach so far. */
+function raiseDeadline(state: HolderState, nowNs: bigint, rules: Rules): HolderStep {
+  const reached = [...state.peers.values()]
+    .map(({ carriesUntilNs }) => carriesUntilNs)
+    .filter((untilNs) => untilNs !== null)
+    .sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
+  const all = state.terms.controllers.length;
+  const needed = rules.majority ? majority(all) : Math.floor(all / 2);
+  const deadlineNs = reached[rules.distinctControllers ? needed - 1 : 0];
+  if (deadlineNs === undefined || (state.deadlineNs !== null && deadlineNs <= state.deadlineNs)) {
+    return { state, outputs: [], reason: 'acked' };
+  }
+  const raised = { ...state, deadlineNs };
+  const outputs: HolderOutput[] = [{ kind: 'raise', deadlineNs }];
+  const held = isEffective(raised, nowNs, rules);
+  if (held && !state.held) outputs.push({ kind: 'lease-held', deadlineNs });
+  return { state: { ...raised, held }, outputs, reason: 'acked' };
+}
+
+/**
+ * A challenge is echoed at once, not at the next heartbeat: a controller that restarted promises
+ * one round trip later. At most twice a heartbeat, so that a round trip longer than the lease, where
+ * every echo comes too late, does not turn into a ball game.
+ */
+function answerChallenge(
+  state: HolderState,
+  to: string,
+  peer: ControllerAnswers,
+  nowNs: bigint,
+): HolderStep {
+  const { outOfTurnNs } = peer;
+  if (outOfTurnNs !== null && nowNs - outOfTurnNs < state.terms.heartbeatNs / 2n) {
+    return { state: withPeer(state, to, peer), outputs: [], reason: 'challenged' };
+  }
+  const next = numberHeartbeat(withPeer(state, to, { ...peer, outOfTurnNs: nowNs }), nowNs);
+  return { state: next, outputs: [heartbeatTo(next, to, nowNs)], reason: 'challenged' };
+}
+
+function countRefusals(state: HolderState): HolderStep {
+  const refusals = [...state.peers.values()].filter(({ refused }) => refused).length;
+  if (state.expelled || refusals < majority(state.terms.controllers.length)) {
+    return { state, outputs: [], reason: 'refused' };
+  }
+  return {
+    state: { ...state, expelled: true },
+    outputs: [{ kind: 'expelled' }],
+    reason: 'refused',
+  };
+}

@@ -1,0 +1,47 @@
+import fc from 'fast-check';
+import { test } from 'tap';
+import type { Rules } from '../../../src/control/lease/rules.js';
+import { play, stories } from './story.js';
+
+/** A failover is never committed while the old host may still be on its networks. */
+function search(rules: Partial<Rules>, numRuns: number) {
+  const property = fc.property(stories(rules), (story) => play(story).violation === undefined);
+  return fc.check(property, { numRuns, seed: 20_261, endOnFailure: true });
+}
+
+test('no failover is committed while the old host holds its lease', async (t) => {
+  let commits = 0;
+  let effective = 0;
+  const property = fc.property(stories(), (story) => {
+    const world = play(story);
+    if (world.committedUs !== undefined) commits++;
+    if (world.effective) effective++;
+    return world.violation === undefined;
+  });
+  const found = fc.check(property, { numRuns: 1_500, seed: 7, endOnFailure: true });
+  t.equal(found.failed, false, JSON.stringify(found.counterexample));
+  t.ok(commits > 200, `${commits} stories reached a failover`);
+  t.ok(effective > 100, `${effective} stories ended with the lease held`);
+});
+
+const needed: readonly (keyof Rules)[] = [
+  'countFromSending',
+  'majority',
+  'distinctControllers',
+  'strictlyBefore',
+  'ownNonceOnly',
+  'ackOnlyWhenControlled',
+  'refuseStopped',
+  'stopAfterPromise',
+  'waitAfterStart',
+  'margin',
+  'promiseFromReceipt',
+];
+
+for (const rule of needed) {
+  test(`without the rule ${rule} there are two owners`, async (t) => {
+    const found = search({ [rule]: false }, 6_000);
+    t.equal(found.failed, true, `no violation in ${found.numRuns} stories`);
+    t.comment(`seen after ${found.numRuns} stories`);
+  });
+}

@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import type { Rules } from '../../../src/control/lease/rules.js';
+import { type LinkState, World, type WorldOptions } from './world.js';
+
+/** A run: the world, then phases of network weather, each opened by something that happens. */
+export interface Story {
+  readonly world: WorldOptions;
+  readonly phases: readonly Phase[];
+}
+
+interface Phase {
+  readonly lengthMs: number;
+  /** One weather a controller. */
+  readonly weather: readonly Weather[];
+  readonly happening: Happening;
+  readonly victim: number;
+}
+
+const calm: LinkState = { lossPercent: 0, delayUs: [0, 3_000], duplicatePercent: 10 };
+const instant: LinkState = { lossPercent: 0, delayUs: [0, 0], duplicatePercent: 0 };
+const stormy: LinkState = { lossPercent: 20, delayUs: [0, 300_000], duplicatePercent: 40 };
+const dead: LinkState = { lossPercent: 100, delayUs: [0, 0], duplicatePercent: 0 };
+
+const weathers = {
+  instant: [instant, instant],
+  calm: [calm, calm],
+  slowAcks: [instant, stormy],
+  stormy: [stormy, stormy],
+  upOnly: [calm, dead],
+  cut: [dead, dead],
+} as const;
+type Weather = keyof typeof weathers;
+
+const happenings = [
+  'nothing',
+  'nothing',
+  'pulse-restarts',
+  'controller-restarts',
+  'controller-restarts',
+  'agent-stops',
+  'vote-withdrawn',
+  'old-packets',
+] as const;
+type Happening = (typeof happenings)[number];
+
+export function play({ world: options, phases }: Story): World {
+  const world = new World(options);
+  for (const { lengthMs, weather, happening, victim } of phases) {
+    weather.forEach((kind, index) => {
+      world.setLink(index, ...weathers[kind]);
+    });
+    switch (happening) {
+      case 'pulse-restarts':
+        world.restartPulse();
+        break;
+      case 'controller-restarts':
+        world.restartController(victim, 5_000, lengthMs * 400);
+        break;
+      case 'agent-stops':
+        world.stop(victim);
+        break;
+      case 'vote-withdrawn':
+        world.withdraw(victim);
+        break;
+      case 'old-packets':
+        world.replay(30);
+        break;
+      case 'nothing':
+    }
+    world.runUs(lengthMs * 1_000);
+    if (world.violation !== undefined) break;
+  }
+  return world;
+}
+
+/**
+ * Stories of one host. Every second one has no drift at all and a margin of nothing, where host and
+ * controllers come to the same instant; in the others clocks differ by up to the margin (10 %
+ * instead of 1, so that what the margin guards against happens often).
+ */
+export function stories(rules: Partial<Rules> = {}): fc.Arbitrary<Story> {
+  return fc.constantFrom(3, 3, 5).chain((controllers) => {
+    const perController = <T>(one: fc.Arbitrary<T>) =>
+      fc.array(one, { minLength: controllers, maxLength: controllers });
+    const phase: fc.Arbitrary<Phase> = fc.record({
+      lengthMs: fc.integer({ min: 20, max: 320 }),
+      weather: perController(
+        fc.constantFrom<Weather[]>(
+          'instant',
+          'instant',
+          'calm',
+          'slowAcks',
+          'stormy',
+          'upOnly',
+          'cut',
+          'cut',
+        ),
+      ),
+      happening: fc.constantFrom(...happenings),
+      victim: fc.integer({ min: 0, max: controllers - 1 }),
+    });
+    const clocks = fc.oneof(
+      fc.record({
+        marginPercent: fc.constant(10),
+        rates: perController(fc.constantFrom(1 / 1.0999, 1, 1.0999)),
+      }),
+      fc.record({ marginPercent: fc.constant(0), rates: perController(fc.constant(1)) }),
+    );
+    return fc
+      .record({
+        clocks,
+        seed: fc.integer({ min: 1, max: 1_000_000 }),
+        offsetsUs: perController(fc.integer({ min: 0, max: 2_000_000 })),
+        stopDelayUs: fc.constantFrom(0, 0, 40_000),
+        voteDelayUs: fc.constantFrom(0, 0, 20_000),
+        phases: fc.array(phase, { minLength: 6, maxLength: 12 }),
+      })
+      .map(({ clocks: { marginPercent, rates }, seed, offsetsUs, phases, ...delays }) => ({
+        world: {
+          controllers,
+          seed,
+          rules,
+          leaseMs: 200,
+          heartbeatMs: 50,
+          marginPercent,
+          rates: [1, ...rates],
+          offsetsUs: [1_000_000, ...offsetsUs],
+          ...delays,
+        },
+        phases,
+      }));
+  });
+}
