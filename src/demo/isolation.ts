@@ -1,0 +1,125 @@
+import { Capture } from './observers.js';
+import { addressOf, macOf, must, type Stage } from './stage.js';
+
+/**
+ * Claim 1a. One member of blue speaks in every way there is (unicast, broadcast, multicast, IPv6
+ * neighbour discovery); captures stand at a member's LAN, to see that it was said, and at everybody
+ * who must not hear it.
+ */
+export async function showIsolation(stage: Stage): Promise<void> {
+  const { lab, claims, say } = stage;
+  const status = await stage.status();
+  const outsider = status.hosts.find(
+    ({ personalities, dispatches }) => personalities.length === 0 && dispatches.length === 0,
+  );
+  if (outsider === undefined) throw new Error('the demonstration needs a spare');
+  const speaker = macOf(status, 'web1');
+  const ofBlue = `ether host ${speaker}`;
+  const inside = new Capture(lab, 'c1', 'eth0', ofBlue);
+  const outside = [
+    { who: 'client c2 (green)', capture: new Capture(lab, 'c2', 'eth0', ofBlue) },
+    { who: 'personality db1 (green)', capture: new Capture(lab, 'db1', 'eth0', ofBlue) },
+    {
+      who: `host ${outsider.name}, not a member, underlay included`,
+      capture: new Capture(lab, outsider.name, 'eth1', 'udp port 4789'),
+    },
+  ];
+  const captures = [inside, ...outside.map(({ capture }) => capture)];
+  try {
+    await Promise.all(captures.map(({ ready }) => ready));
+    const neighbour = addressOf(status, 'web2');
+    const unicast = await lab.exec('web1', [
+      'ping',
+      '-n',
+      '-c',
+      '3',
+      '-i',
+      '0.05',
+      '-W',
+      '1',
+      neighbour,
+    ]);
+    const sixth = await lab.exec('web1', ['ping', '-6', '-n', '-c', '1', '-W', '2', 'fd00:10::12']);
+    const unknown = ['ping', '-6', '-n', '-c', '1', '-W', '1', 'fd00:10::99'];
+    for (const argv of [
+      ['ping', '-n', '-b', '-c', '2', '-i', '0.05', '-W', '1', '10.10.0.255'],
+      ['ping', '-n', '-c', '2', '-i', '0.05', '-W', '1', '-I', 'eth0', '224.0.0.1'],
+      ['ping', '-6', '-n', '-c', '1', '-W', '1', 'ff02::1%eth0'],
+      unknown, // nobody has it: a neighbour solicitation to a multicast address
+    ]) {
+      await lab.exec('web1', argv);
+    }
+    const foreign = await lab.exec('web1', ['ping', '-n', '-c', '1', '-W', '1', '10.20.0.11']);
+    const reached = unicast.code === 0 && sixth.code === 0;
+    claims.observe(
+      '1a',
+      reached,
+      `web1 reaches web2 over IPv4 and IPv6: ${reached ? 'yes' : 'no'}`,
+    );
+    const kinds = new Set(inside.frames.map(({ seen }) => kindOf(seen.destination)));
+    const spoke = kinds.has('broadcast') && kinds.has('multicast');
+    claims.observe(
+      '1a',
+      spoke,
+      `on blue itself ${inside.frames.length} frames of web1 were captured (${[...kinds].sort().join(', ')})`,
+    );
+    const heard = outside.map(({ who, capture }) => `${who}: ${capture.frames.length}`);
+    claims.observe(
+      '1a',
+      outside.every(({ capture }) => capture.frames.length === 0) && foreign.code !== 0,
+      `frames of blue captured elsewhere: ${heard.join(', ')}`,
+    );
+    say(
+      `isolation   blue heard ${inside.frames.length} frames of web1; elsewhere ${heard.join(', ')}`,
+    );
+  } finally {
+    await Promise.all(captures.map((capture) => capture.stop()));
+  }
+}
+
+function kindOf(destination: string): 'broadcast' | 'multicast' | 'unicast' {
+  if (destination === 'ff:ff:ff:ff:ff:ff') return 'broadcast';
+  return (Number.parseInt(destination.slice(0, 2), 16) & 1) === 1 ? 'multicast' : 'unicast';
+}
+
+/**
+ * Claim 1b. What a personality writes to its virtual LUN is found in the file behind exactly the LUN
+ * that the map names, and in no other; its host's login to another volume is refused by the target.
+ */
+export async function showDisks(stage: Stage): Promise<void> {
+  const { lab, claims, config, say } = stage;
+  const status = await stage.status();
+  for (const { name, host, volumes } of status.personalities) {
+    const [volume] = volumes;
+    if (volume === undefined || host === null) throw new Error(`${name} has no volume in status`);
+    const marker = `mark-of-${name}-${process.pid}`;
+    const path = `${volume.mount}/marker`;
+    await must(stage, name, ['sh', '-c', `echo ${marker} > ${path} && sync ${path}`]);
+    await must(stage, name, [
+      'sh',
+      '-c',
+      `echo ${name} > ${volume.mount}/name && sync ${volume.mount}/name`,
+    ]);
+    const found: string[] = [];
+    for (const other of config.volumes) {
+      const file = lab.backingFile(other.target, other.lun);
+      const ran = await lab.exec('storage', ['grep', '-c', '-a', marker, file]);
+      if (ran.code === 0) found.push(other.name);
+    }
+    const exact = found.length === 1 && found[0] === volume.name;
+    claims.observe(
+      '1b',
+      exact,
+      `${name} LUN ${volume.lun} = ${volume.portal} ${volume.target} LUN ${volume.targetLun}, its bytes are in ${found.join(', ') || 'no file'}`,
+    );
+    const stranger = config.volumes.find(({ name: other }) => other !== volume.name);
+    if (stranger === undefined) continue;
+    const initiator = `iqn.2026-11.io.understudy:${config.cluster}.${name}.${host}`;
+    const url = `iscsi://${volume.portal}/${stranger.target}/${stranger.lun}`;
+    const inquiry = await lab.exec(host, ['iscsi-inq', '-i', initiator, url]);
+    claims.observe('1b', inquiry.code !== 0, `its login to ${stranger.name} is refused`);
+    say(
+      `disk        ${name}: LUN ${volume.lun} is ${volume.target} LUN ${volume.targetLun} and no other`,
+    );
+  }
+}
