@@ -1,0 +1,143 @@
+import { test } from 'tap';
+import { dutiesOf } from '../../src/agent/owner.js';
+import {
+  attachSpecs,
+  dispatchSpec,
+  networksHere,
+  nicsOf,
+  peerSpec,
+  personalityNamespace,
+  serviceNamespace,
+} from '../../src/agent/specs.js';
+import { checksFor } from '../../src/agent/verifier.js';
+import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
+
+const facts = { host: 'h2', underlayInterface: 'eth1', underlayAddress: '10.66.0.2' };
+
+test('forwarding names every remote member and floods to members, joiners and gateways only', (t) => {
+  const config = clusterConfig({
+    hosts: clusterConfig().hosts.map((host) =>
+      host.name === 'h4' ? { ...host, pool: null, joins: ['blue'] } : host,
+    ),
+  });
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  const peers = peerSpec(world.view, config, 'blue', facts);
+  t.same(peers.unicast, [{ mac: '02:00:00:00:00:11', via: '10.66.0.1' }]);
+  t.same(peers.flood, ['10.66.0.1', '10.66.0.250', '10.66.0.4'], 'h3 has no member: left out');
+  t.same(peers.allowed, peers.flood);
+  world.assign(web1, 'h3', { epoch: 2 });
+  const after = peerSpec(world.view, config, 'blue', facts);
+  t.same(after.unicast, [{ mac: '02:00:00:00:00:11', via: '10.66.0.3' }]);
+  t.notOk(after.allowed.includes('10.66.0.1'), 'the failed host is let in no more');
+  t.end();
+});
+
+test('a host belongs to the networks of its roles and to those it joins', (t) => {
+  const world = new World();
+  t.same([...networksHere(world.view, clusterConfig(), 'h2')], []);
+  world.assign(web, 'h2');
+  t.same([...networksHere(world.view, clusterConfig(), 'h2')], ['blue']);
+  t.end();
+});
+
+test('a member holds the shared address on lo; the dispatcher gets it last', (t) => {
+  const config = clusterConfig();
+  t.same(personalityNamespace(config, 'web1', 1, 1).loopbackAddresses, ['10.10.0.100']);
+  t.same(serviceNamespace(config, 'web', 1, 1, false).nics[0]?.addresses, []);
+  t.same(serviceNamespace(config, 'web', 1, 1, true).nics[0]?.addresses, ['10.10.0.100/24']);
+  t.same(nicsOf(config, { kind: 'service', name: 'none' }), []);
+  t.end();
+});
+
+test('a member that is being failed over keeps its place in the table', (t) => {
+  const config = clusterConfig();
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  const [service] = config.services;
+  if (service === undefined) throw new Error('one is expected');
+  const health = (up: boolean, incarnation: number) =>
+    world.write('report/h1', {
+      incarnation,
+      personalities: [],
+      services: [],
+      health: [{ service: 'web', personality: 'web1', epoch: 1, up }],
+    });
+  health(false, 1);
+  t.equal(dispatchSpec(world.view, service, 1).members[0]?.healthy, false);
+  world.assign(web1, 'h3', { epoch: 2 });
+  t.equal(dispatchSpec(world.view, service, 1).members[0]?.healthy, true);
+  t.equal(dispatchSpec(world.view, service, 1).members[0]?.mac, '02:00:00:00:00:11');
+  t.end();
+});
+
+test('volumes carry the serial that was recorded for them', (t) => {
+  const [personality] = clusterConfig().personalities;
+  if (personality === undefined) throw new Error('one is expected');
+  const config = clusterConfig({
+    volumes: [
+      {
+        name: 'data',
+        portals: ['10.77.0.1:3260'],
+        target: 'iqn.2026-11.example.lab:web1',
+        lun: 1,
+        filesystem: 'ext4',
+        format: 'if-blank',
+      },
+    ],
+    personalities: [{ ...personality, storage: [{ lun: 0, volume: 'data', mount: '/srv/data' }] }],
+  });
+  const world = new World(config);
+  t.equal(attachSpecs(world.view, config, 'web1', 'h1', 3)[0]?.recordedSerial, undefined);
+  world.write('volume/data', { serial: 'abc' });
+  t.match(attachSpecs(world.view, config, 'web1', 'h1', 3), [
+    { recordedSerial: 'abc', epoch: 3, host: 'h1', targetLun: 1, lun: 0 },
+  ]);
+  t.end();
+});
+
+test("a host's duties are those of its own incarnation", (t) => {
+  const world = new World();
+  world.assign(web1, 'h1', { incarnation: 1 });
+  world.assign(web2, 'h1', { incarnation: 2, state: 'draining', epoch: 4 });
+  t.same([...dutiesOf(world.view, 'h1', 1).keys()], ['personality/web1']);
+  t.same(
+    [...dutiesOf(world.view, 'h1', 2)],
+    [['personality/web2', { kind: 'drain', epoch: 4, incarnation: 2 }]],
+  );
+  t.end();
+});
+
+test('one survivor verifies a takeover: the first by name that runs another member', (t) => {
+  const world = new World();
+  const running = (name: string, epoch: number) => ({
+    name,
+    epoch,
+    phase: 'running',
+    detail: '',
+    volumes: [],
+  });
+  world.assign(web1, 'h3', { epoch: 2, failover: 'web1-2' });
+  world.assign(web2, 'h2');
+  world.write('report/h2', {
+    incarnation: 1,
+    personalities: [running('web2', 1)],
+    services: [],
+    health: [],
+  });
+  t.same(checksFor(world.view, 'h2'), [], 'not before the new owner says that it runs');
+  world.write('report/h3', {
+    incarnation: 1,
+    personalities: [running('web1', 2)],
+    services: [],
+    health: [],
+  });
+  t.match(checksFor(world.view, 'h2'), [
+    { failover: 'web1-2', from: 'web2', address: '10.10.0.11', mac: '02:00:00:00:00:11' },
+  ]);
+  t.same(checksFor(world.view, 'h3'), [], 'never the new owner itself');
+  world.write('steps/web1-2/verifier', {});
+  t.same(checksFor(world.view, 'h2'), [], 'once');
+  t.end();
+});

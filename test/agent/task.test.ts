@@ -1,0 +1,148 @@
+import { test } from 'tap';
+import { type Log, Loop } from '../../src/agent/loop.js';
+import { RoleTask, type RoleWork } from '../../src/agent/task.js';
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Work that records what it was asked for, and finishes when told. */
+class FakeWork implements RoleWork {
+  readonly calls: string[] = [];
+  fail = false;
+  blocking = false;
+
+  async take(epoch: number, _incarnation: number, _failover: string | null, signal: AbortSignal) {
+    this.calls.push(`take ${epoch}`);
+    if (this.fail) throw new Error('no such device');
+    if (!this.blocking) return;
+    await new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('called off')));
+    });
+  }
+
+  async release() {
+    this.calls.push('release');
+  }
+
+  async abort() {
+    this.calls.push('abort');
+  }
+
+  async handOver() {
+    this.calls.push('hand over');
+  }
+}
+
+function setUp() {
+  const work = new FakeWork();
+  const waiters = new Set<() => void>();
+  let gone = 0;
+  const task = new RoleTask({ kind: 'personality', name: 'web1' }, work, {
+    log: quiet,
+    bootMs: () => 0,
+    onState: () => {
+      for (const waiter of waiters) waiter();
+    },
+    onGone: () => {
+      gone++;
+    },
+    settled: (condition) => until(condition),
+  });
+  const until = (condition: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        waiters.delete(look);
+        resolve();
+      };
+      waiters.add(look);
+      look();
+    });
+  const phase = (wanted: string) => until(() => task.state.phase === wanted);
+  return { work, task, phase, gone: () => gone };
+}
+
+const hold = (epoch: number) => ({ kind: 'hold', epoch, incarnation: 1, failover: null }) as const;
+
+test('a role is taken, and let go at once when it is somebody else’s', async (t) => {
+  const { work, task, phase, gone } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  task.set({ kind: 'none' });
+  await phase('unplaced');
+  t.same(work.calls, ['take 1', 'abort']);
+  t.equal(gone(), 1);
+  await task.stop();
+});
+
+test('a newer epoch cuts off the old one before it takes', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  task.set(hold(3));
+  await phase('unplaced');
+  await phase('running');
+  t.same(work.calls, ['take 1', 'abort', 'take 3']);
+  await task.stop();
+});
+
+test('a takeover under way is called off when the role moves on', async (t) => {
+  const { work, task, phase } = setUp();
+  work.blocking = true;
+  task.set(hold(1));
+  await phase('starting');
+  task.set({ kind: 'none' });
+  await phase('unplaced');
+  t.same(work.calls, ['take 1', 'abort']);
+  await task.stop();
+});
+
+test('a planned stop releases in good order and then hands over', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  task.set({ kind: 'drain', epoch: 1, incarnation: 1 });
+  await phase('unplaced');
+  await task.stop();
+  t.same(work.calls, ['take 1', 'release', 'hand over']);
+});
+
+test('a failed takeover says why and is tried again', async (t) => {
+  const { work, task, phase } = setUp();
+  work.fail = true;
+  task.set(hold(1));
+  await phase('failed');
+  t.match(task.state.detail, /no such device/);
+  work.fail = false;
+  await phase('running');
+  await task.stop();
+});
+
+test('what an earlier agent left is cut off when nobody wants it', async (t) => {
+  const { work, task } = setUp();
+  task.adopt(4);
+  t.ok(task.stands);
+  await task.drop();
+  t.same(work.calls, ['abort']);
+  await task.stop();
+});
+
+test('a loop runs once more for any number of triggers during a run', async (t) => {
+  let runs = 0;
+  let finish: () => void = () => undefined;
+  const loop = new Loop('test', quiet, () => {
+    runs++;
+    return new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+  });
+  loop.trigger();
+  loop.trigger();
+  loop.trigger();
+  finish();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(runs, 2);
+  finish();
+  await loop.stop();
+  loop.trigger();
+  t.equal(runs, 2, 'a stopped loop stays stopped');
+});
