@@ -27,17 +27,33 @@ export type PulseRequest =
   /**
    * On a controller: what the store says, read after the start nonce was written. Only then does
    * pulse ack anything. `stopped` lists incarnations never to be acked (votes and retired marks).
+   * May be sent again whenever any of it changes; `stopped` only ever adds.
    */
   | {
       readonly kind: 'control';
       readonly controller: string;
       readonly hosts: readonly PulsePeer[];
       readonly stopped: readonly { readonly host: string; readonly incarnation: number }[];
+      /**
+       * Incarnations that the store names (host records and assignments). Their silence is reported
+       * too when this pulse never heard them, so that a host that died while the controller was
+       * down can be voted on.
+       */
+      readonly watched?: readonly { readonly host: string; readonly incarnation: number }[];
       readonly leaseMs: number;
       readonly clockMarginPercent: number;
     }
-  /** Never ack this incarnation again; answered when that is in force. To be sent before a vote. */
-  | { readonly kind: 'stop-acks'; readonly host: string; readonly incarnation: number }
+  /**
+   * Never ack this incarnation again; answered when that is in force and every promise ran out (at
+   * most one lease × (1 + margin) later). To be sent before a vote. With `onlyIfLapsed` it is
+   * refused (US_PULSE_PROMISED), and nothing stopped, if the host came back meanwhile.
+   */
+  | {
+      readonly kind: 'stop-acks';
+      readonly host: string;
+      readonly incarnation: number;
+      readonly onlyIfLapsed?: boolean;
+    }
   /** After a withdrawn vote: ack it again. */
   | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
   | { readonly kind: 'status' };
@@ -81,12 +97,16 @@ export interface PulseHostStatus {
 }
 
 export type PulseEvent =
-  /** Controller: a promise ran out without renewal. The agent decides whether to vote. */
+  /**
+   * Controller: a promise ran out without renewal. The agent decides whether to vote. Repeated
+   * each lease length, ten times, then every tenth, until stop-acks or renewal; and after hello.
+   */
   | {
       readonly kind: 'lapsed';
       readonly host: string;
       readonly incarnation: number;
-      readonly lastAckAgoMs: number;
+      /** null: never acked since this pulse started. */
+      readonly lastAckAgoMs: number | null;
       readonly atMs: number;
     }
   /** Controller: heartbeats are there again and promises were given (no vote in between). */

@@ -56,6 +56,8 @@ export type GrantOutput =
       readonly incarnation: number;
       /** null: never acked by this process. */
       readonly lastAckAgoNs: bigint | null;
+      /** 1 for the first report of this lapse. */
+      readonly report: number;
     }
   | { readonly kind: 'renewed'; readonly incarnation: number }
   /** Not acked any more, and every promise ran out: a vote may be written. */
@@ -341,6 +343,6 @@ function look(
   const lastAckAgoNs = lastAckNs === null ? null : nowNs - lastAckNs;
   return {
     grant: { ...grant, reports, nextReportNs: nowNs + pauseNs },
-    output: { kind: 'lapsed', incarnation, lastAckAgoNs },
+    output: { kind: 'lapsed', incarnation, lastAckAgoNs, report: reports },
   };
 }

@@ -1,0 +1,150 @@
+import {
+  type HolderOutput,
+  type HolderState,
+  holderWakeNs,
+  startHolder,
+  stepHolder,
+} from '../control/lease/holder.js';
+import type { Counters } from './counters.js';
+import { type LeaseMap, noLimitNs } from './lease-map.js';
+import type { Packet } from './packet.js';
+import type { PulseEvent, PulsePeer, PulseRequest } from './protocol.js';
+
+export type EnrolRequest = Extract<PulseRequest, { kind: 'enrol' }>;
+
+export interface HoldingParts {
+  readonly request: EnrolRequest;
+  readonly map: LeaseMap;
+  /** 32 hex digits, fresh. */
+  readonly nonce: string;
+  readonly counters: Counters;
+  send(peer: PulsePeer, packet: Packet): void;
+  emit(event: PulseEvent): void;
+  log(fields: object, text: string): void;
+}
+
+/** The lease of this host under one incarnation: heartbeats out, acks in, deadline into the kernel. */
+export class Holding {
+  readonly request: EnrolRequest;
+  readonly #parts: HoldingParts;
+  readonly #controllers: ReadonlyMap<string, PulsePeer>;
+  #state: HolderState;
+
+  constructor(parts: HoldingParts, nowNs: bigint) {
+    const { request, nonce } = parts;
+    this.#parts = parts;
+    this.request = request;
+    this.#controllers = new Map(request.controllers.map((peer) => [peer.name, peer]));
+    const terms = {
+      incarnation: request.incarnation,
+      nonce,
+      controllers: [...this.#controllers.keys()],
+      heartbeatNs: BigInt(request.heartbeatMs) * 1_000_000n,
+      leaseNs: BigInt(request.leaseMs) * 1_000_000n,
+    };
+    this.#state = startHolder(terms, nowNs);
+    if (!request.enforce) parts.map.raise(noLimitNs);
+  }
+
+  get map(): LeaseMap {
+    return this.#parts.map;
+  }
+  get wakeNs(): bigint {
+    return holderWakeNs(this.#state);
+  }
+
+  /** End of the lease, that of an earlier pulse process included; null before the first majority. */
+  deadlineNs(): bigint | null {
+    if (!this.request.enforce) return this.#state.deadlineNs;
+    const inKernelNs = this.map.read();
+    return inKernelNs === 0n ? null : inKernelNs;
+  }
+
+  tick(nowNs: bigint): void {
+    const step = stepHolder(this.#state, { kind: 'tick' }, nowNs);
+    this.#state = step.state;
+    this.#obey(step.outputs);
+  }
+
+  receive(packet: Packet, nowNs: bigint): void {
+    const { type, sender: from, incarnation, nonce, seq, ackId, leaseNs } = packet;
+    if (type === 'heartbeat') return;
+    const ids = { incarnation, nonce, seq, ackId, leaseNs };
+    const step = stepHolder(this.#state, { kind: 'answer', answer: type, from, ...ids }, nowNs);
+    this.#state = step.state;
+    this.#parts.counters.add(step.reason);
+    this.#obey(step.outputs);
+  }
+
+  /** Tells an agent that just came what it may have missed. */
+  retell(nowNs: bigint): void {
+    const { deadlineNs, held, expelled } = this.#state;
+    const { incarnation } = this.request;
+    if (held && deadlineNs !== null && nowNs < deadlineNs) {
+      this.#parts.emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(deadlineNs) });
+    }
+    if (expelled) this.#parts.emit({ kind: 'expelled', incarnation });
+  }
+
+  close(): void {
+    this.map.close();
+  }
+
+  #obey(outputs: readonly HolderOutput[]): void {
+    for (const output of outputs) this.#obeyOne(output);
+  }
+
+  #obeyOne(output: HolderOutput): void {
+    const { incarnation } = this.request;
+    const { emit, log } = this.#parts;
+    switch (output.kind) {
+      case 'heartbeat':
+        this.#sendHeartbeat(output);
+        return;
+      case 'raise':
+        this.#raise(output.deadlineNs);
+        return;
+      case 'lease-held':
+        log({ incarnation }, 'lease held');
+        emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(output.deadlineNs) });
+        return;
+      case 'lease-lapsed':
+        log({ incarnation }, 'lease lapsed');
+        emit({ kind: 'lease-lapsed', incarnation, atMs: toMs(output.deadlineNs) });
+        return;
+      case 'expelled':
+        log({ incarnation }, 'expelled: a majority of controllers will never ack it again');
+        emit({ kind: 'expelled', incarnation });
+    }
+  }
+
+  /** A map that cannot be written leaves the old deadline, which is the safe side. */
+  #raise(deadlineNs: bigint): void {
+    if (!this.request.enforce) return;
+    try {
+      this.map.raise(deadlineNs);
+    } catch (thrown) {
+      this.#parts.counters.add('guard-map-failed');
+      this.#parts.log({ err: thrown }, 'the guard map could not be raised');
+    }
+  }
+
+  #sendHeartbeat(output: Extract<HolderOutput, { kind: 'heartbeat' }>): void {
+    const peer = this.#controllers.get(output.to);
+    if (peer === undefined) return;
+    const { incarnation, host } = this.request;
+    this.#parts.send(peer, {
+      type: 'heartbeat',
+      sender: host,
+      receiver: output.to,
+      incarnation,
+      nonce: this.#state.terms.nonce,
+      seq: output.seq,
+      sentAtNs: output.sentAtNs,
+      ackId: output.echo,
+      leaseNs: 0n,
+    });
+  }
+}
+
+export const toMs = (ns: bigint): number => Number(ns) / 1e6;

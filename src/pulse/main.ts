@@ -1,0 +1,59 @@
+import { pino } from 'pino';
+import { messageOf } from '../errors.js';
+import { notifyService } from '../ffi/notify.js';
+import { lockProgramInMemory, scheduleRealTime } from '../ffi/scheduling.js';
+import { readClusterKey, readPulseConfig } from './config.js';
+import type { OpenLeaseMap } from './lease-map.js';
+import { Pulse } from './pulse.js';
+
+export interface RunPulse {
+  readonly configFile: string;
+  readonly signal: AbortSignal;
+  /** Tests give their own; default: the pinned BPF maps of the tc guard. */
+  readonly loadLeaseMaps?: () => Promise<OpenLeaseMap>;
+}
+
+/**
+ * The pulse process: serves until `signal` aborts.
+ *
+ * @throws {UnderstudyError} US_PULSE_CONFIG, US_PULSE_KEY, US_PULSE_KEY_MODE, US_PULSE_BIND,
+ * US_PULSE_RUNNING, US_PULSE_SOCKET
+ */
+export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse): Promise<void> {
+  const config = readPulseConfig(configFile);
+  const key = readClusterKey(config.keyFile);
+  // Written by a helper thread and dropped when nobody reads: a stuck journal must not stop leases.
+  const stderr = pino.destination({ dest: 2, sync: false, maxLength: 1024 * 1024 });
+  stderr.on('error', () => {});
+  const log = pino({ name: 'pulse' }, stderr);
+  if (config.realtime) {
+    attempt('real-time scheduling', scheduleRealTime);
+    attempt('locking the program in memory', lockProgramInMemory);
+  }
+  const pulse = new Pulse({
+    config,
+    key,
+    loadLeaseMaps:
+      loadLeaseMaps ?? (async () => (await import('../fencing/lease-map.js')).openLeaseMap),
+    log: (fields, text) => log.info(fields, text),
+  });
+  if (signal.aborted) return;
+  await pulse.start();
+  log.info({ bind: config.bind, port: config.port }, 'pulse started');
+  attempt('telling systemd', () => notifyService('READY=1'));
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  attempt('telling systemd', () => notifyService('STOPPING=1'));
+  await pulse.stop();
+  log.info('pulse stopped');
+
+  function attempt(what: string, action: () => unknown): void {
+    try {
+      action();
+    } catch (thrown) {
+      log.warn(`${what} was refused (${messageOf(thrown)}); going on without`);
+    }
+  }
+}
