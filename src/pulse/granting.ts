@@ -5,11 +5,12 @@ import {
   isLapsed,
   stepGrants,
 } from '../control/lease/controller.js';
-import { type GrantTerm, type HostGrants, noGrants } from '../control/lease/grants.js';
+import { type GrantTerm, type HostGrants, noGrants, promiseNs } from '../control/lease/grants.js';
 import { UnderstudyError } from '../errors.js';
 import type { Counters } from './counters.js';
 import { toMs } from './holding.js';
 import type { Packet } from './packet.js';
+import type { PromiseRecord } from './promise-record.js';
 import type { PulseEvent, PulseHostStatus, PulsePeer, PulseRequest } from './protocol.js';
 
 export type ControlRequest = Extract<PulseRequest, { kind: 'control' }>;
@@ -19,7 +20,8 @@ interface Incarnation {
 }
 
 export interface GrantingParts {
-  readonly startedAtNs: bigint;
+  /** Survives restarts of this process. */
+  readonly record: PromiseRecord;
   readonly counters: Counters;
   /** Never the same twice, over restarts too. */
   nextAckId(): bigint;
@@ -67,7 +69,11 @@ export class Granting {
     );
   }
 
-  /** From now on heartbeats of these hosts are answered. */
+  /**
+   * From now on heartbeats of these hosts are answered.
+   *
+   * @throws {UnderstudyError} US_PULSE_OTHER_CONTROLLER, US_PULSE_RECORD
+   */
   control(request: ControlRequest, nowNs: bigint): void {
     if (this.#controller !== '' && this.#controller !== request.controller) {
       throw new UnderstudyError({
@@ -81,8 +87,10 @@ export class Granting {
     this.#controller = request.controller;
     const { leaseMs, clockMarginPercent: marginPercent } = request;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
-    const { startedAtNs } = this.#parts;
-    this.#term = { startedAtNs, controlled: true, leaseNs, marginPercent };
+    const longestNs = promiseNs({ leaseNs, marginPercent });
+    // On record before the first promise of that length is given.
+    const inheritedUntilNs = this.#parts.record.renew(longestNs, nowNs);
+    this.#term = { inheritedUntilNs, controlled: true, leaseNs, marginPercent };
     this.#setHosts(request.hosts);
     for (const [host, incarnations] of newestStopped(request.stopped)) {
       for (const incarnation of incarnations) {
@@ -166,10 +174,11 @@ export class Granting {
     );
   }
 
-  /** Tells an agent that just came which lapses stand. */
+  /** Tells an agent that just came which lapses stand, and wait for its decision. */
   retell(nowNs: bigint): void {
+    const stopped = new Set(this.stopped.map(({ host, incarnation }) => `${host}/${incarnation}`));
     for (const { host, incarnation, lastAckAgoMs, lapsed } of this.status(nowNs)) {
-      if (!lapsed) continue;
+      if (!lapsed || stopped.has(`${host}/${incarnation}`)) continue;
       const atMs = toMs(nowNs);
       this.#parts.emit({ kind: 'lapsed', host, incarnation, lastAckAgoMs, atMs });
     }

@@ -12,6 +12,7 @@ import { Granting } from './granting.js';
 import { type EnrolRequest, Holding, toMs } from './holding.js';
 import type { LeaseMap, OpenLeaseMap } from './lease-map.js';
 import { decodePacket, encodePacket, type Packet } from './packet.js';
+import { PromiseRecord } from './promise-record.js';
 import type { PulseEvent, PulsePeer, PulseReply, PulseRequest } from './protocol.js';
 
 export interface PulseParts {
@@ -56,7 +57,7 @@ export class Pulse {
       greeted: () => this.#retell(),
     });
     this.#granting = new Granting({
-      startedAtNs: this.#startedAtNs,
+      record: new PromiseRecord(`${config.socket}.promises`, bootId(), this.#startedAtNs),
       counters: this.#counters,
       nextAckId: () => ++this.#ackId,
       send: (peer, packet) => this.#send(peer, packet),
@@ -114,10 +115,11 @@ export class Pulse {
       );
     }
     this.#udp.on('error', () => this.#counters.add('udp-failed'));
-    this.#udp.on('message', (bytes) => this.#receive(bytes));
+    this.#udp.on('message', (bytes) => this.receive(bytes));
   }
 
-  #receive(bytes: Buffer): void {
+  /** Takes one datagram, whoever sent it. */
+  receive(bytes: Buffer): void {
     this.#counters.add('received');
     const packet = decodePacket(bytes, this.#parts.key);
     if (typeof packet === 'string') {

@@ -129,7 +129,7 @@ export function grantsWakeNs(host: HostGrants): bigint | undefined {
   return wakeNs;
 }
 
-/** Whether a lapse stands: reported, and not renewed since. */
+/** Whether a lapse stands: reported, and not renewed since (nor could it be, once stopped). */
 export const isLapsed = (grant: Grant): boolean => grant.reports > 0;
 
 function nextReportNs(grant: Grant): bigint {
@@ -143,6 +143,8 @@ function nextReportNs(grant: Grant): bigint {
  * which is later, for a host that was taken out of the configuration and came back.
  */
 function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Rules): Grant {
+  const { waitAfterStart } = rules;
+  const promisedUntilNs = later(nowNs + promiseNs(term), term.inheritedUntilNs);
   return {
     incarnation,
     stopped: false,
@@ -152,8 +154,8 @@ function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Ru
     sentAtNs: -1n,
     answers: [],
     lastAckNs: null,
-    promisedUntilNs: rules.waitAfterStart ? nowNs + promiseNs(term) : nowNs,
-    reportFromNs: rules.waitAfterStart ? nowNs + unheardGraceNs(term) : nowNs,
+    promisedUntilNs: waitAfterStart ? promisedUntilNs : nowNs,
+    reportFromNs: waitAfterStart ? nowNs + unheardGraceNs(term) : nowNs,
     reports: 0,
     nextReportNs: 0n,
   };
@@ -275,7 +277,7 @@ function onStop(
     const outputs: GrantOutput[] = [{ kind: 'stop-refused', incarnation, leftNs }];
     return { state: host, outputs, reason: 'still-promised' };
   }
-  const stopped = { ...grant, stopped: true, stopAwaited: !clear, reports: 0 };
+  const stopped = { ...grant, stopped: true, stopAwaited: !clear };
   const state = withGrant(host, stopped, nowNs);
   if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
   const outputs: GrantOutput[] = clear ? [{ kind: 'stop-in-force', incarnation }] : [];
@@ -290,8 +292,15 @@ function onResume(
 ): GrantStep {
   const grant = findGrant(host, incarnation);
   if (grant === undefined || !grant.stopped) return { state: host, outputs: [], reason: 'resumed' };
-  const reportFromNs = nowNs + unheardGraceNs(term);
-  const resumed = { ...grant, stopped: false, stopAwaited: false, reportFromNs, answers: [] };
+  const graceUntilNs = nowNs + unheardGraceNs(term);
+  const resumed: Grant = {
+    ...grant,
+    stopped: false,
+    stopAwaited: false,
+    answers: [],
+    reportFromNs: graceUntilNs,
+    nextReportNs: graceUntilNs,
+  };
   const state = withGrant(host, resumed, nowNs) ?? host;
   return { state, outputs: [], reason: 'resumed' };
 }

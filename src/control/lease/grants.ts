@@ -37,8 +37,11 @@ export interface Grant {
 
 /** What a start of the controller fixed. */
 export interface GrantTerm {
-  /** Own boot clock at the start of this process. */
-  readonly startedAtNs: bigint;
+  /**
+   * Own boot clock: promises of this controller's previous process have ended by then. At least
+   * one promise after the start; later if leases were longer before.
+   */
+  readonly inheritedUntilNs: bigint;
   /** Whether the votes in the store have been read. */
   readonly controlled: boolean;
   readonly leaseNs: bigint;
@@ -51,7 +54,10 @@ export const maxGrants = 8;
 export const noGrants: HostGrants = { newest: 0, grants: [] };
 
 /** Length of a promise: the lease, stretched by the bound on clock rates, rounded up. */
-export function promiseNs({ leaseNs, marginPercent }: GrantTerm): bigint {
+export function promiseNs({
+  leaseNs,
+  marginPercent,
+}: Pick<GrantTerm, 'leaseNs' | 'marginPercent'>): bigint {
   const millionths = BigInt(Math.ceil(marginPercent * 10_000));
   return leaseNs + (leaseNs * millionths + 999_999n) / 1_000_000n;
 }

@@ -4,7 +4,12 @@ import {
   grantsWakeNs,
   stepGrants,
 } from '../../../src/control/lease/controller.js';
-import { type GrantTerm, type HostGrants, noGrants } from '../../../src/control/lease/grants.js';
+import {
+  type GrantTerm,
+  type HostGrants,
+  noGrants,
+  promiseNs,
+} from '../../../src/control/lease/grants.js';
 import {
   type HolderEvent,
   type HolderOutput,
@@ -176,7 +181,8 @@ export class World {
   #newTerm(index: number, controlled: boolean): GrantTerm {
     const { leaseMs, marginPercent } = this.#options;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
-    return { startedAtNs: this.#controllerNs(index), controlled, leaseNs, marginPercent };
+    const inheritedUntilNs = this.#controllerNs(index) + promiseNs({ leaseNs, marginPercent });
+    return { inheritedUntilNs, controlled, leaseNs, marginPercent };
   }
 
   #newHolder(): HolderState {

@@ -1,0 +1,191 @@
+import { test } from 'tap';
+import {
+  type GrantEvent,
+  type GrantOutput,
+  grantsWakeNs,
+  stepGrants,
+} from '../../../src/control/lease/controller.js';
+import {
+  type HostGrants,
+  maxGrants,
+  noGrants,
+  promiseNs,
+} from '../../../src/control/lease/grants.js';
+
+const ms = (count: number) => BigInt(Math.round(count * 1_000)) * 1_000n;
+const term = { inheritedUntilNs: ms(202), controlled: true, leaseNs: ms(200), marginPercent: 1 };
+
+/** A controller whose steps are told one after the other; times in ms of its own clock. */
+class Story {
+  state: HostGrants = noGrants;
+  reason = '';
+  #ackId = 0n;
+
+  /** A heartbeat sent at `sentMs` of the host's clock, which is another. */
+  heartbeat(
+    atMs: number,
+    sentMs: number,
+    changed: Partial<Extract<GrantEvent, { kind: 'heartbeat' }>> = {},
+  ): readonly GrantOutput[] {
+    this.#ackId += 1n;
+    const ids = { incarnation: 1, nonce: 'first', seq: BigInt(sentMs), sentAtNs: ms(sentMs) };
+    const event = { kind: 'heartbeat' as const, ...ids, echo: 0n, ackId: this.#ackId, ...changed };
+    return this.step(event, atMs);
+  }
+  step(event: GrantEvent, atMs: number): readonly GrantOutput[] {
+    const step = stepGrants(this.state, event, ms(atMs), term);
+    this.state = step.state;
+    this.reason = step.reason;
+    return step.outputs;
+  }
+  /** Heard, challenged and promised at `atMs`; the promise ends at `atMs` + 202. */
+  promise(atMs: number): void {
+    this.heartbeat(atMs, atMs + 10_000);
+    this.heartbeat(atMs, atMs + 10_001, { echo: this.#ackId });
+  }
+  get lastAckId(): bigint {
+    return this.#ackId;
+  }
+}
+
+const answerOf = (outputs: readonly GrantOutput[]) =>
+  outputs.flatMap((output) => (output.kind === 'answer' ? [output.answer] : []));
+const stop = { kind: 'stop', incarnation: 1, onlyIfLapsed: false } as const;
+
+test('a promise is the lease stretched by the margin, rounded up', async (t) => {
+  t.equal(promiseNs(term), 202_000_000n);
+  t.equal(promiseNs({ leaseNs: 1n, marginPercent: 1 }), 2n);
+});
+
+test('only a heartbeat that echoes a fresh answer is promised to', async (t) => {
+  const story = new Story();
+  t.same(answerOf(story.heartbeat(1_000, 1)), ['challenge']);
+  t.same(answerOf(story.heartbeat(1_010, 2, { echo: 1n })), ['ack']);
+  t.same(answerOf(story.heartbeat(1_210, 3, { echo: 2n })), ['ack'], 'exactly one lease old');
+  t.same(answerOf(story.heartbeat(1_411, 4, { echo: 3n })), ['challenge'], 'older');
+  t.same(answerOf(story.heartbeat(1_412, 5, { echo: 77n })), ['challenge'], 'not mine');
+});
+
+test('a new start of pulse echoes before it is promised to', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  const echo = story.lastAckId;
+  const outputs = story.heartbeat(1_010, 11_010, { nonce: 'second', seq: 1n, echo });
+  t.same(answerOf(outputs), ['challenge'], 'that answer went to the start before');
+  const next = story.heartbeat(1_011, 11_011, { nonce: 'second', seq: 2n, echo: story.lastAckId });
+  t.same(answerOf(next), ['ack']);
+});
+
+test('heartbeats of an earlier start, late or replayed, do not displace the new one', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  story.heartbeat(1_010, 11_010, { nonce: 'second', seq: 1n });
+  const echo = story.lastAckId;
+  t.same(story.heartbeat(1_011, 11_005, { seq: 99_999n, echo }), []);
+  t.equal(story.reason, 'heartbeat-not-newer');
+  t.same(answerOf(story.heartbeat(1_012, 11_012, { nonce: 'second', seq: 2n, echo })), ['ack']);
+  t.same(story.heartbeat(1_013, 11_012, { nonce: 'second', seq: 3n, echo }), [], 'same send time');
+  t.same(story.heartbeat(1_013, 11_013, { nonce: 'second', seq: 2n, echo }), [], 'same number');
+});
+
+test('a lapse is told when the promise ran out, and again until renewed', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  t.equal(grantsWakeNs(story.state), ms(1_202));
+  t.same(story.step({ kind: 'tick' }, 1_201), []);
+  t.match(story.step({ kind: 'tick' }, 1_202), [
+    { kind: 'lapsed', incarnation: 1, lastAckAgoNs: ms(202), report: 1 },
+  ]);
+  t.same(story.step({ kind: 'tick' }, 1_300), []);
+  t.match(story.step({ kind: 'tick' }, 1_402), [{ kind: 'lapsed', report: 2 }]);
+  story.heartbeat(1_500, 20_000);
+  const outputs = story.heartbeat(1_501, 20_001, { echo: story.lastAckId });
+  t.same(outputs[1], { kind: 'renewed', incarnation: 1 });
+  t.equal(grantsWakeNs(story.state), ms(1_703));
+});
+
+test('an incarnation that only the store names becomes votable', async (t) => {
+  const story = new Story();
+  story.step({ kind: 'watch', incarnation: 1 }, 300);
+  t.same(story.step({ kind: 'tick' }, 1_299), []);
+  t.match(story.step({ kind: 'tick' }, 1_300), [{ kind: 'lapsed', lastAckAgoNs: null }]);
+  t.same(story.step(stop, 1_300), [{ kind: 'stop-in-force', incarnation: 1 }]);
+});
+
+test('a stop counts only when every promise ran out', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  t.same(story.step(stop, 1_100), []);
+  t.same(answerOf(story.heartbeat(1_110, 20_000, { echo: story.lastAckId })), ['refuse']);
+  t.equal(grantsWakeNs(story.state), ms(1_202));
+  t.same(story.step({ kind: 'tick' }, 1_202), [{ kind: 'stop-in-force', incarnation: 1 }]);
+  t.equal(grantsWakeNs(story.state), undefined, 'no lapse is reported any more');
+  t.same(story.step(stop, 1_203), [{ kind: 'stop-in-force', incarnation: 1 }], 'again: at once');
+});
+
+test('a stop of what came back is refused if that was asked', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  const outputs = story.step({ ...stop, onlyIfLapsed: true }, 1_100);
+  t.same(outputs, [{ kind: 'stop-refused', incarnation: 1, leftNs: ms(102) }]);
+  t.same(answerOf(story.heartbeat(1_110, 20_000, { echo: story.lastAckId })), ['ack']);
+});
+
+test('a stop of an incarnation never heard waits for the promises of the process before', async (t) => {
+  const story = new Story();
+  t.same(story.step(stop, 10), []);
+  t.same(story.step({ kind: 'tick' }, 211), []);
+  t.match(story.step({ kind: 'tick' }, 212), [{ kind: 'stop-in-force' }]);
+});
+
+test('after a withdrawn vote it is acked, and told as renewed', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  story.step({ kind: 'tick' }, 1_202);
+  story.step(stop, 1_202);
+  story.step({ kind: 'resume', incarnation: 1 }, 1_250);
+  t.same(story.step({ kind: 'tick' }, 1_260), [], 'it gets time to be heard');
+  t.same(answerOf(story.heartbeat(1_300, 20_000)), ['challenge']);
+  const outputs = story.heartbeat(1_301, 20_001, { echo: story.lastAckId });
+  t.same(answerOf(outputs), ['ack']);
+  t.same(outputs[1], { kind: 'renewed', incarnation: 1 });
+});
+
+test('a newer incarnation supersedes; the older one still lapses in its time', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  t.same(answerOf(story.heartbeat(1_050, 1, { incarnation: 2, nonce: 'other' })), ['challenge']);
+  t.same(answerOf(story.heartbeat(1_060, 30_000, { echo: 1n })), ['refuse']);
+  t.equal(story.reason, 'refused-superseded');
+  t.match(story.step({ kind: 'tick' }, 1_202), [{ kind: 'lapsed', incarnation: 1 }]);
+});
+
+test('own stand-still gives hosts time to be read, but not for ever', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  for (let atMs = 1_200; atMs <= 2_100; atMs += 50) story.step({ kind: 'stalled' }, atMs);
+  t.same(story.step({ kind: 'tick' }, 2_199), []);
+  t.match(story.step({ kind: 'tick' }, 2_202), [{ kind: 'lapsed' }]);
+});
+
+test('before control nothing is answered', async (t) => {
+  const event = { kind: 'heartbeat', incarnation: 1, nonce: 'n', seq: 1n, sentAtNs: 1n } as const;
+  const waiting = { ...term, controlled: false };
+  const step = stepGrants(noGrants, { ...event, echo: 0n, ackId: 1n }, ms(1), waiting);
+  t.same(step, { state: noGrants, outputs: [], reason: 'not-controlling' });
+});
+
+test('the table of a host is bounded and keeps what is promised', async (t) => {
+  const story = new Story();
+  for (let incarnation = 1; incarnation <= 50; incarnation++) {
+    story.heartbeat(1_000 + incarnation * 300, 1, { incarnation });
+    t.ok(story.state.grants.length <= maxGrants);
+  }
+  t.equal(story.state.newest, 50);
+  const full = new Story();
+  for (let incarnation = 1; incarnation <= maxGrants; incarnation++) {
+    full.heartbeat(1_000, 1, { incarnation });
+  }
+  t.same(full.heartbeat(1_001, 1, { incarnation: maxGrants + 1 }), []);
+  t.equal(full.reason, 'table-full');
+});

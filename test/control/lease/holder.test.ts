@@ -1,0 +1,174 @@
+import { test } from 'tap';
+import {
+  type HolderEvent,
+  type HolderOutput,
+  type HolderState,
+  holderWakeNs,
+  isEffective,
+  startHolder,
+  stepHolder,
+} from '../../../src/control/lease/holder.js';
+
+const ms = (count: number) => BigInt(count) * 1_000_000n;
+const terms = {
+  incarnation: 3,
+  nonce: 'this-start',
+  controllers: ['c1', 'c2', 'c3'],
+  heartbeatNs: ms(50),
+  leaseNs: ms(200),
+};
+
+/** A holder whose steps are told one after the other; times in ms. */
+class Story {
+  state: HolderState = startHolder(terms, ms(0));
+  reason = '';
+
+  tick(atMs: number): readonly HolderOutput[] {
+    return this.#step({ kind: 'tick' }, atMs);
+  }
+  answer(
+    atMs: number,
+    from: string,
+    answer: 'ack' | 'challenge' | 'refuse',
+    seq: number,
+    changed: Partial<Extract<HolderEvent, { kind: 'answer' }>> = {},
+  ): readonly HolderOutput[] {
+    const ids = {
+      incarnation: 3,
+      nonce: 'this-start',
+      seq: BigInt(seq),
+      ackId: BigInt(seq) + 100n,
+    };
+    const event = { kind: 'answer' as const, answer, from, leaseNs: ms(200), ...ids, ...changed };
+    return this.#step(event, atMs);
+  }
+  effective(atMs: number): boolean {
+    return isEffective(this.state, ms(atMs));
+  }
+  #step(event: HolderEvent, atMs: number): readonly HolderOutput[] {
+    const step = stepHolder(this.state, event, ms(atMs));
+    this.state = step.state;
+    this.reason = step.reason;
+    return step.outputs;
+  }
+}
+
+const kinds = (outputs: readonly HolderOutput[]) => outputs.map(({ kind }) => kind);
+
+test('the deadline is the send time of the majority-th newest ack plus the lease', async (t) => {
+  const story = new Story();
+  t.same(kinds(story.tick(0)), ['heartbeat', 'heartbeat', 'heartbeat']);
+  t.same(story.answer(10, 'c1', 'ack', 1), [], 'one of three is no majority');
+  t.notOk(story.effective(10));
+  t.same(story.answer(20, 'c2', 'ack', 1), [
+    { kind: 'raise', deadlineNs: ms(200) },
+    { kind: 'lease-held', deadlineNs: ms(200) },
+  ]);
+  story.tick(50);
+  t.same(story.answer(60, 'c3', 'ack', 2), [], 'c3 is newest; c1 and c2 reach to 200 only');
+  t.same(story.answer(60, 'c1', 'ack', 2), [{ kind: 'raise', deadlineNs: ms(250) }]);
+  t.ok(story.effective(249));
+  t.notOk(story.effective(250), 'strictly before it');
+});
+
+test('one controller counts once', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.tick(50);
+  story.answer(60, 'c1', 'ack', 1);
+  t.same(story.answer(60, 'c1', 'ack', 2), []);
+  t.notOk(story.effective(60));
+});
+
+test('what does not belong to this start, incarnation or cluster is ignored', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c9', 'ack', 1);
+  t.equal(story.reason, 'answer-of-unknown-controller');
+  story.answer(1, 'c1', 'ack', 1, { nonce: 'start-before' });
+  t.equal(story.reason, 'answer-to-other-start');
+  story.answer(1, 'c1', 'ack', 1, { incarnation: 2 });
+  t.equal(story.reason, 'answer-to-other-incarnation');
+  story.answer(1, 'c1', 'ack', 7);
+  t.equal(story.reason, 'answer-to-unknown-heartbeat');
+  story.answer(1, 'c1', 'ack', 1);
+  story.answer(2, 'c1', 'ack', 1);
+  t.equal(story.reason, 'answer-not-newest');
+  t.notOk(story.effective(2));
+});
+
+test('the shorter of own and granted lease counts', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c1', 'ack', 1, { leaseNs: ms(150) });
+  const outputs = story.answer(1, 'c2', 'ack', 1, { leaseNs: ms(9_000) });
+  t.same(outputs[0], { kind: 'raise', deadlineNs: ms(150) });
+});
+
+test('heartbeats keep to their grid, and a stall makes no burst', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  t.equal(holderWakeNs(story.state), ms(50));
+  t.same(kinds(story.tick(49)), []);
+  t.equal(story.tick(53).length, 3, 'late by 3');
+  t.equal(holderWakeNs(story.state), ms(100), 'the next is not');
+  t.equal(story.tick(1_017).length, 3, 'one after the stall');
+  t.equal(holderWakeNs(story.state), ms(1_050));
+});
+
+test('each heartbeat echoes the newest answer of its own controller', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c1', 'ack', 1, { ackId: 7n });
+  story.answer(1, 'c2', 'ack', 1, { ackId: 8n });
+  t.same(story.tick(50), [
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(50), echo: 7n },
+    { kind: 'heartbeat', to: 'c2', seq: 2n, sentAtNs: ms(50), echo: 8n },
+    { kind: 'heartbeat', to: 'c3', seq: 2n, sentAtNs: ms(50), echo: 0n },
+  ]);
+});
+
+test('a challenge is echoed at once, but no ball game is played', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  t.same(story.answer(2, 'c1', 'challenge', 1, { ackId: 5n }), [
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(2), echo: 5n },
+  ]);
+  t.same(story.answer(4, 'c1', 'challenge', 2, { ackId: 6n }), []);
+  t.equal(story.state.peers.get('c1')?.echo, 6n, 'the next one in turn echoes it');
+});
+
+test('a lapse that passed unseen is told before the lease that follows', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c1', 'ack', 1);
+  story.answer(1, 'c2', 'ack', 1);
+  t.same(kinds(story.tick(900)), ['lease-lapsed', 'heartbeat', 'heartbeat', 'heartbeat']);
+  story.answer(901, 'c1', 'ack', 2);
+  t.same(kinds(story.answer(901, 'c2', 'ack', 2)), ['raise', 'lease-held']);
+});
+
+test('acks that come after their lease raise nothing that could be held', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(300, 'c1', 'ack', 1);
+  t.same(kinds(story.answer(300, 'c2', 'ack', 1)), ['raise']);
+  t.notOk(story.effective(300));
+});
+
+test('a majority of refusals expels, once', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  t.same(story.answer(1, 'c1', 'refuse', 1), []);
+  t.same(story.answer(1, 'c2', 'refuse', 1), [{ kind: 'expelled' }]);
+  t.same(story.answer(1, 'c3', 'refuse', 1), []);
+});
+
+test('a controller that acks again no longer refuses', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c1', 'refuse', 1);
+  story.tick(50);
+  story.answer(51, 'c1', 'ack', 2);
+  t.same(story.answer(52, 'c2', 'refuse', 2), []);
+});
