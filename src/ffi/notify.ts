@@ -28,7 +28,7 @@ const close = libc.func('int close(int fd)') as (fd: number) => number;
  * @returns whether anybody asked to be told
  * @throws {SystemCallError}
  */
-export function notifyService(state: string, path = process.env['NOTIFY_SOCKET']): boolean {
+export function notifyService(state: string, path = process.env.NOTIFY_SOCKET): boolean {
   if (path === undefined || path === '') return false;
   const name = Buffer.from(path.startsWith('@') ? `\0${path.slice(1)}` : `${path}\0`);
   const address = Buffer.alloc(2 + name.length);

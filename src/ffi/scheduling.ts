@@ -24,7 +24,7 @@ export function scheduleRealTime(priority = 1): void {
   const param = new Int32Array([priority]);
   for (const thread of readdirSync('/proc/self/task')) {
     const result = setScheduler(Number(thread), SCHED_RR, param);
-    const gone = result < 0 && koffi.errno() === errno['ESRCH'];
+    const gone = result < 0 && koffi.errno() === errno.ESRCH;
     if (result < 0 && !gone) throw new SystemCallError('sched_setscheduler', koffi.errno());
   }
 }

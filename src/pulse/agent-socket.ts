@@ -108,16 +108,18 @@ export class AgentSocket {
     this.#clients.add(socket);
     const reader = new LineReader(longestLineBytes);
     const unanswered = { count: 0 };
-    socket.on('data', (chunk: Buffer) => {
+    const take = (chunk: Buffer) => {
       const lines = reader.feed(chunk);
       if (lines === undefined) {
+        socket.off('data', take);
         counters.add('line-too-long');
         this.#answer(socket, 0, wrong(`a line is longer than ${longestLineBytes} bytes`));
         socket.destroySoon();
         return;
       }
       for (const line of lines) void this.#take(socket, line, unanswered);
-    });
+    };
+    socket.on('data', take);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       this.#clients.delete(socket);

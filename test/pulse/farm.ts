@@ -151,11 +151,16 @@ export class Daemon {
   }
 
   /** The first event of a kind since the last `forget`. */
-  async next<K extends EventKind>(kind: K, withinMs = 15_000): Promise<EventOf<K>> {
+  next<K extends EventKind>(kind: K): Promise<EventOf<K>> {
+    return this.nth(kind, 1);
+  }
+
+  /** The `count`-th event of a kind since the last `forget`. */
+  async nth<K extends EventKind>(kind: K, count: number): Promise<EventOf<K>> {
     for (;;) {
-      const [found] = this.heard(kind);
+      const found = this.heard(kind)[count - 1];
       if (found !== undefined) return found;
-      await this.#nextEvent(withinMs, kind);
+      await this.#nextEvent(15_000, kind);
     }
   }
 
