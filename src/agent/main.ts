@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
+import { BpfGuard } from '../fencing/guard.js';
+import { BpfPeerFilter } from '../fencing/peer-filter.js';
+import { bootId, bootMs } from '../ffi/clock.js';
+import { notify } from '../ffi/notify.js';
+import { acceptsTcp } from '../ffi/tcp-probe.js';
+import { LinuxNetwork } from '../network/linux-network.js';
+import { PulseClient } from '../pulse/client.js';
+import { UserStorage } from '../storage/user-storage.js';
+import { EtcdStore } from '../store/etcd.js';
+import { Workloads } from '../workload/workloads.js';
+import { Agent } from './agent.js';
+import { type AgentConfig, readAgentConfig } from './config.js';
+
+const namespaceDirectory = '/run/netns';
+
+/** The daemon `understudy agent`: real parts put together, until the signal aborts. */
+export async function runAgent(options: {
+  readonly configFile: string;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const config = readAgentConfig(options.configFile);
+  const log = pino({ base: { host: config.host } }, pino.destination({ dest: 2, sync: true }));
+  const guard = new BpfGuard({ bpffs: config.bpffs, log });
+  const pulse = new PulseClient({ path: config.pulseSocket });
+  const dispatch = new BpfDispatcher({ bpffs: config.bpffs, namespaceDirectory, log });
+  const agent = new Agent({
+    facts: {
+      host: config.host,
+      underlayInterface: config.underlayInterface,
+      underlayAddress: config.underlayAddress,
+    },
+    pulsePort: config.pulsePort,
+    bootId: bootId(),
+    bootToken: bootToken(config.runDirectory),
+    features: { vlan: hasVlan(), kernel: release() },
+    announce: config.announce,
+    store: new EtcdStore({
+      endpoints: config.store.endpoints,
+      prefix: `/understudy/${config.cluster}/`,
+      identity: config.host,
+      log,
+    }),
+    pulse,
+    network: network(config, guard, log),
+    storage: new UserStorage({ runDirectory: config.runDirectory, log }),
+    workload: new Workloads({ runDirectory: config.runDirectory, log }),
+    dispatch,
+    maps: guard,
+    probe: acceptsTcp,
+    clock: { bootMs, unixMs: () => Date.now() },
+    log,
+    namespacePath: (name) => join(namespaceDirectory, `us-${name}`),
+    hostMount: (personality, lun) => join(config.runDirectory, personality, String(lun)),
+  });
+  await agent.start(options.signal);
+  pulse.start(options.signal);
+  notify('READY=1');
+  await new Promise<void>((resolve) => {
+    options.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  notify('STOPPING=1');
+  await agent.stop();
+}
+
+function network(config: AgentConfig, guard: BpfGuard, log: pino.Logger): LinuxNetwork {
+  const { bpffs, cluster, underlayInterface } = config;
+  const peerFilter = new BpfPeerFilter({ bpffs, cluster, underlayInterface, log });
+  return new LinuxNetwork({ cluster, guard, peerFilter, log });
+}
+
+/**
+ * What tells one boot of this host from the next. /run is empty after a boot; the kernel's own
+ * boot id would be the same for hosts that are namespaces of one kernel.
+ */
+function bootToken(runDirectory: string): string {
+  const path = join(runDirectory, 'boot-token');
+  if (existsSync(path)) return readFileSync(path, 'utf8').trim();
+  mkdirSync(runDirectory, { recursive: true, mode: 0o755 });
+  const token = randomBytes(16).toString('hex');
+  writeFileSync(path, `${token}\n`, { mode: 0o600 });
+  return token;
+}
+
+/** Whether 8021q is in the kernel or can be loaded: its folder in /proc/net comes with it. */
+function hasVlan(): boolean {
+  if (existsSync('/proc/net/vlan')) return true;
+  const modules = `/lib/modules/${release()}/modules.dep`;
+  return existsSync(modules) && /\/8021q\.ko/.test(readFileSync(modules, 'utf8'));
+}

@@ -1,0 +1,85 @@
+import { dispatchSpec } from '../../agent/specs.js';
+import { memberHealth } from '../../control/status.js';
+import { configOf, type View } from '../../control/view.js';
+import { choose } from '../../dispatch/choose.js';
+import { UnderstudyError } from '../../errors.js';
+import { type ClusterOptions, withCluster } from '../cluster.js';
+
+export interface WhichOptions extends ClusterOptions {
+  readonly json: boolean;
+  readonly service: string;
+  /** ADDRESS:PORT, IPv6 in brackets. */
+  readonly client: string;
+}
+
+export interface Which {
+  readonly service: string;
+  readonly client: string;
+  readonly slot: number;
+  readonly member: string;
+  readonly mac: string;
+}
+
+export async function run(options: WhichOptions): Promise<number> {
+  return withCluster(options, async (cluster) => {
+    const view = await cluster.view();
+    const answer = whichOf(view, options.service, options.client);
+    if (options.json) {
+      process.stdout.write(`${JSON.stringify(answer)}\n`);
+      return 0;
+    }
+    const service = configOf(view)?.services.find(({ name }) => name === options.service);
+    const others = (service?.members ?? []).map(
+      ({ personality, weight }) =>
+        `${personality} ${memberHealth(view, options.service, personality, weight)}`,
+    );
+    process.stdout.write(
+      `${answer.member} (${answer.mac})\n` +
+        `  because: ${service?.hash} of ${answer.client} is slot ${answer.slot}, which is ${answer.member}'s; members: ${others.join(', ')}\n`,
+    );
+    return 0;
+  });
+}
+
+/** The member that a client gets, by the same table and hash as the data plane. */
+export function whichOf(view: View, name: string, client: string): Which {
+  const service = configOf(view)?.services.find((found) => found.name === name);
+  if (service === undefined) {
+    throw problem(name, 'no such service', 'understudy status lists them');
+  }
+  const parsed = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(client);
+  const address = parsed?.[1] ?? parsed?.[2];
+  const port = Number(parsed?.[3]);
+  if (address === undefined || port > 65_535) {
+    throw problem(
+      name,
+      `${client} is no ADDRESS:PORT`,
+      'write 10.10.0.200:40001 or [fd00::1]:40001',
+    );
+  }
+  const [first] = service.ports;
+  const choice = choose(dispatchSpec(view, service, 0), {
+    address,
+    port,
+    protocol: first?.protocol ?? 'tcp',
+    servicePort: first?.first ?? 0,
+  });
+  if (choice === undefined) {
+    throw problem(
+      name,
+      'no member can take it',
+      'understudy status shows the health of its members',
+    );
+  }
+  return { service: name, client, slot: choice.slot, member: choice.member, mac: choice.mac };
+}
+
+function problem(service: string, cause: string, remedy: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_WHICH',
+    action: 'cannot tell the member of service',
+    object: service,
+    cause,
+    remedy,
+  });
+}
