@@ -1,0 +1,143 @@
+import {
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type MethodDefinition,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { UnderstudyError } from '../../errors.js';
+
+/**
+ * Why each: a member that was frozen or cut off by the network keeps its TCP connection open for
+ * minutes, so pings find it out in 2 s while a call waits (without calls none are sent: etcd hangs
+ * up on a client that pings an idle connection more than once in 5 s, --grpc-keepalive-min-time);
+ * a member that comes back must be tried again soon (gRPC would wait up to two minutes);
+ * environment variables for web proxies mean nothing here; two stores of one process must not
+ * share a connection, since one may be cut off on purpose.
+ */
+const channelOptions = {
+  'grpc.keepalive_time_ms': 1_000,
+  'grpc.keepalive_timeout_ms': 1_000,
+  'grpc.keepalive_permit_without_calls': 0,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.min_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 500,
+  'grpc.enable_http_proxy': 0,
+  'grpc.enable_retries': 0,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.max_receive_message_length': 64 * 1024 * 1024,
+};
+
+/** One etcd member: one connection, no retries, no memory of failures. */
+export class EtcdMember {
+  readonly endpoint: string;
+  #client: Client;
+
+  /** @param endpoint `http://host:port`, an IPv6 address in brackets. */
+  constructor(endpoint: string) {
+    this.endpoint = endpoint;
+    this.#client = connect(endpoint);
+  }
+
+  /**
+   * Drops the connection for a new one. After a partition the old one would wait for TCP's next
+   * retransmission, up to two minutes away (tcp(7), tcp_retries2).
+   */
+  reconnect(): void {
+    this.#client.close();
+    this.#client = connect(this.endpoint);
+  }
+
+  /** One request, one answer, by `deadlineMs` from now; rejects with gRPC's ServiceError. */
+  call<Request extends object, Response extends object>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      this.#client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline: Date.now() + deadlineMs },
+        (error, response) => {
+          if (error !== null) reject(error);
+          else if (response === undefined) reject(new Error(`${method.path}: empty answer`));
+          else resolve(response);
+        },
+      );
+    });
+  }
+
+  /**
+   * One request and its answer over a streaming method. The stream ends with the answer, so a
+   * deadline is right here; on a stream that is to last, it would be its end.
+   */
+  exchange<Request extends object, Response extends object>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      const stream = this.#stream(method, new Metadata(), Date.now() + deadlineMs);
+      stream.on('error', (error: ServiceError) => reject(error));
+      stream.on('end', () => reject(new Error(`${method.path}: no answer`)));
+      stream.on('data', (response: Response) => {
+        resolve(response);
+        stream.cancel();
+      });
+      stream.write(request);
+    });
+  }
+
+  /** A stream that lasts until cancelled. etcd ends it when this member has no leader for long. */
+  open<Request extends object, Response extends object>(
+    method: MethodDefinition<Request, Response>,
+  ): ClientDuplexStream<Request, Response> {
+    const metadata = new Metadata();
+    metadata.set('hasleader', 'true');
+    return this.#stream(method, metadata);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #stream<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    metadata: Metadata,
+    deadline?: number,
+  ): ClientDuplexStream<Request, Response> {
+    return this.#client.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      metadata,
+      deadline === undefined ? {} : { deadline },
+    );
+  }
+}
+
+function connect(endpoint: string): Client {
+  return new Client(targetOf(endpoint), credentials.createInsecure(), channelOptions);
+}
+
+/** gRPC's name for an endpoint; addresses are told apart from names, which it must look up. */
+function targetOf(endpoint: string): string {
+  const found = endpoint.match(/^http:\/\/(\[[0-9a-fA-F:.]+\]|[^:/[\]]+):([0-9]{1,5})\/?$/);
+  const [, host = '', port = ''] = found ?? [];
+  if (found === null) {
+    throw new UnderstudyError({
+      code: 'US_STORE_ENDPOINT',
+      action: 'cannot use',
+      object: endpoint,
+      cause: 'it is not of the form http://ADDRESS:PORT',
+      remedy: "write etcd's client address, for example http://10.66.0.1:2379",
+    });
+  }
+  if (host.startsWith('[')) return `ipv6:${host}:${port}`;
+  return `${/^[0-9.]+$/.test(host) ? 'ipv4' : 'dns'}:${host}:${port}`;
+}

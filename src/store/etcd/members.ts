@@ -1,0 +1,166 @@
+import { status } from '@grpc/grpc-js';
+import { messageOf } from '../../errors.js';
+import { abortReason, defaultBudgetMs, refused, unreachable } from '../refusals.js';
+import { pause, type Timers } from '../timers.js';
+import type { CallOptions } from '../types.js';
+import { EtcdMember } from './member.js';
+
+/** Deadline of a try in the first two rounds over the members: any one of them may be frozen. */
+const tryMs = 100;
+/** Later rounds double it up to this: a store that is merely slow must work as well. */
+const longestTryMs = 800;
+const firstPenaltyMs = 100;
+const longestPenaltyMs = 2_000;
+/** Pause after a round in which every member failed: a refused connection costs no time itself. */
+const roundPauseMs = 25;
+
+/** As many failures in a row speak for a connection that leads nowhere. */
+const failuresPerConnection = 3;
+
+interface Standing {
+  readonly member: EtcdMember;
+  failures: number;
+  /** Asked before then only when no better member is left. */
+  penaltyUntilMs: number;
+}
+
+/** All members of one cluster: whom to ask, and whom to ask next when that fails. */
+export class Members {
+  readonly #standings: readonly Standing[];
+  readonly #timers: Timers;
+  #lastGood: EtcdMember | undefined;
+
+  constructor(endpoints: readonly string[], timers: Timers) {
+    this.#standings = endpoints.map((endpoint) => ({
+      member: new EtcdMember(endpoint),
+      failures: 0,
+      penaltyUntilMs: Number.NEGATIVE_INFINITY,
+    }));
+    this.#timers = timers;
+  }
+
+  /**
+   * Tries member after member until one answers. `attempt` gets the member and the try's deadline.
+   *
+   * @throws US_STORE_UNREACHABLE at the end of the budget: what was asked may have been done;
+   *   US_STORE_REFUSED when a member understood and said no.
+   */
+  async call<T>(
+    what: { readonly action: string; readonly object: string },
+    options: CallOptions,
+    attempt: (member: EtcdMember, deadlineMs: number) => Promise<T>,
+  ): Promise<T> {
+    const { budgetMs = defaultBudgetMs, signal } = options;
+    const endMs = this.#timers.nowMs() + budgetMs;
+    const failures = new Map<string, string>();
+    let last: unknown;
+    for (let round = 0; ; round++) {
+      const untried = new Set(this.#standings);
+      for (let standing = this.#best(untried); standing; standing = this.#best(untried)) {
+        if (signal?.aborted) throw abortReason(signal);
+        const leftMs = endMs - this.#timers.nowMs();
+        if (leftMs <= 0) throw this.#unreachable(what, budgetMs, failures, last);
+        untried.delete(standing);
+        const deadlineMs = Math.min(leftMs, longestTryMs, tryMs * 2 ** Math.max(0, round - 1));
+        try {
+          const answer = await orAbort(attempt(standing.member, deadlineMs), signal);
+          this.#good(standing);
+          return answer;
+        } catch (thrown) {
+          if (signal?.aborted) throw abortReason(signal);
+          if (!isWorthAnotherMember(thrown)) throw refused(what.action, what.object, thrown);
+          last = thrown;
+          failures.set(standing.member.endpoint, messageOf(thrown));
+          this.#bad(standing);
+        }
+      }
+      await pause(this.#timers, roundPauseMs, signal);
+    }
+  }
+
+  /** The member for a new stream: another than `avoid` if there is one. */
+  pick(avoid?: EtcdMember): EtcdMember {
+    const others = this.#standings.filter(({ member }) => member !== avoid);
+    const best = this.#best(new Set(others)) ?? this.#standings[0];
+    if (best === undefined) throw new Error('a store without endpoints');
+    return best.member;
+  }
+
+  /** A stream on this member failed: others are better for a while. */
+  failed(member: EtcdMember): void {
+    for (const standing of this.#standings) if (standing.member === member) this.#bad(standing);
+  }
+
+  close(): void {
+    for (const { member } of this.#standings) member.close();
+  }
+
+  /** Unpunished ones first, the last good one before the others; else whose penalty ends first. */
+  #best(candidates: ReadonlySet<Standing>): Standing | undefined {
+    const nowMs = this.#timers.nowMs();
+    const rank = (standing: Standing) => {
+      if (standing.penaltyUntilMs > nowMs) return standing.penaltyUntilMs;
+      return standing.member === this.#lastGood ? -2 : -1;
+    };
+    return [...candidates].sort((a, b) => rank(a) - rank(b))[0];
+  }
+
+  #good(standing: Standing): void {
+    standing.failures = 0;
+    standing.penaltyUntilMs = Number.NEGATIVE_INFINITY;
+    this.#lastGood = standing.member;
+  }
+
+  #bad(standing: Standing): void {
+    const penaltyMs = Math.min(longestPenaltyMs, firstPenaltyMs * 2 ** standing.failures++);
+    standing.penaltyUntilMs = this.#timers.nowMs() + penaltyMs;
+    if (this.#lastGood === standing.member) this.#lastGood = undefined;
+    if (standing.failures % failuresPerConnection === 0) standing.member.reconnect();
+  }
+
+  #unreachable(
+    { action, object }: { readonly action: string; readonly object: string },
+    budgetMs: number,
+    failures: ReadonlyMap<string, string>,
+    last: unknown,
+  ) {
+    const each = [...failures].map(([endpoint, message]) => `${endpoint}: ${message}`).join('; ');
+    const cause = `no etcd member answered within ${budgetMs} ms (${each})`;
+    return unreachable(action, object, cause, last);
+  }
+}
+
+/** Codes with which etcd refuses for good; all else another member, or a later try, may answer. */
+const final: ReadonlySet<number> = new Set([
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.ALREADY_EXISTS,
+  status.PERMISSION_DENIED,
+  status.UNAUTHENTICATED,
+  status.FAILED_PRECONDITION,
+  status.OUT_OF_RANGE,
+  status.UNIMPLEMENTED,
+]);
+
+function isWorthAnotherMember(thrown: unknown): boolean {
+  const code = codeOf(thrown);
+  if (code === undefined) return true;
+  // One code for "too many requests", which passes, and for "database space exceeded", which stays.
+  if (code === status.RESOURCE_EXHAUSTED) return /too many requests/.test(messageOf(thrown));
+  return !final.has(code);
+}
+
+/** gRPC's status of an error; undefined for one that is not gRPC's. */
+export function codeOf(thrown: unknown): number | undefined {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'number' ? code : undefined;
+}
+
+function orAbort<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return answer;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortReason(signal));
+    signal.addEventListener('abort', abort);
+    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
