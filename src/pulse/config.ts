@@ -25,7 +25,7 @@ export function readPulseConfig(file: string): PulseConfig {
       action: 'cannot use configuration',
       object: file,
       cause,
-      remedy: 'correct the file; an example is in docs/reference/pulse.md',
+      remedy: 'correct the file; the shortest one is a single line: bind: 10.66.0.1',
     });
   let content: unknown;
   try {

@@ -1,10 +1,5 @@
-import {
-  type GrantEvent,
-  type GrantOutput,
-  grantsWakeNs,
-  isLapsed,
-  stepGrants,
-} from '../control/lease/controller.js';
+import { grantsWakeNs, isLapsed, stepGrants } from '../control/lease/controller.js';
+import type { GrantEvent, GrantOutput } from '../control/lease/grant-events.js';
 import { type GrantTerm, type HostGrants, noGrants, promiseNs } from '../control/lease/grants.js';
 import { UnderstudyError } from '../errors.js';
 import type { Counters } from './counters.js';

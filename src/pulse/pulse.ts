@@ -47,6 +47,8 @@ export class Pulse {
     const emit = (event: PulseEvent) => this.#agent.emit(event);
     this.#udp = createSocket({
       type: isIPv6(config.bind) ? 'udp6' : 'udp4',
+      // After a stall of this process the heartbeats of a thousand hosts wait here.
+      recvBufferSize: 1024 * 1024,
       // Peers are given by address; Node would still queue a look-up for each packet.
       lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
     });

@@ -1,10 +1,6 @@
 import { test } from 'tap';
-import {
-  type GrantEvent,
-  type GrantOutput,
-  grantsWakeNs,
-  stepGrants,
-} from '../../../src/control/lease/controller.js';
+import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
+import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
   type HostGrants,
   maxGrants,

@@ -1,9 +1,5 @@
-import {
-  type GrantEvent,
-  type GrantOutput,
-  grantsWakeNs,
-  stepGrants,
-} from '../../../src/control/lease/controller.js';
+import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
+import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
   type GrantTerm,
   type HostGrants,
