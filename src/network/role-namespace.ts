@@ -1,0 +1,147 @@
+import { ensureAddresses } from './address-plan.js';
+import { parseCidr } from './addresses.js';
+import type { Carriers } from './carriers.js';
+import { loopbackIndex, type Namespaces } from './namespaces.js';
+import { KernelError } from './netlink/error.js';
+import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
+import { changeLink, type Link, listLinks, removeLink } from './netlink/links.js';
+import type { NetlinkTransport, RequestOptions } from './netlink/transport.js';
+import { adjustNic, isComplete, isOurs, makeNic, type NicPlan } from './nic.js';
+import { foreign, stale } from './refusals.js';
+import { ensureRoutes, planRoutes } from './route-plan.js';
+import { prepareRoleNamespace } from './sysctls.js';
+import { type RoleTag, tagText } from './tag.js';
+import type { Guard, NamespaceSpec } from './types.js';
+
+/** What a role's namespace is built with. */
+export interface RoleParts {
+  readonly namespaces: Namespaces;
+  readonly carriers: Carriers;
+  readonly guard: Guard;
+  readonly cluster: string;
+}
+
+interface Contents {
+  readonly links: readonly Link[];
+  readonly addresses: readonly AddressState[];
+}
+
+const nothing: Contents = { links: [], addresses: [] };
+
+/**
+ * Makes the namespace what `spec` says. What is there and has this very epoch and incarnation is
+ * adopted and corrected; NICs of others of ours are removed and made anew, under the new guard.
+ */
+export async function ensureRoleNamespace(
+  parts: RoleParts,
+  spec: NamespaceSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespaces, carriers, guard } = parts;
+  const purpose = { action: 'cannot set up namespace', object: `of ${spec.name}` };
+  const options = { purpose, signal };
+  const path = namespaces.rolePath(spec.name);
+  const tag = roleTag(spec, parts.cluster);
+  // Before anything is made: a network that is missing must not leave half a namespace.
+  const grounds = await Promise.all(
+    spec.nics.map(({ network }) => carriers.ground(network, options)),
+  );
+
+  const existed = namespaces.exists(path);
+  if (existed) await adoptNamespace(parts, path, tag, options);
+  else namespaces.create(path, tag, prepareRoleNamespace, purpose);
+  const netlink = namespaces.at(path);
+  const place = { path, netlink, guard };
+  const plans = spec.nics.map((nic, index): NicPlan => {
+    const ground = grounds[index];
+    if (ground === undefined) throw new Error(`no ground for ${nic.network}`);
+    return { name: `eth${index}`, spec: nic, tag: { ...tag, network: nic.network }, ground };
+  });
+
+  const there = existed ? await contents(netlink, options) : nothing;
+  const complete = new Map<NicPlan, Link>();
+  for (const plan of plans) {
+    const link = there.links.find(({ name }) => name === plan.name);
+    if (link === undefined) continue;
+    if (isComplete(link, plan)) complete.set(plan, link);
+    else if (!isOurs(link, parts.cluster)) throw foreign(purpose, `device ${link.name} in ${path}`);
+  }
+  const kept = new Set(complete.values());
+  const surplus = there.links.filter((link) => isOurs(link, parts.cluster) && !kept.has(link));
+  await removeNics(netlink, surplus, options);
+  if (existed) await changeLink(netlink, loopbackIndex, { up: true, alias: tagText(tag) }, options);
+
+  const held = spec.loopbackAddresses.map(parseCidr);
+  await ensureAddresses(netlink, loopbackIndex, held, there.addresses, options);
+  for (const plan of plans) {
+    const link = complete.get(plan);
+    if (link === undefined) await makeNic(place, plan, options);
+    else await adjustNic(place, plan, link, there.addresses, options);
+  }
+  if (existed || spec.routes.length > 0) await setRoutes(netlink, spec, options);
+}
+
+function roleTag(spec: NamespaceSpec, cluster: string): RoleTag {
+  const { name, epoch, incarnation } = spec;
+  return { kind: 'role', cluster, name, epoch, incarnation, network: undefined };
+}
+
+/** Only a namespace of ours, and only one that is not newer than what is ordered. */
+async function adoptNamespace(
+  { namespaces, cluster }: RoleParts,
+  path: string,
+  wanted: RoleTag,
+  options: RequestOptions,
+): Promise<void> {
+  const { purpose } = options;
+  const tag = await namespaces.tagOf(path, options);
+  const ours = tag?.kind === 'role' && tag.cluster === cluster && tag.name === wanted.name;
+  if (!ours) throw foreign(purpose, `namespace ${path}`);
+  if (tag.epoch > wanted.epoch) {
+    throw stale(purpose, `epoch ${wanted.epoch}`, `epoch ${tag.epoch}`);
+  }
+}
+
+async function contents(netlink: NetlinkTransport, options: RequestOptions): Promise<Contents> {
+  const [links, addresses] = await Promise.all([
+    listLinks(netlink, options),
+    listAddresses(netlink, options),
+  ]);
+  return { links, addresses };
+}
+
+/** Silent at once, gone a little later: removing takes the kernel milliseconds each. */
+export async function removeNics(
+  netlink: NetlinkTransport,
+  links: readonly Link[],
+  options: RequestOptions,
+): Promise<void> {
+  await Promise.all(links.map(({ index }) => goDown(netlink, index, options)));
+  await Promise.all(links.map(({ index }) => removeLink(netlink, index, options)));
+}
+
+async function goDown(
+  netlink: NetlinkTransport,
+  index: number,
+  options: RequestOptions,
+): Promise<void> {
+  try {
+    await changeLink(netlink, index, { up: false }, options);
+  } catch (thrown) {
+    // Gone already, with the device below it.
+    if (!(thrown instanceof KernelError && thrown.errnoName === 'ENODEV')) throw thrown;
+  }
+}
+
+async function setRoutes(
+  netlink: NetlinkTransport,
+  spec: NamespaceSpec,
+  options: RequestOptions,
+): Promise<void> {
+  const links = spec.routes.length === 0 ? [] : await listLinks(netlink, options);
+  const nics = spec.nics.map((nic, index) => ({
+    linkIndex: links.find(({ name }) => name === `eth${index}`)?.index ?? 0,
+    addresses: nic.addresses.map(parseCidr),
+  }));
+  await ensureRoutes(netlink, planRoutes(spec.routes, nics), options);
+}
