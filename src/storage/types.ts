@@ -47,9 +47,20 @@ export interface StorageAdapter {
   observe(signal: AbortSignal): Promise<readonly AttachedVolume[]>;
 }
 
-/** iqn.2026-11.io.understudy:<cluster>.<personality>.<host> : never shared by two hosts. */
-export function initiatorName(cluster: string, personality: string, host: string): string {
-  return `iqn.2026-11.io.understudy:${cluster}.${personality}.${host}`;
+/**
+ * `iqn.2026-11.io.understudy:<cluster>.<personality>.<host>`: never shared by two hosts. With `epoch`,
+ * `.e<epoch>` follows, so that a mask that lets in one epoch keeps out the same host's older ones:
+ * a data path left over from epoch 1, which reconnects for ever, must not get in again when the
+ * personality comes back to its host with epoch 3. Masks that are set once by hand leave it out.
+ */
+export function initiatorName(
+  cluster: string,
+  personality: string,
+  host: string,
+  epoch?: number,
+): string {
+  const name = `iqn.2026-11.io.understudy:${cluster}.${personality}.${host}`;
+  return epoch === undefined ? name : `${name}.e${epoch}`;
 }
 
 /** The storage side of the fence, run by understudy-target beside a tgt target. */
@@ -58,6 +69,10 @@ export interface MaskOrder {
   readonly epoch: number;
   /** The only initiator that may log in; undefined: nobody. */
   readonly initiator: string | undefined;
+  /** Epochs are counted for each personality; '' for a target that belongs to none. */
+  readonly personality?: string;
+  /** Generation of the configuration that gives the target to this personality. */
+  readonly generation?: number;
 }
 
 export interface MaskAdapter {

@@ -1,0 +1,231 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { asIoFlusher } from '../ffi/io-flusher.js';
+import { closeProcess, openProcess, signalProcess, waitForEnd } from '../ffi/pidfd.js';
+import { type Log, silent } from './log.js';
+import { QmpClient } from './qmp.js';
+
+/**
+ * The disk process: one qemu-storage-daemon for each attached volume, the data path in user space.
+ * It has a session of its own, survives the agent, and can be killed at any moment: that is how a
+ * data path is aborted, since the daemon itself reconnects and queues for ever when its target is
+ * gone (docs: QEMU block/iscsi.c, iscsi_timed_check_events; libiscsi reconnects without limit).
+ */
+const program = 'qemu-storage-daemon';
+const nodeName = 'lun';
+const exportName = 'export';
+
+/** Names one process for ever: a number may be given out again, number and start time may not. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Start time in clock ticks since boot (proc_pid_stat(5), field 22). */
+  readonly startTicks: string;
+}
+
+export interface DataPath {
+  readonly portal: string;
+  readonly target: string;
+  readonly lun: number;
+  readonly initiator: string;
+  /** An empty file: the export is mounted on it. */
+  readonly mountPoint: string;
+}
+
+/** Undefined when there is no such process, or it has ended and waits to be reaped. */
+export async function identifyProcess(pid: number): Promise<ProcessIdentity | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  // The command in parentheses may hold anything, blanks and parentheses too.
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
+  const [state, startTicks] = [fields[0], fields[19]];
+  if (startTicks === undefined || state === 'Z' || state === 'X') return undefined;
+  return { pid, startTicks };
+}
+
+export async function isAlive(process: ProcessIdentity): Promise<boolean> {
+  return (await identifyProcess(process.pid))?.startTicks === process.startTicks;
+}
+
+/**
+ * Sends a signal and waits for the end of the process.
+ *
+ * @returns true when it has ended (or had ended before)
+ */
+export async function endProcess(
+  process: ProcessIdentity,
+  signal: 'SIGTERM' | 'SIGKILL',
+  timeoutMs: number,
+): Promise<boolean> {
+  const fd = openProcess(process.pid);
+  if (fd === undefined) return true;
+  try {
+    // After the descriptor is held: the number cannot change hands any more.
+    if (!(await isAlive(process))) return true;
+    if (!signalProcess(fd, signal === 'SIGKILL' ? 9 : 15)) return true;
+    return await waitForEnd(fd, timeoutMs);
+  } finally {
+    closeProcess(fd);
+  }
+}
+
+/** A disk process that this agent started and talks to. */
+export class DiskProcess {
+  readonly identity: ProcessIdentity;
+  readonly #qmp: QmpClient;
+  readonly #child: ChildProcess;
+  readonly #logFile: string;
+
+  private constructor(
+    identity: ProcessIdentity,
+    qmp: QmpClient,
+    child: ChildProcess,
+    logFile: string,
+  ) {
+    this.identity = identity;
+    this.#qmp = qmp;
+    this.#child = child;
+    this.#logFile = logFile;
+  }
+
+  /**
+   * Starts one with no disk: it opens no connection and reads nothing. In `directory`: qmp.sock,
+   * qsd.pid, qsd.log. It may be renamed afterwards.
+   *
+   * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
+   */
+  static async start(
+    directory: string,
+    timeoutMs: number,
+    log: Log = silent,
+  ): Promise<DiskProcess> {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const logFile = `${directory}/qsd.log`;
+    const child = launch(directory, logFile);
+    const stream = child.stdio[3] as unknown as Duplex & { unref(): void };
+    const qmp = new QmpClient(stream);
+    child.once('error', (thrown) => qmp.fail(thrown));
+    child.once('exit', (code, signal) => qmp.fail(new Error(`it ended: ${signal ?? code}`)));
+    try {
+      await qmp.start(timeoutMs);
+      const identity = await identifyProcess(child.pid ?? 0);
+      if (identity === undefined) throw new Error('it ended at once');
+      await protectFromOom(identity.pid, log);
+      // The agent may end while the disk goes on.
+      child.unref();
+      stream.unref();
+      return new DiskProcess(identity, qmp, child, logFile);
+    } catch (thrown) {
+      child.kill('SIGKILL');
+      qmp.close();
+      throw await diskProcessError('cannot start', program, thrown, logFile);
+    }
+  }
+
+  get alive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /**
+   * Logs in to the target and makes the LUN appear as a file at `mountPoint`. When this returns the
+   * file can be used: the daemon answers only when the export is mounted.
+   *
+   * No write is answered before the target answered it (cache.direct), and a flush is passed on as
+   * SYNCHRONIZE CACHE (no-flush off). Discards are not used (see loop-device.ts).
+   *
+   * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
+   */
+  async expose(path: DataPath, timeoutMs: number): Promise<void> {
+    try {
+      await this.#qmp.execute(
+        'blockdev-add',
+        {
+          driver: 'iscsi',
+          'node-name': nodeName,
+          transport: 'tcp',
+          portal: path.portal,
+          target: path.target,
+          lun: path.lun,
+          'initiator-name': path.initiator,
+          cache: { direct: true, 'no-flush': false },
+          discard: 'ignore',
+          'detect-zeroes': 'off',
+        },
+        timeoutMs,
+      );
+      await this.#qmp.execute(
+        'block-export-add',
+        {
+          type: 'fuse',
+          id: exportName,
+          'node-name': nodeName,
+          mountpoint: path.mountPoint,
+          writable: true,
+          growable: false,
+          'allow-other': 'off',
+        },
+        timeoutMs,
+      );
+    } catch (thrown) {
+      const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
+      throw await diskProcessError('cannot open a data path to', object, thrown, this.#logFile);
+    }
+  }
+
+  /** Stops talking to it. It goes on. */
+  leave(): void {
+    this.#qmp.close();
+  }
+}
+
+function launch(directory: string, logFile: string): ChildProcess {
+  const output = openSync(logFile, 'w', 0o600);
+  try {
+    // Two monitors: descriptor 3, a socket pair, greets when the daemon is ready, which saves
+    // polling for the other, which stays for later agents.
+    const args = [
+      ...['--chardev', 'socket,id=starter,fd=3', '--monitor', 'chardev=starter'],
+      ...['--chardev', 'socket,id=admin,path=qmp.sock,server=on,wait=off'],
+      ...['--monitor', 'chardev=admin', '--pidfile', 'qsd.pid'],
+    ];
+    // A session of its own, so that no signal to the agent's reaches it; relative paths, since the
+    // path of a socket has at most 107 bytes (unix(7)).
+    return asIoFlusher(() =>
+      spawn(program, args, {
+        cwd: directory,
+        detached: true,
+        stdio: ['ignore', output, output, 'pipe'],
+      }),
+    );
+  } finally {
+    closeSync(output);
+  }
+}
+
+/** Memory taken from it would be the last that the writes waiting for it need. */
+async function protectFromOom(pid: number, log: Log): Promise<void> {
+  await writeFile(`/proc/${pid}/oom_score_adj`, '-1000').catch((thrown: unknown) =>
+    log.debug({ pid }, `disk process is not protected from the OOM killer: ${messageOf(thrown)}`),
+  );
+}
+
+async function diskProcessError(
+  action: string,
+  object: string,
+  thrown: unknown,
+  logFile: string,
+): Promise<UnderstudyError> {
+  const said = (await readFile(logFile, 'utf8').catch(() => '')).trim().split('\n').slice(-3);
+  const words = [messageOf(thrown), ...said.filter((line) => line !== '')].join('; ');
+  return new UnderstudyError(
+    {
+      code: 'US_STORAGE_DISK_PROCESS',
+      action,
+      object,
+      cause: `${program}: ${words}`,
+      remedy: `see that qemu-system-common, qemu-block-extra and /dev/fuse are there; the log is ${logFile}`,
+    },
+    { cause: thrown },
+  );
+}

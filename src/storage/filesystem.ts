@@ -1,0 +1,231 @@
+import { readdir, readlink } from 'node:fs/promises';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { mount, mountFlags } from '../ffi/mount.js';
+import { runChild } from './child.js';
+import type { LunIdentity } from './identity.js';
+import { mounts } from './mountinfo.js';
+import type { AttachSpec } from './types.js';
+
+/** Making, checking and mounting the file system of a volume. */
+
+const mkfsMs = 600_000;
+const fsckMs = 60_000;
+const blkidMs = 10_000;
+/** How long an orderly unmount may take to write back what is dirty. */
+const flushMs = 30_000;
+const unmountMs = 30_000;
+
+type Filesystem = AttachSpec['filesystem'];
+
+/**
+ * What to do with the LUN, worked out from what was read of it. Pure.
+ *
+ * @throws {UnderstudyError} US_STORAGE_FILESYSTEM when it holds something else, or nothing and
+ * `format` is `never`
+ */
+export function filesystemWork(spec: AttachSpec, lun: LunIdentity): 'mount' | 'check' | 'format' {
+  const { content } = lun;
+  if (content.kind === spec.filesystem) {
+    return content.kind === 'ext4' && content.hasErrors ? 'check' : 'mount';
+  }
+  if (content.kind === 'unknown' && lun.blank && spec.format === 'if-blank') return 'format';
+  const holds =
+    content.kind === 'unknown'
+      ? 'no file system of that type, and is not blank or may not be formatted'
+      : `a file system of type ${content.kind}`;
+  throw filesystemError(spec, `LUN ${spec.targetLun} of ${spec.target} holds ${holds}`);
+}
+
+/**
+ * Makes the file system, after blkid(8) found nothing either: between the two, hardly any kind of
+ * data is taken for a blank disk.
+ *
+ * @throws {UnderstudyError} US_STORAGE_FILESYSTEM (blkid found something), US_STORAGE_FORMAT
+ */
+export async function format(
+  spec: AttachSpec,
+  device: string,
+  signal: AbortSignal,
+  found = blkid,
+): Promise<void> {
+  const signature = await found(device, signal);
+  if (signature !== undefined) {
+    throw filesystemError(spec, `blkid finds ${signature} on it`);
+  }
+  const [program, ...args] =
+    spec.filesystem === 'ext4'
+      ? ['mkfs.ext4', '-q', '-F', '-E', 'nodiscard', device]
+      : ['mkfs.xfs', '-q', '-K', device];
+  const result = await runChild(program as string, args, { timeoutMs: mkfsMs, signal });
+  if (result.code === 0) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_FORMAT',
+    action: `cannot make ${spec.filesystem} on`,
+    object: `${spec.volume} (${device})`,
+    cause: result.timedOut ? `no end in ${mkfsMs / 1000} s` : lastWords(result.stderr, result.code),
+    remedy: 'check size and health of the LUN; it may now be half formatted: clear it by hand',
+  });
+}
+
+/** What blkid finds on a device, undefined for nothing. */
+async function blkid(device: string, signal: AbortSignal): Promise<string | undefined> {
+  const args = ['-p', '-o', 'export', device];
+  const result = await runChild('blkid', args, { timeoutMs: blkidMs, signal });
+  // blkid(8): 2 when no tag was found; 8 for an ambivalent result; 0 when something was found.
+  if (result.code === 2 && !result.timedOut) return undefined;
+  const tags = result.stdout.split('\n').filter((line) => /^(PT)?TYPE=/.test(line));
+  return tags.join(' ') || `something it cannot name (exit ${result.code})`;
+}
+
+/**
+ * Repairs what can be repaired without a decision. Only for a file system that says that it has
+ * errors; journals are replayed by the mount.
+ *
+ * @throws {UnderstudyError} US_STORAGE_FSCK
+ */
+export async function check(spec: AttachSpec, device: string, signal: AbortSignal): Promise<void> {
+  const result = await runChild('e2fsck', ['-p', device], { timeoutMs: fsckMs, signal });
+  // e2fsck(8): 1 means errors were corrected.
+  if ((result.code === 0 || result.code === 1) && !result.timedOut) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_FSCK',
+    action: 'cannot repair the file system of',
+    object: `${spec.volume} (${device})`,
+    cause: result.timedOut
+      ? `e2fsck -p has not ended in ${fsckMs / 1000} s`
+      : lastWords(result.stdout + result.stderr, result.code),
+    remedy: 'run e2fsck on the LUN by hand, with the personality stopped',
+  });
+}
+
+/** @throws {UnderstudyError} US_STORAGE_MOUNT with the kernel's errno */
+export async function mountVolume(
+  type: Filesystem,
+  device: string,
+  mountPoint: string,
+): Promise<void> {
+  try {
+    await mount({
+      source: device,
+      target: mountPoint,
+      type,
+      flags: mountFlags.noSuid | mountFlags.noDev,
+      options: type === 'ext4' ? 'errors=remount-ro' : '',
+    });
+  } catch (thrown) {
+    throw new UnderstudyError(
+      {
+        code: 'US_STORAGE_MOUNT',
+        action: `cannot mount ${device} at`,
+        object: mountPoint,
+        cause: messageOf(thrown),
+        remedy:
+          'see the kernel log (dmesg); a damaged file system needs e2fsck or xfs_repair by hand',
+      },
+      { cause: thrown },
+    );
+  }
+}
+
+/**
+ * Writes back what is dirty and has the target flush it; tells when that failed, which umount(2)
+ * does not. In a child: this waits for the disk, and a thread of ours that waited for a dead one
+ * would be lost to all other work.
+ *
+ * Equals: `sync --file-system MOUNTPOINT` (syncfs(2) reports errors since Linux 5.8)
+ *
+ * @throws {UnderstudyError} US_STORAGE_FLUSH: the volume is still attached
+ */
+export async function flushVolume(mountPoint: string, signal: AbortSignal): Promise<void> {
+  const result = await runChild('sync', ['-f', mountPoint], { timeoutMs: flushMs, signal });
+  if (result.code === 0) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_FLUSH',
+    action: 'cannot write back',
+    object: mountPoint,
+    cause: result.timedOut
+      ? `it has not ended in ${flushMs / 1000} s: the target does not answer`
+      : lastWords(result.stderr, result.code),
+    remedy: 'bring the target back, or let the epoch go: an abort gives up what is not yet written',
+  });
+}
+
+/**
+ * Unmounts, in a child as above.
+ *
+ * @throws {UnderstudyError} US_STORAGE_BUSY (and who), US_STORAGE_UNMOUNT
+ */
+export async function unmountVolume(mountPoint: string, signal: AbortSignal): Promise<void> {
+  const result = await runChild('umount', ['-n', mountPoint], { timeoutMs: unmountMs, signal });
+  if (result.code === 0) return;
+  if (!(await mounts()).some((found) => found.mountPoint === mountPoint)) return;
+  const holders = await usersOf(mountPoint);
+  if (holders.length > 0 || /busy/.test(result.stderr)) throw busyError(mountPoint, holders);
+  throw new UnderstudyError({
+    code: 'US_STORAGE_UNMOUNT',
+    action: 'cannot unmount',
+    object: mountPoint,
+    cause: result.timedOut
+      ? `it has not ended in ${unmountMs / 1000} s: the target does not answer`
+      : lastWords(result.stderr, result.code),
+    remedy: 'bring the target back, or let the epoch go: an abort gives up what is not yet written',
+  });
+}
+
+export function busyError(mountPoint: string, holders: readonly string[]): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_BUSY',
+    action: 'cannot unmount',
+    object: mountPoint,
+    cause: `in use by ${holders.join(', ') || 'a process that cannot be seen from here'}`,
+    remedy: 'stop what uses it',
+  });
+}
+
+/** Processes with a file, working or root directory below a mount point: "nginx (812)". At most 8. */
+export async function usersOf(mountPoint: string): Promise<readonly string[]> {
+  const inside = (path: string) => path === mountPoint || path.startsWith(`${mountPoint}/`);
+  return scanProcesses(async (pid) => {
+    const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
+    for (const link of ['cwd', 'root', ...fds.map((fd) => `fd/${fd}`)]) {
+      const path = await readlink(`/proc/${pid}/${link}`).catch(() => '');
+      if (inside(path)) return true;
+    }
+    return false;
+  });
+}
+
+/** Processes in whose mount namespace a device (`major:minor`) is mounted. At most 8. */
+export async function mountersOf(device: string): Promise<readonly string[]> {
+  return scanProcesses(async (pid) => (await mounts(pid)).some((found) => found.device === device));
+}
+
+const maxNamed = 8;
+
+async function scanProcesses(
+  matches: (pid: number) => Promise<boolean>,
+): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name) || found.length >= maxNamed) continue;
+    if (!(await matches(Number(name)))) continue;
+    const program = await readlink(`/proc/${name}/exe`).catch(() => '?');
+    found.push(`${program.split('/').at(-1)} (${name})`);
+  }
+  return found;
+}
+
+function filesystemError(spec: AttachSpec, cause: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_FILESYSTEM',
+    action: `cannot use ${spec.filesystem} of volume`,
+    object: `${spec.volume} of ${spec.personality}`,
+    cause,
+    remedy:
+      'correct filesystem: of the volume; or, if what it holds may go, clear the LUN and write format: if-blank',
+  });
+}
+
+function lastWords(output: string, code: number | null): string {
+  return output.trim().split('\n').slice(-2).join(' ') || `exit ${code}`;
+}

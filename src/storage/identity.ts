@@ -1,0 +1,98 @@
+import { UnderstudyError } from '../errors.js';
+import { IscsiSession, lunNotFound, type SessionLimits } from './iscsi-session.js';
+import { type Content, isZero, probeBytes, recognize } from './superblock.js';
+import { type AttachSpec, initiatorName } from './types.js';
+
+/** What libiscsi was told about the LUN, before anything is attached. */
+export interface LunIdentity {
+  /** The portal that answered: the data path uses it. */
+  readonly portal: string;
+  readonly serial: string;
+  readonly sizeBytes: number;
+  readonly blockSizeBytes: number;
+  readonly content: Content;
+  /** First and last MiB hold only zeros. Looked at only where that may matter. */
+  readonly blank: boolean;
+}
+
+const mebibyte = 1024 * 1024;
+
+/**
+ * Asks the target: is the LUN there, is it a disk, is it the one recorded, how large is it, what
+ * is on it. Reads the volume: call it only after the fence.
+ *
+ * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_LOGIN,
+ * US_STORAGE_LUN_NOT_FOUND, US_STORAGE_IDENTITY, US_STORAGE_COMMAND, US_STORAGE_RESERVED
+ */
+export async function identify(
+  spec: AttachSpec,
+  signal: AbortSignal,
+  limits?: SessionLimits,
+): Promise<LunIdentity> {
+  const initiator = initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch);
+  const session = await IscsiSession.login(spec.portals, spec.target, initiator, signal, limits);
+  try {
+    const lun = spec.targetLun;
+    const [luns, inquiry] = [await session.luns(signal), await session.inquiry(lun, signal)];
+    if (!luns.includes(lun) || inquiry.qualifier !== 0 || inquiry.deviceType !== 0) {
+      throw lunNotFound(spec.target, lun, session.portal, luns);
+    }
+    await session.testUnitReady(lun, signal);
+    const serial = await serialOf(session, lun, signal);
+    checkSerial(spec, serial);
+    const { blocks, blockSizeBytes } = await session.capacity(lun, signal);
+    const sizeBytes = Number(blocks) * blockSizeBytes;
+    const read = (from: number, length: number) =>
+      session.read(lun, BigInt(from / blockSizeBytes), length, blockSizeBytes, signal);
+    const content = recognize(await read(0, Math.min(probeBytes, sizeBytes)));
+    const piece = Math.min(mebibyte, sizeBytes);
+    const blank =
+      content.kind === 'unknown' &&
+      spec.format === 'if-blank' &&
+      isZero(await read(0, piece)) &&
+      isZero(await read(sizeBytes - piece, piece));
+    return { portal: session.portal, serial, sizeBytes, blockSizeBytes, content, blank };
+  } finally {
+    await session.close();
+  }
+}
+
+/** The unit serial number, else the world-wide name: what stays with a LUN wherever it is mapped. */
+async function serialOf(session: IscsiSession, lun: number, signal: AbortSignal): Promise<string> {
+  const serial = await session.serial(lun, signal);
+  if (serial !== '') return serial;
+  const designators = await session.designators(lun, signal);
+  const ranked = ['naa', 'eui', 'name', 'vendor'] as const;
+  const found = ranked
+    .map((type) => designators.find((designator) => designator.type === type))
+    .find((designator) => designator !== undefined);
+  return found?.value ?? '';
+}
+
+function checkSerial(spec: AttachSpec, serial: string): void {
+  if (serial === '') {
+    throw identityError(spec, 'it has neither a serial number (VPD 0x80) nor a name (VPD 0x83)', [
+      'give the LUN a serial on the target',
+      '(tgtadm --mode logicalunit --op update --params scsi_sn=…)',
+    ]);
+  }
+  if (spec.recordedSerial === undefined || spec.recordedSerial === serial) return;
+  throw identityError(spec, `it has serial ${serial}, recorded is ${spec.recordedSerial}`, [
+    'check the map on the target; if the LUN was replaced on purpose:',
+    `understudy volume accept ${spec.volume}`,
+  ]);
+}
+
+function identityError(
+  spec: AttachSpec,
+  cause: string,
+  remedy: readonly string[],
+): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_IDENTITY',
+    action: 'cannot attach volume',
+    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
+    cause: `LUN ${spec.targetLun} of ${spec.target}: ${cause}`,
+    remedy: remedy.join(' '),
+  });
+}

@@ -1,0 +1,171 @@
+import { existsSync } from 'node:fs';
+import { readFile, readlink, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { SystemCallError } from '../ffi/libc.js';
+import { unmount, unmountFlags } from '../ffi/mount.js';
+import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
+import { busyError, flushVolume, mountersOf, unmountVolume } from './filesystem.js';
+import type { Log } from './log.js';
+import { backingFile, deviceNumber, releaseLoop } from './loop-device.js';
+import { mounts } from './mountinfo.js';
+import { type Layout, readState, removeState, type VolumeId, type VolumeState } from './state.js';
+
+/** What is left of a volume on this host, and taking it down: in order, or by force. */
+
+const killMs = 2_000;
+const terminateMs = 5_000;
+/** Other mount namespaces let go of a volume a moment after their last process ended. */
+const settleMs = 2_000;
+const settlePauseMs = 10;
+/** The same place mounted over more than once: each layer is one unmount. */
+const maxLayers = 8;
+
+export type Found =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'whole'; readonly state: VolumeState }
+  | { readonly kind: 'broken'; readonly state: VolumeState | undefined; readonly reason: string };
+
+/**
+ * Looks at what is really there: process, block device and mount. Asks nothing of the export or
+ * the disk, so it cannot hang on a dead one.
+ */
+export async function inspect(layout: Layout, id: VolumeId): Promise<Found> {
+  if (!existsSync(layout.directory(id))) return { kind: 'nothing' };
+  const state = await readState(layout, id);
+  const broken = (reason: string) => ({ kind: 'broken', state, reason }) as const;
+  if (state === undefined) return broken('it has no state that can be read');
+  if (!(await isAlive(state.process))) return broken('its disk process has ended');
+  if (state.stage !== 'attached' || state.loopIndex === null) return broken('it is half attached');
+  const file = await backingFile(state.loopIndex);
+  if (file !== layout.exportFile(id)) {
+    return broken(`/dev/loop${state.loopIndex} is bound to ${file ?? 'nothing'}`);
+  }
+  const device = await deviceNumber(state.loopIndex);
+  const mounted = (await mounts()).some(
+    (mount) => mount.mountPoint === state.hostMount && mount.device === device,
+  );
+  return mounted ? { kind: 'whole', state } : broken(`it is not mounted at ${state.hostMount}`);
+}
+
+/** Ends the data path this instant, whatever else is left. @throws {UnderstudyError} US_STORAGE_ABORT */
+export async function killDataPath(layout: Layout, id: VolumeId): Promise<void> {
+  const state = await readState(layout, id);
+  for (const process of [state?.process, await processOf(layout.directory(id))]) {
+    if (process === undefined) continue;
+    if (await endProcess(process, 'SIGKILL', killMs)) continue;
+    throw new UnderstudyError({
+      code: 'US_STORAGE_ABORT',
+      action: 'cannot end the data path of',
+      object: `${id.personality}, LUN ${id.lun}`,
+      cause: `process ${process.pid} has not ended ${killMs} ms after SIGKILL`,
+      remedy: 'take away power from this host: its disk process cannot be stopped',
+    });
+  }
+}
+
+/** The disk process that was started in a folder: its working directory follows when that is renamed. */
+export async function processOf(directory: string): Promise<ProcessIdentity | undefined> {
+  const pid = Number(await readFile(`${directory}/qsd.pid`, 'utf8').catch(() => ''));
+  if (!(pid > 0)) return undefined;
+  const identity = await identifyProcess(pid);
+  const home = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+  return home === directory ? identity : undefined;
+}
+
+/**
+ * By force: the data path dies first, so that nothing that is still dirty can reach the disk; then
+ * what can no longer write is unmounted, lazily where it is in use. Works on half-attached volumes.
+ *
+ * @throws {UnderstudyError} US_STORAGE_ABORT when the data path could not be ended
+ */
+export async function tearDown(layout: Layout, id: VolumeId, log: Log): Promise<void> {
+  await killDataPath(layout, id);
+  const state = await readState(layout, id);
+  await detachMounts(layout.hostMount(id));
+  const file = layout.exportFile(id);
+  if (state !== undefined && state.loopIndex !== null) {
+    const gone = await releaseLoop(state.loopIndex, file);
+    if (!gone) {
+      log.warn({ ...id }, `/dev/loop${state.loopIndex} is in use until its last user ends`);
+    }
+  }
+  await detachMounts(file);
+  await removeState(layout, id);
+  await removeMountPoint(layout, id);
+}
+
+/**
+ * In order: unmount (which writes back and flushes), unbind, log out.
+ *
+ * @throws {UnderstudyError} US_STORAGE_BUSY, US_STORAGE_FLUSH, US_STORAGE_UNMOUNT: the volume is still attached
+ */
+export async function takeDown(
+  layout: Layout,
+  state: VolumeState,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const file = layout.exportFile(state);
+  const device = state.loopIndex === null ? undefined : await deviceNumber(state.loopIndex);
+  for (let layer = 0; layer < maxLayers; layer += 1) {
+    if (!(await isMountPoint(state.hostMount))) break;
+    await flushVolume(state.hostMount, signal);
+    await unmountVolume(state.hostMount, signal);
+  }
+  if (state.loopIndex !== null && device !== undefined) {
+    await unused(state.loopIndex, file, device, state.hostMount, signal);
+    await releaseLoop(state.loopIndex, file);
+  }
+  if (!(await endProcess(state.process, 'SIGTERM', terminateMs))) {
+    // All is written and flushed: only the log-out is missing.
+    log.warn({ ...state.process }, 'disk process did not end in order');
+    await killDataPath(layout, state);
+  }
+  await detachMounts(file);
+  await removeState(layout, state);
+  await removeMountPoint(layout, state);
+}
+
+/**
+ * Waits until the block device is unbound, which the kernel does when the last user lets go
+ * (LO_FLAGS_AUTOCLEAR): a workload's mount namespace may still have the file system.
+ */
+async function unused(
+  index: number,
+  file: string,
+  device: string,
+  hostMount: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += settlePauseMs) {
+    signal.throwIfAborted();
+    if ((await backingFile(index)) !== file) return;
+    if (waitedMs >= settleMs) throw busyError(hostMount, await mountersOf(device));
+    await new Promise((resolve) => setTimeout(resolve, settlePauseMs));
+  }
+}
+
+async function isMountPoint(path: string): Promise<boolean> {
+  return (await mounts()).some(({ mountPoint }) => mountPoint === path);
+}
+
+/** Unmounts everything at a place, lazily. Only for what has no data path any more. */
+async function detachMounts(path: string): Promise<void> {
+  for (let layer = 0; layer < maxLayers && (await isMountPoint(path)); layer += 1) {
+    await unmount(path, unmountFlags.detach).catch((thrown: unknown) => {
+      // EINVAL: somebody else was faster.
+      if (!(thrown instanceof SystemCallError && thrown.errnoName === 'EINVAL')) throw thrown;
+    });
+  }
+}
+
+async function removeMountPoint(layout: Layout, id: VolumeId): Promise<void> {
+  const path = layout.hostMount(id);
+  for (const folder of [path, dirname(path), dirname(layout.directory(id))]) {
+    await rmdir(folder).catch((thrown: NodeJS.ErrnoException) => {
+      if (thrown.code === 'ENOENT' || thrown.code === 'ENOTEMPTY') return;
+      throw new Error(`cannot remove ${folder}: ${messageOf(thrown)}`);
+    });
+  }
+}

@@ -1,0 +1,313 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
+import { DiskProcess, endProcess } from './disk-process.js';
+import { assertNumericPortal, type SessionLimits, splitPortal } from './iscsi-session.js';
+import { type Log, silent } from './log.js';
+import {
+  assertVolumeId,
+  Layout,
+  listIdle,
+  listVolumes,
+  type VolumeId,
+  type VolumeState,
+} from './state.js';
+import { inspect, killDataPath, processOf, takeDown, tearDown } from './teardown.js';
+import type { AttachedVolume, AttachSpec, StorageAdapter } from './types.js';
+
+export interface UserStorageOptions {
+  /** Default /run/understudy. */
+  readonly runDirectory?: string;
+  readonly log?: Log;
+  readonly limits?: SessionLimits;
+  /** Disk processes kept ready once `warm` was called. Default 1. */
+  readonly idleProcesses?: number;
+}
+
+const processStartMs = 5_000;
+const warmProbeMs = 1_000;
+
+/**
+ * Volumes on a kernel with no iSCSI initiator: libiscsi asks, a disk process carries the data, a
+ * loop device makes it a disk, the kernel mounts it. What is attached survives this object and its
+ * agent; the next one adopts it.
+ */
+export class UserStorage implements StorageAdapter {
+  readonly #layout: Layout;
+  readonly #log: Log;
+  readonly #limits: SessionLimits | undefined;
+  readonly #idleWanted: number;
+  #idle: Promise<IdleProcess>[] = [];
+  /** One operation at a time for each volume. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** The one under way, so that an abort need not wait for it. */
+  readonly #running = new Map<string, AbortController>();
+  readonly #stopped = new AbortController();
+
+  constructor(options: UserStorageOptions = {}) {
+    this.#layout = new Layout(options.runDirectory ?? '/run/understudy');
+    this.#log = options.log ?? silent;
+    this.#limits = options.limits;
+    this.#idleWanted = options.idleProcesses ?? 1;
+  }
+
+  /** Adopts what an earlier agent attached; takes down what it left half done. */
+  async start(signal: AbortSignal): Promise<void> {
+    await mkdir(this.#layout.disks, { recursive: true, mode: 0o700 });
+    for (const token of await listIdle(this.#layout)) await this.#endIdle(token);
+    for (const { personality, lun, epoch } of await this.observe(signal)) {
+      this.#log.info({ personality, lun, epoch }, `adopted LUN ${lun} of ${personality}`);
+    }
+  }
+
+  /** Gives up what is under way. Attached volumes stay attached. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(new Error('storage was stopped'));
+    await Promise.allSettled(this.#turns.values());
+    const idle = await Promise.allSettled(this.#idle);
+    this.#idle = [];
+    for (const found of idle) {
+      if (found.status === 'fulfilled') await discard(found.value);
+    }
+  }
+
+  /**
+   * Sees whether the portals answer, by TCP alone, and has a disk process ready. No login, no read.
+   *
+   * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_PORTAL
+   */
+  async warm(spec: AttachSpec, signal: AbortSignal): Promise<void> {
+    this.#fillIdle();
+    const failures: string[] = [];
+    for (const portal of spec.portals) {
+      assertNumericPortal(portal);
+      try {
+        await connects(portal, signal);
+        return;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        failures.push(`${portal}: ${messageOf(thrown)}`);
+      }
+    }
+    throw new UnderstudyError({
+      code: 'US_STORAGE_UNREACHABLE',
+      action: 'cannot reach',
+      object: `${spec.target} from ${spec.host}`,
+      cause: failures.join('; ') || 'the volume has no portal',
+      remedy: 'check the storage network and that the target daemon listens on this portal',
+    });
+  }
+
+  async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {
+    assertVolumeId(spec);
+    return this.#turn(spec, signal, async (running) => {
+      const found = await inspect(this.#layout, spec);
+      if (found.kind === 'whole') {
+        refuseOlder(spec, found.state);
+        if (sameVolume(spec, found.state)) return attachedVolume(found.state);
+      }
+      if (found.kind !== 'nothing') await tearDown(this.#layout, spec, this.#log);
+      const steps: Record<string, number> = {};
+      try {
+        return await buildUp(
+          {
+            layout: this.#layout,
+            spec,
+            limits: this.#limits,
+            takeProcess: () => this.#takeProcess(),
+            returnProcess: discard,
+            step: (name, tookMs) => {
+              steps[name] = Math.round(tookMs * 10) / 10;
+            },
+          },
+          running,
+        );
+      } catch (thrown) {
+        this.#log.warn({ ...keyed(spec) }, `not attached: ${messageOf(thrown)}`);
+        await tearDown(this.#layout, spec, this.#log);
+        running.throwIfAborted();
+        throw thrown;
+      } finally {
+        this.#log.debug({ ...keyed(spec), stepsMs: steps }, 'attach: where the time went');
+        if (this.#idle.length > 0) this.#fillIdle();
+      }
+    });
+  }
+
+  /**
+   * @throws {UnderstudyError} US_STORAGE_BUSY, US_STORAGE_UNMOUNT: then the volume is still attached
+   */
+  async detach(personality: string, lun: number, signal: AbortSignal): Promise<void> {
+    const id = { personality, lun };
+    assertVolumeId(id);
+    await this.#turn(id, signal, async (running) => {
+      const found = await inspect(this.#layout, id);
+      if (found.kind === 'whole') {
+        await takeDown(this.#layout, found.state, this.#log, running);
+        // Killed by an abort while it wrote back: gone, but not in order.
+        running.throwIfAborted();
+      } else if (found.kind === 'broken') {
+        this.#log.warn({ ...id }, `cannot detach in order: ${found.reason}`);
+        await tearDown(this.#layout, id, this.#log);
+      }
+    });
+  }
+
+  /** @throws {UnderstudyError} US_STORAGE_ABORT when the data path could not be ended */
+  async abort(personality: string, lun: number, signal: AbortSignal): Promise<void> {
+    const id = { personality, lun };
+    assertVolumeId(id);
+    this.#running.get(keyOf(id))?.abort(abortedError(id));
+    // At once, not in turn: what is under way may be waiting for this very disk.
+    await killDataPath(this.#layout, id);
+    await this.#turn(id, signal, async () => {
+      const { kind } = await inspect(this.#layout, id);
+      if (kind !== 'nothing') await tearDown(this.#layout, id, this.#log);
+    });
+  }
+
+  /**
+   * What is whole. What is not (its disk process was killed, somebody unmounted it) is taken down
+   * by force on the way: its data path is of no use and must not linger.
+   */
+  async observe(signal: AbortSignal): Promise<readonly AttachedVolume[]> {
+    const attached: AttachedVolume[] = [];
+    for (const id of await listVolumes(this.#layout)) {
+      // One that is being attached or detached is neither.
+      if (this.#running.has(keyOf(id))) continue;
+      await this.#turn(id, signal, async () => {
+        const found = await inspect(this.#layout, id);
+        if (found.kind === 'whole') attached.push(attachedVolume(found.state));
+        if (found.kind !== 'broken') return;
+        this.#log.warn({ ...id }, `LUN ${id.lun} of ${id.personality} is lost: ${found.reason}`);
+        await tearDown(this.#layout, id, this.#log);
+      });
+    }
+    return attached;
+  }
+
+  async #turn<T>(
+    id: VolumeId,
+    signal: AbortSignal,
+    job: (running: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const key = keyOf(id);
+    const before = this.#turns.get(key) ?? Promise.resolve();
+    const turn = before
+      .catch(() => {})
+      .then(async () => {
+        const controller = new AbortController();
+        const running = AbortSignal.any([signal, this.#stopped.signal, controller.signal]);
+        running.throwIfAborted();
+        this.#running.set(key, controller);
+        try {
+          return await job(running);
+        } finally {
+          this.#running.delete(key);
+        }
+      });
+    this.#turns.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    }
+  }
+
+  async #takeProcess(): Promise<IdleProcess> {
+    const ready = this.#idle.shift();
+    const idle = await ready?.catch(() => undefined);
+    if (idle?.process.alive) return idle;
+    return this.#startProcess();
+  }
+
+  async #startProcess(): Promise<IdleProcess> {
+    const directory = this.#layout.idle(randomUUID());
+    try {
+      const process = await DiskProcess.start(directory, processStartMs, this.#log);
+      return { process, directory };
+    } catch (thrown) {
+      await rm(directory, { recursive: true, force: true });
+      throw thrown;
+    }
+  }
+
+  #fillIdle(): void {
+    while (this.#idle.length < this.#idleWanted && !this.#stopped.signal.aborted) {
+      const started = this.#startProcess();
+      started.catch((thrown: unknown) => {
+        this.#idle = this.#idle.filter((entry) => entry !== started);
+        this.#log.warn({}, messageOf(thrown));
+      });
+      this.#idle.push(started);
+    }
+  }
+
+  async #endIdle(token: string): Promise<void> {
+    const directory = this.#layout.idle(token);
+    const process = await processOf(directory);
+    if (process !== undefined) await endProcess(process, 'SIGKILL', 1_000);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function keyOf({ personality, lun }: VolumeId): string {
+  return `${personality}/${lun}`;
+}
+
+function keyed({ personality, lun, epoch }: AttachSpec) {
+  return { personality, lun, epoch };
+}
+
+function sameVolume(spec: AttachSpec, state: VolumeState): boolean {
+  return (
+    spec.epoch === state.epoch && spec.target === state.target && spec.targetLun === state.targetLun
+  );
+}
+
+function refuseOlder(spec: AttachSpec, state: VolumeState): void {
+  if (spec.epoch >= state.epoch) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_STALE_EPOCH',
+    action: 'cannot attach volume',
+    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
+    cause: `epoch ${spec.epoch} is over: it is attached for epoch ${state.epoch}`,
+    remedy: 'nothing: the order was late',
+  });
+}
+
+function abortedError({ personality, lun }: VolumeId): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_ABORTED',
+    action: 'gave up work on',
+    object: `LUN ${lun} of ${personality}`,
+    cause: 'its epoch is lost: the data path was aborted',
+    remedy: 'nothing: another host has the volume now',
+  });
+}
+
+async function discard({ process, directory }: IdleProcess): Promise<void> {
+  process.leave();
+  await endProcess(process.identity, 'SIGKILL', 1_000);
+  await rm(directory, { recursive: true, force: true });
+}
+
+function connects(portal: string, signal: AbortSignal): Promise<void> {
+  const { host, port } = splitPortal(portal);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port });
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(warmProbeMs)]);
+    const done = (thrown?: unknown) => {
+      limit.removeEventListener('abort', onAbort);
+      socket.destroy();
+      if (thrown === undefined) resolve();
+      else reject(thrown);
+    };
+    const onAbort = () => done(new Error(`no answer in ${warmProbeMs} ms`));
+    limit.addEventListener('abort', onAbort, { once: true });
+    socket.once('connect', () => done());
+    socket.once('error', done);
+  });
+}

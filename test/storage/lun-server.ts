@@ -1,0 +1,146 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Test } from 'tap';
+import { enterNetworkNamespace } from '../../src/ffi/namespace.js';
+import type { AttachSpec } from '../../src/storage/types.js';
+
+/** A real tgtd on 127.0.0.1:3260 of a network namespace of this test process's own. */
+export interface LunServer {
+  readonly portal: string;
+  /** Where the LUN files and whatever the test makes are; on /dev/shm. */
+  readonly directory: string;
+  readonly ipcSocket: string;
+  readonly controlPort: number;
+  readonly pid: number;
+  tgtadm(...args: string[]): string;
+  /** A target with one LUN (number 1) on a file, which it returns. */
+  addTarget(spec: {
+    tid: number;
+    name: string;
+    sizeBytes?: number;
+    serial?: string;
+    /** Initiators let in; default ALL addresses. */
+    initiators?: readonly string[];
+  }): string;
+}
+
+let entered = false;
+
+/** Moves this process into a namespace of its own, once. Needs root. */
+export function enterOwnNamespace(t: Test): void {
+  if (entered) return;
+  entered = true;
+  const name = `ustest-${process.pid}-storage`;
+  execFileSync('ip', ['netns', 'add', name]);
+  execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+  enterNetworkNamespace(`/run/netns/${name}`);
+  t.teardown(() => execFileSync('ip', ['netns', 'delete', name]));
+}
+
+export async function startLunServer(t: Test): Promise<LunServer> {
+  enterOwnNamespace(t);
+  const directory = mkdtempSync('/dev/shm/ustest-storage-');
+  const ipcSocket = join(directory, 'tgt');
+  const controlPort = 1000 + (process.pid % 30_000);
+  const child = spawn(
+    'tgtd',
+    ['-f', '-C', String(controlPort), '--iscsi', 'portal=127.0.0.1:3260'],
+    { stdio: 'ignore', env: { ...process.env, TGT_IPC_SOCKET: ipcSocket } },
+  );
+  t.teardown(async () => {
+    await end(child);
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const tgtadm = (...args: string[]) =>
+    execFileSync('tgtadm', ['-C', String(controlPort), '--lld', 'iscsi', ...args], {
+      env: { ...process.env, TGT_IPC_SOCKET: ipcSocket },
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  await untilListening(3260);
+  // It listens for initiators before it listens for tgtadm.
+  await until(() => {
+    try {
+      tgtadm('--op', 'show', '--mode', 'target');
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  return {
+    portal: '127.0.0.1:3260',
+    directory,
+    ipcSocket,
+    controlPort,
+    pid: child.pid ?? 0,
+    tgtadm,
+    addTarget({ tid, name, sizeBytes = 64 * 1024 * 1024, serial, initiators }) {
+      const file = join(directory, `lun-${tid}.img`);
+      writeFileSync(file, '');
+      truncateSync(file, sizeBytes);
+      const target = ['--mode', 'target', '--tid', String(tid)];
+      const unit = ['--mode', 'logicalunit', '--tid', String(tid), '--lun', '1'];
+      tgtadm('--op', 'new', ...target, '-T', name);
+      tgtadm('--op', 'new', ...unit, '-b', file);
+      const number = serial ?? `serial-${tid}`;
+      tgtadm('--op', 'update', ...unit, '--params', `scsi_sn=${number}`);
+      if (initiators === undefined) tgtadm('--op', 'bind', ...target, '-I', 'ALL');
+      for (const initiator of initiators ?? []) {
+        tgtadm('--op', 'bind', ...target, '--initiator-name', initiator);
+      }
+      return file;
+    },
+  };
+}
+
+/** Ends a child by SIGKILL: tgtd ignores SIGTERM. */
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Looks again until it is so; a test that waits for what no event tells. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 10_000,
+): Promise<void> {
+  for (const started = Date.now(); !(await condition()); await pause(10)) {
+    if (Date.now() - started > limitMs) throw new Error(`not so in ${limitMs} ms: ${condition}`);
+  }
+}
+
+function untilListening(port: number): Promise<void> {
+  return until(
+    () =>
+      new Promise((resolve) => {
+        const socket = connect({ host: '127.0.0.1', port });
+        socket.once('connect', () => resolve(true));
+        socket.once('error', () => resolve(false));
+        socket.once('close', () => resolve(false));
+        socket.once('connect', () => socket.destroy());
+      }),
+  );
+}
+
+export function attachSpec(server: LunServer, change: Partial<AttachSpec> = {}): AttachSpec {
+  return {
+    cluster: 'test',
+    personality: 'web1',
+    host: 'h1',
+    epoch: 1,
+    lun: 0,
+    volume: 'web1-data',
+    portals: [server.portal],
+    target: 'iqn.2026-11.test:web1',
+    targetLun: 1,
+    filesystem: 'ext4',
+    format: 'if-blank',
+    recordedSerial: undefined,
+    ...change,
+  };
+}

@@ -1,0 +1,235 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import type { AttachedVolume, AttachSpec } from '../../src/storage/types.js';
+import { UserStorage } from '../../src/storage/user-storage.js';
+import { attachSpec, type LunServer, startLunServer, until } from './lun-server.js';
+
+const never = new AbortController().signal;
+let nextTid = 1;
+
+/** A target of its own for each test: name, tid and backing file. */
+function freshTarget(server: LunServer, sizeBytes?: number) {
+  const tid = nextTid++;
+  const name = `iqn.2026-11.test:v${tid}`;
+  const file = server.addTarget({ tid, name, ...(sizeBytes ? { sizeBytes } : {}) });
+  return { tid, name, file };
+}
+
+/** A storage adapter with a run directory of its own; everything is taken down at the end of the test. */
+async function storageIn(t: Test, runDirectory: string): Promise<UserStorage> {
+  mkdirSync(runDirectory, { recursive: true });
+  const storage = new UserStorage({ runDirectory, log: logTo(t) });
+  await storage.start(never);
+  t.teardown(async () => {
+    await storage.stop();
+    await forget(runDirectory);
+  });
+  return storage;
+}
+
+async function forget(runDirectory: string): Promise<void> {
+  const last = new UserStorage({ runDirectory });
+  await last.start(never);
+  for (const { personality, lun } of await last.observe(never)) {
+    await last.abort(personality, lun, never);
+  }
+  await last.stop();
+  rmSync(runDirectory, { recursive: true, force: true });
+}
+
+function logTo(t: Test) {
+  const say = (details: object, text: string) => t.comment(`${text} ${JSON.stringify(details)}`);
+  return { debug: say, info: say, warn: say };
+}
+
+function processOf(runDirectory: string, { personality, lun }: AttachedVolume): number {
+  const state = readFileSync(
+    join(runDirectory, 'blk', personality, String(lun), 'state.json'),
+    'utf8',
+  );
+  return (JSON.parse(state) as { process: { pid: number } }).process.pid;
+}
+
+const volumeFolders = (runDirectory: string) =>
+  readdirSync(join(runDirectory, 'blk')).filter((name) => !name.startsWith('.idle-'));
+
+const mountedAt = (path: string) => readFileSync('/proc/self/mountinfo', 'utf8').includes(path);
+
+function write(path: string, text: string): void {
+  const fd = openSync(path, 'w');
+  writeSync(fd, text);
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => 'no error',
+    (thrown: unknown) => (thrown as { code?: string }).code ?? String(thrown),
+  );
+}
+
+test('volumes of the user backend', async (t) => {
+  const server = await startLunServer(t);
+  const run = (name: string) => join(server.directory, name);
+
+  await t.test('a blank LUN gets a file system; what is written is there again', async (t) => {
+    const storage = await storageIn(t, run('a'));
+    const { name, file } = freshTarget(server);
+    const spec = attachSpec(server, { target: name });
+    await storage.warm(spec, never);
+    const first = await storage.attach(spec, never);
+    t.match(first, { epoch: 1, serial: /^serial-/, sizeBytes: 64 * 1024 * 1024 });
+    t.equal(first.hostMount, join(run('a'), 'web1', '0'));
+    write(join(first.hostMount, 'note'), 'kept');
+    t.same(await storage.attach(spec, never), first, 'again: the same');
+    t.same(await storage.observe(never), [first]);
+    const pid = processOf(run('a'), first);
+
+    await storage.detach('web1', 0, never);
+    t.notOk(existsSync(`/proc/${pid}/exe`), 'the disk process is gone');
+    t.notOk(mountedAt(run('a')), 'nothing is mounted');
+    t.notOk(existsSync(first.device), 'the loop device is gone');
+    t.notOk(existsSync(first.hostMount));
+    t.same(await storage.observe(never), []);
+    t.ok(statSync(file).blocks > 0);
+
+    const again = await storage.attach({ ...spec, epoch: 2, format: 'never' }, never);
+    t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'kept');
+    t.equal(await codeOf(storage.attach(spec, never)), 'US_STORAGE_STALE_EPOCH');
+    await storage.detach('web1', 0, never);
+    await storage.detach('web1', 0, never);
+  });
+
+  await t.test('refused, and nothing is left', async (t) => {
+    const storage = await storageIn(t, run('b'));
+    const { name, file } = freshTarget(server);
+    const spec = attachSpec(server, { target: name });
+    const refused = async (change: Partial<AttachSpec>, code: string) => {
+      t.equal(await codeOf(storage.attach({ ...spec, ...change }, never)), code);
+      t.same(volumeFolders(run('b')), [], `${code}: nothing is left`);
+    };
+    await refused({ target: `${name}x` }, 'US_STORAGE_TARGET_NOT_FOUND');
+    await refused({ targetLun: 5 }, 'US_STORAGE_LUN_NOT_FOUND');
+    await refused({ targetLun: 0 }, 'US_STORAGE_LUN_NOT_FOUND');
+    await refused({ recordedSerial: 'another' }, 'US_STORAGE_IDENTITY');
+    await refused({ portals: ['127.0.0.1:3998'] }, 'US_STORAGE_UNREACHABLE');
+    await refused({ format: 'never' }, 'US_STORAGE_FILESYSTEM');
+    await refused({ personality: '../x' }, 'US_STORAGE_NAME');
+    await refused({ personality: 'blk' }, 'US_STORAGE_NAME');
+    t.equal(statSync(file).blocks, 0, 'nothing was written');
+    t.equal(
+      await codeOf(storage.warm({ ...spec, portals: ['127.0.0.1:3998'] }, never)),
+      'US_STORAGE_UNREACHABLE',
+    );
+  });
+
+  await t.test('a LUN that holds anything is never formatted', async (t) => {
+    const storage = await storageIn(t, run('c'));
+    const { name, file } = freshTarget(server);
+    const spec = attachSpec(server, { target: name });
+    const size = statSync(file).size;
+    const places = [0, 4096, 1024 * 1024 - 1, size - 1024 * 1024, size - 1];
+    for (const at of places) {
+      const fd = openSync(file, 'r+');
+      writeSync(fd, 'x', at);
+      t.equal(await codeOf(storage.attach(spec, never)), 'US_STORAGE_FILESYSTEM', `byte ${at}`);
+      writeSync(fd, '\0', at);
+      closeSync(fd);
+    }
+    execFileSync('mkfs.ext2', ['-q', '-F', file]);
+    const before = readFileSync(file);
+    t.equal(await codeOf(storage.attach(spec, never)), 'US_STORAGE_FILESYSTEM', 'another type');
+    t.ok(readFileSync(file).equals(before));
+  });
+
+  await t.test('a restarted agent adopts; a killed disk process is noticed', async (t) => {
+    const storage = await storageIn(t, run('d'));
+    const { name } = freshTarget(server);
+    const spec = attachSpec(server, { target: name });
+    const volume = await storage.attach(spec, never);
+    write(join(volume.hostMount, 'note'), 'kept');
+    await storage.stop();
+
+    const second = await storageIn(t, run('d'));
+    t.same(await second.observe(never), [volume]);
+    t.same(await second.attach(spec, never), volume);
+
+    const pid = processOf(run('d'), volume);
+    process.kill(pid, 'SIGKILL');
+    await until(() => !existsSync(`/proc/${pid}/exe`));
+    t.same(await second.observe(never), []);
+    t.notOk(mountedAt(run('d')), 'what was left of it is taken down');
+    const again = await second.attach({ ...spec, epoch: 2 }, never);
+    t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'kept');
+    await second.detach('web1', 0, never);
+  });
+
+  await t.test('a volume in use cannot be detached, and whoever uses it is named', async (t) => {
+    const storage = await storageIn(t, run('e'));
+    const { name } = freshTarget(server);
+    const volume = await storage.attach(attachSpec(server, { target: name }), never);
+    const fd = openSync(join(volume.hostMount, 'open'), 'w');
+    const thrown = await storage.detach('web1', 0, never).catch((error: unknown) => error);
+    t.match(thrown, { code: 'US_STORAGE_BUSY', reason: new RegExp(`node \\(${process.pid}\\)`) });
+    t.same(await storage.observe(never), [volume], 'it is as it was');
+
+    await storage.abort('web1', 0, never);
+    t.notOk(mountedAt(run('e')), 'an abort takes it all the same');
+    t.throws(() => {
+      writeSync(fd, 'late');
+      fsyncSync(fd);
+    }, 'and what is still open can no longer be written');
+    closeSync(fd);
+    await until(() => !existsSync(`/sys/block/${volume.device.slice(5)}/loop/backing_file`));
+  });
+
+  await t.test('an abort works while the target is frozen', async (t) => {
+    const storage = await storageIn(t, run('f'));
+    const { name } = freshTarget(server);
+    const volume = await storage.attach(attachSpec(server, { target: name }), never);
+    writeFileSync(join(volume.hostMount, 'dirty'), randomBytes(1024 * 1024));
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      const detached = storage.detach('web1', 0, never);
+      await storage.abort('web1', 0, never);
+      t.equal(await codeOf(detached), 'US_STORAGE_ABORTED');
+      t.same(await storage.observe(never), []);
+      t.notOk(mountedAt(run('f')));
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+    }
+  });
+
+  await t.test('an abort ends an attach that is under way', async (t) => {
+    const storage = await storageIn(t, run('g'));
+    const { name } = freshTarget(server);
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      const attached = storage.attach(attachSpec(server, { target: name }), never);
+      const code = codeOf(attached);
+      // The turn is taken a few ticks after the call.
+      await new Promise((resolve) => setImmediate(resolve));
+      await storage.abort('web1', 0, never);
+      t.equal(await code, 'US_STORAGE_ABORTED');
+      t.same(volumeFolders(run('g')), []);
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+    }
+  });
+});
