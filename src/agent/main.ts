@@ -7,7 +7,7 @@ import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
-import { notify } from '../ffi/notify.js';
+import { notifyService } from '../ffi/notify.js';
 import { acceptsTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
@@ -60,11 +60,11 @@ export async function runAgent(options: {
   });
   await agent.start(options.signal);
   pulse.start(options.signal);
-  notify('READY=1');
+  notifyService('READY=1');
   await new Promise<void>((resolve) => {
     options.signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  notify('STOPPING=1');
+  notifyService('STOPPING=1');
   await agent.stop();
 }
 
