@@ -34,6 +34,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const store = new EtcdStore({
     endpoints,
     prefix: `/understudy/${name}/`,
+    identity: `cli-${process.pid}`,
   });
   await store.start(options.signal);
   return {

@@ -1,12 +1,70 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { ClusterWatch } from '../../agent/cluster-watch.js';
 import type { ClusterConfig } from '../../config/types.js';
 import { decideApply } from '../../control/apply.js';
 import { allocationKey, configKey } from '../../control/keys.js';
-import { ViewKeeper } from '../../control/view.js';
+import { statusOf } from '../../control/status.js';
+import { configOf, ViewKeeper } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
 import type { Compare, Store } from '../../store/types.js';
+import { type ClusterOptions, withCluster } from '../cluster.js';
+import { printProblems, readClusterFile } from '../cluster-file.js';
 
 const attempts = 5;
+const settleBudgetMs = 60_000;
+
+export interface ApplyOptions extends ClusterOptions {
+  readonly json: boolean;
+  readonly file: string;
+  readonly wait: boolean;
+}
+
+export async function run(options: ApplyOptions): Promise<number> {
+  const parsed = readClusterFile(options.file);
+  if (!parsed.ok) {
+    printProblems(options.file, parsed.problems, options.json);
+    return 2;
+  }
+  return withCluster(options, async (cluster) => {
+    if (parsed.config.cluster !== cluster.name) {
+      throw new UnderstudyError({
+        code: 'US_APPLY_CLUSTER',
+        action: 'cannot apply',
+        object: options.file,
+        cause: `it is for cluster ${parsed.config.cluster}, this is ${cluster.name}`,
+        remedy: 'name the right cluster with --config or --lab',
+      });
+    }
+    const generation = await applyConfig(cluster.store, parsed.config);
+    if (options.wait) {
+      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(settleBudgetMs)]);
+      await waitUntilSettled(cluster.store, signal);
+    }
+    process.stdout.write(
+      options.json
+        ? `${JSON.stringify({ cluster: cluster.name, generation })}\n`
+        : `${cluster.name} now follows ${options.file} (generation ${generation})\n`,
+    );
+    return 0;
+  });
+}
+
+/** Resolves when every personality and service of the definition runs where it is assigned. */
+export async function waitUntilSettled(store: Store, signal: AbortSignal): Promise<void> {
+  const stop = new AbortController();
+  const watch = new ClusterWatch(store);
+  watch.start(AbortSignal.any([signal, stop.signal]));
+  try {
+    await watch.until(() => {
+      const config = configOf(watch.view);
+      if (config === undefined) return false;
+      const { personalities, services } = statusOf(watch.view, config, undefined, () => new Map());
+      return [...personalities, ...services].every(({ phase }) => phase === 'running');
+    }, signal);
+  } finally {
+    stop.abort();
+  }
+}
 
 /**
  * Writes a cluster file to the store, with everything allocated. Agents follow from there.

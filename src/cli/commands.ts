@@ -1,0 +1,9 @@
+import * as cluster from './commands/cluster.js';
+import * as daemons from './commands/daemons.js';
+import * as demo from './commands/demo.js';
+import * as lab from './commands/lab.js';
+import * as validate from './commands/validate.js';
+import type { CommandModule } from './context.js';
+
+/** Every command; what one needs is loaded only when it runs. */
+export const commands: readonly CommandModule[] = [validate, cluster, daemons, lab, demo];

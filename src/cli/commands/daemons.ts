@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { type Context, example, finish } from '../context.js';
+
+interface Daemon {
+  readonly name: 'agent' | 'pulse' | 'target';
+  readonly description: string;
+  run(options: { readonly configFile: string; readonly signal: AbortSignal }): Promise<void>;
+}
+
+const daemons: readonly Daemon[] = [
+  {
+    name: 'agent',
+    description: 'the daemon that makes this host match what is assigned to it',
+    run: async (options) => (await import('../../agent/main.js')).runAgent(options),
+  },
+  {
+    name: 'pulse',
+    description: 'the daemon of heartbeats and leases',
+    run: async (options) => (await import('../../pulse/main.js')).runPulse(options),
+  },
+  {
+    name: 'target',
+    description: 'the daemon beside an iSCSI target that keeps its masks in step',
+    run: async (options) => (await import('../../storage/target-main.js')).runTarget(options),
+  },
+];
+
+export function register(program: Command, { signal }: Context): void {
+  for (const { name, description, run } of daemons) {
+    const command = program
+      .command(name)
+      .description(description)
+      .requiredOption('--config <file>', 'its configuration')
+      .action(async ({ config }: { config: string }) => {
+        await finish(false, async () => {
+          await run({ configFile: config, signal });
+          return 0;
+        });
+      });
+    example(command, `understudy ${name} --config /etc/understudy/${name}.yaml`);
+  }
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { commands } from './commands.js';
+
+const usageExitCode = 2;
+
+/** First signal: the command stops in good order; second: at once. */
+function interruptible(): AbortSignal {
+  const controller = new AbortController();
+  const stop = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new Error(`stopped by ${name}`));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return controller.signal;
+}
+
+async function main(): Promise<void> {
+  const manifest = new URL('../../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
+  const program = new Command('understudy')
+    .description('Keeps spare Linux hosts ready to step into the role of a failed one.')
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('(understudy --help shows the commands)');
+  const context = { signal: interruptible() };
+  for (const command of commands) command.register(program, context);
+  for (const command of program.commands) inherit(command);
+  try {
+    await program.parseAsync();
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    process.exitCode = thrown.exitCode === 0 ? 0 : usageExitCode;
+  }
+}
+
+/** Usage errors of every command come back here instead of ending the process with 1. */
+function inherit(command: Command): void {
+  command.exitOverride();
+  for (const below of command.commands) inherit(below);
+}
+
+await main();
+// Handles that a command left open (a gRPC channel, say) must not keep a finished command waiting.
+process.exit();

@@ -1,0 +1,38 @@
+import { UnderstudyError } from '../errors.js';
+
+/** Columns that line up, two spaces apart; the last one is not padded. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [index, cell] of row.entries()) {
+      widths[index] = Math.max(widths[index] ?? 0, cell.length);
+    }
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/**
+ * Tells a failure: for people on stderr, and with `--json` also as one object on stdout, so that a
+ * program always gets JSON.
+ */
+export function reportError(thrown: unknown, json: boolean): void {
+  const error =
+    thrown instanceof UnderstudyError
+      ? thrown
+      : new UnderstudyError({
+          code: 'US_UNEXPECTED',
+          action: 'cannot go on with',
+          object: 'this command',
+          cause: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+          remedy: 'this is a defect: report it with the text above',
+        });
+  process.stderr.write(`${error.toText()}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: error.toJSON() })}\n`);
+}
