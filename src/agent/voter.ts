@@ -1,6 +1,6 @@
 import { controllerStartKey, voteKey } from '../control/keys.js';
 import type { StartRecord, VoteRecord } from '../control/records.js';
-import { configOf, incarnationId } from '../control/view.js';
+import { configOf, incarnationId, type View } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
 import type { Store } from '../store/types.js';
 import type { Clock } from './clock.js';
@@ -84,7 +84,8 @@ export class Voter {
     const { leaseMs, clockMarginPercent } = config.timing;
     const names = config.hosts.map(({ name }) => name);
     const hosts = peersOf(config, names, pulsePort);
-    const wish = JSON.stringify([hello.nonce, leaseMs, clockMarginPercent, hosts]);
+    const watched = watchedIncarnations(watch.view);
+    const wish = JSON.stringify([hello.nonce, leaseMs, clockMarginPercent, hosts, watched]);
     if (wish === this.#controlling) return;
     const key = controllerStartKey(host);
     const record: StartRecord = { nonce: hello.nonce };
@@ -109,6 +110,7 @@ export class Voter {
       controller: host,
       hosts,
       stopped,
+      watched,
       leaseMs,
       clockMarginPercent,
     });
@@ -139,7 +141,15 @@ export class Voter {
     if (watch.view.retired.has(id)) return true;
     const mine = watch.view.votes.get(id)?.get(me);
     if (mine?.value.state === 'expired') return true;
-    await order(pulse, { kind: 'stop-acks', host, incarnation });
+    const reply = await pulse.request({
+      kind: 'stop-acks',
+      host,
+      incarnation,
+      onlyIfLapsed: true,
+    });
+    // It came back between the report and now: nothing was stopped, so nothing is voted.
+    if (reply.kind === 'error' && reply.code === 'US_PULSE_PROMISED') return true;
+    if (reply.kind !== 'ok') throw new Error(`pulse did not stop acknowledging ${id}`);
     const key = voteKey(host, incarnation, me);
     const vote: VoteRecord = {
       state: 'expired',
@@ -172,6 +182,19 @@ export class Voter {
     );
     return true;
   }
+}
+
+/** Incarnations that the store names: silence of one of them is worth a vote, even if never heard. */
+function watchedIncarnations(view: View): readonly { host: string; incarnation: number }[] {
+  const ids = new Set<string>();
+  for (const [host, { value }] of view.hosts) ids.add(incarnationId(host, value.incarnation));
+  for (const { value } of view.assignments.values()) {
+    if (value.host !== null) ids.add(incarnationId(value.host, value.incarnation));
+  }
+  return [...ids].sort().map((id) => {
+    const [host = '', incarnation] = id.split('/');
+    return { host, incarnation: Number(incarnation) };
+  });
 }
 
 export interface VoterParts {
