@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { inNetworkNamespace } from '../ffi/namespace.js';
 import { canonicalCidr, ipBytes } from './addresses.js';
 import { planForwarding } from './forwarding-plan.js';
+import type { NetworkLog } from './log.js';
 import type { Namespaces } from './namespaces.js';
 import { listAddresses } from './netlink/ip-addresses.js';
 import { addVlan, addVxlan } from './netlink/link-kinds.js';
@@ -32,6 +33,12 @@ const deviceName = 'carrier';
 /** IANA's port for VXLAN (RFC 7348). */
 const vxlanPort = 4789;
 
+export interface CarrierOptions {
+  readonly cluster: string;
+  readonly peerFilter?: PeerFilter | undefined;
+  readonly log: NetworkLog;
+}
+
 /** Where NICs of a network are made: a device, and the socket of the namespace it is in. */
 export interface Ground {
   readonly netlink: NetlinkTransport;
@@ -47,12 +54,14 @@ export class Carriers {
   readonly #namespaces: Namespaces;
   readonly #cluster: string;
   readonly #peerFilter: PeerFilter | undefined;
+  readonly #log: NetworkLog;
   readonly #specs = new Map<string, NetworkSpec>();
 
-  constructor(namespaces: Namespaces, cluster: string, peerFilter: PeerFilter | undefined) {
+  constructor(namespaces: Namespaces, options: CarrierOptions) {
     this.#namespaces = namespaces;
-    this.#cluster = cluster;
-    this.#peerFilter = peerFilter;
+    this.#cluster = options.cluster;
+    this.#peerFilter = options.peerFilter;
+    this.#log = options.log;
   }
 
   /** @param users names of what stands on the network: it is then changed in no way that cuts them off */
@@ -143,6 +152,7 @@ export class Carriers {
     inNetworkNamespace(path, () => setIpv6(deviceName, false));
     if (spec.fabric === 'vxlan') this.#peerFilter?.set(spec.id, []);
     await changeLink(netlink, made.index, { alias, up: true }, options);
+    this.#log.info({ network: describe(spec) }, 'network set up');
   }
 
   /** The network's device: by its tag, or by its group where a crash came before the tag. */
@@ -182,6 +192,7 @@ export class Carriers {
         if (device.vxlan !== undefined) this.#peerFilter?.set(device.vxlan.vni, undefined);
       }
       this.#namespaces.remove(path, purpose);
+      this.#log.info({ network }, 'network removed');
     }
     this.#specs.delete(network);
   }

@@ -3,6 +3,7 @@ import { UnderstudyError } from '../errors.js';
 import { cidrText, isLinkLocal } from './addresses.js';
 import { announce } from './announce.js';
 import { Carriers } from './carriers.js';
+import type { NetworkLog } from './log.js';
 import { type NamespaceOptions, Namespaces } from './namespaces.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
 import { type Link, listLinks } from './netlink/links.js';
@@ -23,12 +24,6 @@ import type {
   PeerSpec,
   ProbeResult,
 } from './types.js';
-
-/** The part of a logger that is used here; pino's fits it. */
-export interface NetworkLog {
-  info(fields: object, text: string): void;
-  warn(fields: object, text: string): void;
-}
 
 export interface LinuxNetworkOptions extends NamespaceOptions {
   readonly cluster: string;
@@ -53,7 +48,7 @@ export class LinuxNetwork implements NetworkAdapter {
   constructor(options: LinuxNetworkOptions) {
     this.#options = options;
     this.#namespaces = new Namespaces(options);
-    this.#carriers = new Carriers(this.#namespaces, options.cluster, options.peerFilter);
+    this.#carriers = new Carriers(this.#namespaces, options);
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -96,9 +91,9 @@ export class LinuxNetwork implements NetworkAdapter {
   async ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void> {
     const networks = spec.nics.map(({ network }) => network);
     this.#checkNames('cannot set up namespace', spec.name, networks);
-    const { cluster, guard } = this.#options;
+    const { cluster, guard, log } = this.#options;
     if (spec.cluster !== cluster) throw new Error(`${spec.cluster} is not cluster ${cluster}`);
-    const parts = { namespaces: this.#namespaces, carriers: this.#carriers, guard, cluster };
+    const parts = { namespaces: this.#namespaces, carriers: this.#carriers, guard, cluster, log };
     await this.#turns.take(`role ${spec.name}`, async () => {
       this.#building.set(spec, spec);
       try {
@@ -125,22 +120,33 @@ export class LinuxNetwork implements NetworkAdapter {
     const ours = links.filter((link) => isOurs(link, this.#options.cluster));
     await removeNics(netlink, ours, options);
     this.#namespaces.remove(path, purpose);
+    this.#options.log.info({ name, nics: ours.length }, 'namespace removed');
   }
 
   async observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]> {
     const observed: ObservedNamespace[] = [];
     for (const path of this.#namespaces.rolePaths()) {
-      const tag = await this.#roleOf(path, signal);
-      if (tag === undefined) continue;
-      const options = { purpose: { action: 'cannot look into', object: path }, signal };
-      const netlink = this.#namespaces.at(path);
-      const [links, addresses] = await Promise.all([
-        listLinks(netlink, options),
-        listAddresses(netlink, options),
-      ]);
-      observed.push(describeNamespace(tag, links, addresses));
+      try {
+        const found = await this.#lookInto(path, signal);
+        if (found !== undefined) observed.push(found);
+      } catch (thrown) {
+        // Removed while it was looked at.
+        if (this.#namespaces.exists(path)) throw thrown;
+      }
     }
     return observed;
+  }
+
+  async #lookInto(path: string, signal: AbortSignal): Promise<ObservedNamespace | undefined> {
+    const tag = await this.#roleOf(path, signal);
+    if (tag === undefined) return undefined;
+    const options = { purpose: { action: 'cannot look into', object: path }, signal };
+    const netlink = this.#namespaces.at(path);
+    const [links, addresses] = await Promise.all([
+      listLinks(netlink, options),
+      listAddresses(netlink, options),
+    ]);
+    return describeNamespace(tag, links, addresses);
   }
 
   /** Networks that have a device of ours on this host, also from before a restart. */

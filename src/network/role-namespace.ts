@@ -1,6 +1,7 @@
 import { ensureAddresses } from './address-plan.js';
 import { parseCidr } from './addresses.js';
 import type { Carriers } from './carriers.js';
+import type { NetworkLog } from './log.js';
 import { loopbackIndex, type Namespaces } from './namespaces.js';
 import { KernelError } from './netlink/error.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
@@ -19,6 +20,7 @@ export interface RoleParts {
   readonly carriers: Carriers;
   readonly guard: Guard;
   readonly cluster: string;
+  readonly log: NetworkLog;
 }
 
 interface Contents {
@@ -37,7 +39,7 @@ export async function ensureRoleNamespace(
   spec: NamespaceSpec,
   signal: AbortSignal,
 ): Promise<void> {
-  const { namespaces, carriers, guard } = parts;
+  const { namespaces, carriers, guard, log } = parts;
   const purpose = { action: 'cannot set up namespace', object: `of ${spec.name}` };
   const options = { purpose, signal };
   const path = namespaces.rolePath(spec.name);
@@ -59,16 +61,15 @@ export async function ensureRoleNamespace(
   });
 
   const there = existed ? await contents(netlink, options) : nothing;
-  const complete = new Map<NicPlan, Link>();
-  for (const plan of plans) {
-    const link = there.links.find(({ name }) => name === plan.name);
-    if (link === undefined) continue;
-    if (isComplete(link, plan)) complete.set(plan, link);
-    else if (!isOurs(link, parts.cluster)) throw foreign(purpose, `device ${link.name} in ${path}`);
-  }
+  const complete = completeNics(plans, there.links, (link) => {
+    if (!isOurs(link, parts.cluster)) throw foreign(purpose, `device ${link.name} in ${path}`);
+  });
   const kept = new Set(complete.values());
   const surplus = there.links.filter((link) => isOurs(link, parts.cluster) && !kept.has(link));
   await removeNics(netlink, surplus, options);
+  for (const { name, alias } of surplus) {
+    log.warn({ name: spec.name, nic: name, alias }, 'NIC of another epoch, or unfinished, removed');
+  }
   if (existed) await changeLink(netlink, loopbackIndex, { up: true, alias: tagText(tag) }, options);
 
   const held = spec.loopbackAddresses.map(parseCidr);
@@ -79,6 +80,22 @@ export async function ensureRoleNamespace(
     else await adjustNic(place, plan, link, there.addresses, options);
   }
   if (existed || spec.routes.length > 0) await setRoutes(netlink, spec, options);
+}
+
+/** NICs that are there as planned. `other` is told of those that only have the name of one. */
+function completeNics(
+  plans: readonly NicPlan[],
+  links: readonly Link[],
+  other: (link: Link) => void,
+): ReadonlyMap<NicPlan, Link> {
+  const complete = new Map<NicPlan, Link>();
+  for (const plan of plans) {
+    const link = links.find(({ name }) => name === plan.name);
+    if (link === undefined) continue;
+    if (isComplete(link, plan)) complete.set(plan, link);
+    else other(link);
+  }
+  return complete;
 }
 
 function roleTag(spec: NamespaceSpec, cluster: string): RoleTag {
