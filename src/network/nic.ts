@@ -84,7 +84,10 @@ export async function makeNic(
     attachGuard(place, plan);
     await changeLink(place.netlink, link.index, { alias: tagText(tag), up: true }, options);
   } catch (thrown) {
-    await removeLink(place.netlink, link.index, { purpose: options.purpose });
+    // If that fails too it stays down and without a tag, and the next try removes it.
+    await removeLink(place.netlink, link.index, { purpose: options.purpose }).catch(
+      () => undefined,
+    );
     throw thrown;
   }
 }

@@ -19,7 +19,7 @@ export class NetLab {
     this.inside('switch', 'ip link set br0 up');
   }
 
-  /** A host with eth1 at 10.66.0.<number>/24. */
+  /** A host with eth1 at 10.66.0.<number>/24 and fd66::<number>/64. */
   addHost(name: string, number: number): void {
     this.#add(name);
     const path = this.path('switch');
@@ -29,6 +29,7 @@ export class NetLab {
     );
     this.inside('switch', `ip link set ${name} master br0 up`);
     this.inside(name, `ip addr add 10.66.0.${number}/24 dev eth1`);
+    this.inside(name, `ip addr add fd66::${number}/64 dev eth1 nodad`);
     this.inside(name, 'ip link set lo up');
     this.inside(name, 'ip link set eth1 up');
   }

@@ -260,6 +260,17 @@ test('two personalities of one host reach each other over the untagged fabric', 
   t.strictSame(lab.leftovers(), []);
 });
 
+test('a NIC that is part of a bridge cannot carry an untagged network', async (t) => {
+  const { lab, h1 } = setUp(t, 'bridged');
+  lab.inside('h1', 'ip link add br9 type bridge');
+  lab.inside('h1', 'ip link set eth1 master br9');
+  const on = { underlayInterface: 'eth1', underlayAddress: '10.66.0.1' };
+  const spec = { name: 'plain', fabric: 'untagged', id: 0, mtu: 1500, ...on } as const;
+  await h1.ensureNetwork(spec, signal);
+  const placed = h1.ensureNamespace(role({ nics: [nic('plain', 1)] }), signal);
+  await t.rejects(placed, { code: 'US_NET_PARENT_BUSY' });
+});
+
 test('a run directory that is no mount yet is made one, as ip netns does', async (t) => {
   const { lab } = setUp(t, 'folder');
   const folder = mkdtempSync(join(tmpdir(), 'ustest-'));

@@ -191,6 +191,32 @@ test('only announcements leave with a vMAC before anybody talks', async (t) => {
   }
 });
 
+test('an underlay of IPv6 carries it too', async (t) => {
+  const lab = new NetLab('six');
+  t.teardown(() => lab.remove());
+  for (const number of [1, 2] as const) {
+    const host = `h${number}`;
+    lab.addHost(host, number);
+    const adapter = lab.adapter(host);
+    t.teardown(() => adapter.stop());
+    const spec = { ...vxlan('blue', 100, number), underlayAddress: `fd66:0::${number}` };
+    await adapter.ensureNetwork(spec, signal);
+    await adapter.ensureNetwork(spec, signal);
+    await t.rejects(adapter.ensureNetwork({ ...spec, mtu: 1531 }, signal), { code: 'US_NET_MTU' });
+    const other = 3 - number;
+    const via = `fd66:0:0::${other}`;
+    const unicast = [{ mac: nic('blue', other).mac, via }];
+    const peers = { network: 'blue', unicast, flood: [via], allowed: [via] };
+    await adapter.setPeers(peers, signal);
+    await adapter.setPeers(peers, signal);
+    const own = nic('blue', number, `10.10.0.${number}/24`);
+    await adapter.ensureNamespace(role('web', 1, [own]), signal);
+  }
+  t.ok(await pings(lab.rolePath('h1', 'web'), '10.10.0.2'));
+  const fdb = insidePath(lab.networkPath('h1', 'blue'), 'bridge fdb show dev carrier');
+  t.equal(fdb.trim().split('\n').length, 2);
+});
+
 test('a NIC that cannot be guarded never comes up', async (t) => {
   const lab = new NetLab('guard');
   t.teardown(() => lab.remove());

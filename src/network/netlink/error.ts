@@ -57,6 +57,10 @@ const explanations: Readonly<Record<string, Explanation>> = {
     code: 'US_NET_EXISTS',
     remedy: 'the vMAC, or the VXLAN port, is in use on this host already: look who holds it',
   },
+  EBUSY: {
+    code: 'US_NET_PARENT_BUSY',
+    remedy: 'the NIC is part of a bridge or bond: name that one as interface of the host instead',
+  },
   ENETDOWN: {
     code: 'US_NET_PARENT_DOWN',
     remedy: 'bring the NIC of the internal network up: ip link set NIC up',
