@@ -1,0 +1,99 @@
+import { ClusterWatch } from '../agent/cluster-watch.js';
+import { timelines } from '../cli/run/failovers.js';
+import { statusFrom } from '../cli/run/status.js';
+import { whichOf } from '../cli/run/which.js';
+import type { ClusterConfig, LabConfig } from '../config/types.js';
+import type { Timeline } from '../control/timeline.js';
+import { configOf } from '../control/view.js';
+import { Lab } from '../lab/lab.js';
+import { EtcdStore } from '../store/etcd.js';
+import type { Claims } from './claims.js';
+import type { DemoLab, Stage } from './stage.js';
+
+/** Starts the lab, waits until everything runs, and gives the demonstration its stage. */
+export async function openStage(
+  config: ClusterConfig,
+  labConfig: LabConfig,
+  claims: Claims,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<{ stage: Stage; close(): Promise<void> }> {
+  const lab = await Lab.up({ config, lab: labConfig, name: `demo-${process.pid}`, signal, say });
+  const stop = new AbortController();
+  const store = new EtcdStore({
+    endpoints: lab.endpoints,
+    prefix: `/understudy/${config.cluster}/`,
+    identity: 'demo',
+  });
+  const close = async () => {
+    stop.abort();
+    await store.stop();
+    await lab.down();
+  };
+  try {
+    await store.start(signal);
+    const watch = new ClusterWatch(store);
+    watch.start(AbortSignal.any([signal, stop.signal]));
+    await watch.until(() => configOf(watch.view) !== undefined, AbortSignal.timeout(10_000));
+    return { stage: stageOf(lab, store, watch, claims, say, signal), close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+function stageOf(
+  lab: Lab,
+  store: EtcdStore,
+  watch: ClusterWatch,
+  claims: Claims,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Stage {
+  const status = async () => statusFrom(watch.view, await store.holder('leader'));
+  const bounded = (timeoutMs: number) => AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const config = configOf(watch.view);
+  if (config === undefined) throw new Error('no definition is applied');
+  return {
+    lab: demoLab(lab, config),
+    claims,
+    config,
+    signal,
+    status,
+    until: async (what, condition, timeoutMs) => {
+      const holds = () => condition(statusFrom(watch.view, undefined));
+      await watch.until(holds, bounded(timeoutMs)).catch((thrown: unknown) => {
+        throw new Error(`waited ${timeoutMs} ms in vain until ${what}`, { cause: thrown });
+      });
+      return status();
+    },
+    failover: async (name, epoch, timeoutMs): Promise<Timeline> => {
+      const find = () =>
+        timelines(watch.view).find(
+          (one) =>
+            one.personality === name &&
+            one.epoch >= epoch &&
+            one.outcome !== 'running' &&
+            one.verifiedBy !== null,
+        );
+      await watch.until(() => find() !== undefined, bounded(timeoutMs)).catch(() => undefined);
+      const found = find() ?? timelines(watch.view).find((one) => one.personality === name);
+      if (found === undefined) throw new Error(`no record of a failover of ${name}`);
+      return found;
+    },
+    which: async (service, client) => whichOf(watch.view, service, client),
+    say,
+  };
+}
+
+function demoLab(lab: Lab, config: ClusterConfig): DemoLab {
+  return {
+    exec: (node, argv) => lab.exec(node, argv),
+    spawn: (node, argv) => lab.spawn(node, argv),
+    kill: (host) => lab.kill(host),
+    start: (host) => lab.start(host),
+    backingFile: (target, lun) => lab.backingFile(target, lun),
+    underlayAddress: (host) => config.hosts.find(({ name }) => name === host)?.address ?? '',
+    edge: (network) => ({ node: `edge-${network}`, device: 'eth0' }),
+  };
+}
