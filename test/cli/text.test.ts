@@ -1,0 +1,67 @@
+import { test } from 'tap';
+import { table } from '../../src/cli/output.js';
+import { timelines, timelineText } from '../../src/cli/run/failovers.js';
+import { statusText } from '../../src/cli/run/status.js';
+import { statusOf } from '../../src/control/status.js';
+import { clusterConfig, World, web, web1 } from '../control/world.js';
+
+test('columns line up and rows have no blanks at the end', (t) => {
+  t.equal(
+    table([
+      ['A', 'LONGER', 'C'],
+      ['first', 'x', ''],
+    ]),
+    'A      LONGER  C\nfirst  x',
+  );
+  t.end();
+});
+
+test('status shows spares, roles and what is wrong', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  world.assign(web, 'h1');
+  const status = statusOf(world.view, clusterConfig(), undefined, () => new Map([['web1', 7]]));
+  const text = statusText(status);
+  t.match(text, /leader none/);
+  t.match(text, /^h1 +up +default +1 +web1, dispatches web$/m);
+  t.match(text, /^h4 +up +default +1 +spare$/m);
+  t.match(text, /web2 is unplaced: waiting for the leader to place it/);
+  t.match(text, /web1 up 7 slots/);
+  t.end();
+});
+
+test('a time line draws each step on one scale', (t) => {
+  const world = new World();
+  world.write('failovers/web1-2', {
+    id: 'web1-2',
+    kind: 'personality',
+    name: 'web1',
+    from: 'h1',
+    fromIncarnation: 1,
+    to: 'h4',
+    epoch: 2,
+    cause: 'lease-expired',
+    reason: 'two of three',
+    evidence: [{ controller: 'h2', lastAckAgoMs: 203.4 }],
+    committedBy: 'h2',
+    atUnixMs: 0,
+    zeroMs: 0,
+    votedMs: 200,
+    commitMs: 210,
+    bootId: 'b',
+  });
+  world.write('steps/web1-2/owner', {
+    host: 'h4',
+    bootId: 'b',
+    heardMs: 212,
+    steps: [{ name: 'network', startMs: 212, endMs: 400, ok: false, detail: 'no such device' }],
+    outcome: 'failed',
+  });
+  const [one] = timelines(world.view);
+  if (one === undefined) throw new Error('a record is expected');
+  const text = timelineText(one);
+  t.match(text, /web1 h1 → h4, epoch 2, lease-expired: failed/);
+  t.match(text, /h2: 203 ms/);
+  t.match(text, /network +212 ms +400 ms +h4 +█+ +failed: no such device/);
+  t.end();
+});

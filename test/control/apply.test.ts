@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import { test } from 'tap';
+import { decideApply } from '../../src/control/apply.js';
+import { allocationKey, configKey, featuresKey } from '../../src/control/keys.js';
+import { clusterConfig, World } from './world.js';
+
+const digest = (text: string) => createHash('sha256').update(text).digest();
+const zeroes = (bytes: number) => '00'.repeat(bytes);
+const decide = (world: World, config = clusterConfig()) =>
+  decideApply(world.view, config, digest, zeroes);
+
+function auto() {
+  return clusterConfig({
+    networks: clusterConfig().networks.map((network) => ({ ...network, fabric: 'auto' as const })),
+  });
+}
+
+test('a first definition is generation 1; the same again changes nothing', (t) => {
+  const world = new World();
+  world.remove(configKey);
+  const first = decide(world);
+  if (first.kind !== 'apply') throw new Error('nothing to apply');
+  t.match(first.application, { config: { generation: 1 }, configRevision: undefined });
+  world.write(configKey, first.application.config);
+  world.write(allocationKey, first.application.allocation);
+  t.same(decide(world), { kind: 'unchanged' });
+  t.match(decide(world, clusterConfig({ services: [] })), {
+    kind: 'apply',
+    application: { config: { generation: 2 } },
+  });
+  t.end();
+});
+
+test('auto becomes vlan only where every kernel has 8021q, and stays what it became', (t) => {
+  const world = new World(auto());
+  world.remove(configKey);
+  t.same(decide(world, auto()), {
+    kind: 'undecided',
+    network: 'blue',
+    hosts: ['h1', 'h2', 'h3', 'h4'],
+  });
+  for (const host of ['h1', 'h2', 'h3', 'h4']) {
+    world.write(featuresKey(host), { vlan: host !== 'h4', kernel: '6.1' });
+  }
+  const networks = (fabric: string) => ({
+    application: { config: { config: { networks: [{ fabric }] } } },
+  });
+  t.match(decide(world, auto()), networks('vxlan'));
+  world.write(featuresKey('h4'), { vlan: true, kernel: '6.1' });
+  const decided = decide(world, auto());
+  t.match(decided, networks('vlan'));
+  if (decided.kind === 'apply') world.write(configKey, decided.application.config);
+  world.write(featuresKey('h4'), { vlan: false, kernel: '6.1' });
+  t.match(decide(world, { ...auto(), services: [] }), networks('vlan'));
+  t.end();
+});
