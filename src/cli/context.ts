@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { reportError } from './output.js';
+import { exitCodeOf, reportError } from './output.js';
 
 /** What a command gets besides its own options. */
 export interface Context {
@@ -35,13 +35,13 @@ export function clusterOptions({ json, config, lab }: CommonOptions, { signal }:
   };
 }
 
-/** Runs a command's work; its number is the exit code, an error is told and means 1. */
+/** Runs a command's work; its number is the exit code, an error is told and has its own. */
 export async function finish(json: boolean | undefined, work: () => Promise<number>) {
   try {
     process.exitCode = await work();
   } catch (thrown) {
     reportError(thrown, json ?? false);
-    process.exitCode = 1;
+    process.exitCode = exitCodeOf(thrown);
   }
 }
 

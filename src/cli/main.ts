@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { commands } from './commands.js';
+import { example } from './context.js';
 
 const usageExitCode = 2;
 
@@ -23,7 +24,9 @@ async function main(): Promise<void> {
     .description('Keeps spare Linux hosts ready to step into the role of a failed one.')
     .version(version)
     .exitOverride()
+    .enablePositionalOptions() // what stands after `lab exec NODE` belongs to that command
     .showHelpAfterError('(understudy --help shows the commands)');
+  example(program, 'understudy validate cluster.yaml', 'understudy status');
   const context = { signal: interruptible() };
   for (const command of commands) command.register(program, context);
   for (const command of program.commands) inherit(command);
@@ -40,6 +43,11 @@ function inherit(command: Command): void {
   command.exitOverride();
   for (const below of command.commands) inherit(below);
 }
+
+// A reader that has seen enough (`understudy events | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
 
 await main();
 // Handles that a command left open (a gRPC channel, say) must not keep a finished command waiting.

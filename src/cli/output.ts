@@ -36,3 +36,12 @@ export function reportError(thrown: unknown, json: boolean): void {
   process.stderr.write(`${error.toText()}\n`);
   if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: error.toJSON() })}\n`);
 }
+
+const wrongUsage: readonly string[] = ['US_FILE_UNREADABLE'];
+const noQuorum: readonly string[] = ['US_STORE_UNREACHABLE'];
+
+/** 4: the store gave no answer, as it does without a quorum. 2: the file that was named. Else 1. */
+export function exitCodeOf(thrown: unknown): number {
+  const code = thrown instanceof UnderstudyError ? thrown.code : '';
+  return wrongUsage.includes(code) ? 2 : noQuorum.includes(code) ? 4 : 1;
+}
