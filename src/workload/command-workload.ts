@@ -101,6 +101,8 @@ export class CommandWorkload implements WorkloadAdapter {
   async #end(personality: string, graceMs: number): Promise<void> {
     const runner = this.#runners.get(personality);
     const idle = this.#idle.get(personality);
+    // Not ours: the record may be that of a unit.
+    if (runner === undefined && idle === undefined) return;
     if (runner !== undefined) await runner.end(graceMs);
     // Commands that entered it hold its volumes as a workload would.
     if (idle !== undefined) await endAll(idle, graceMs);

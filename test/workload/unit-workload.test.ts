@@ -1,0 +1,145 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import { HostWorkloads } from '../../src/workload/host-workloads.js';
+import type { WorkloadSpec } from '../../src/workload/types.js';
+import { unitDropIn } from '../../src/workload/unit-dropin.js';
+import { UnitWorkload } from '../../src/workload/unit-workload.js';
+
+const never = new AbortController().signal;
+const spec: WorkloadSpec = {
+  personality: 'web1',
+  epoch: 3,
+  // No such namespace here: nothing lives in it.
+  namespacePath: `/run/netns/ustest-${process.pid}-none`,
+  mounts: [{ source: '/run/understudy/web1/0', target: '/srv/data' }],
+  workload: { kind: 'unit', unit: 'nginx@web1.service' },
+};
+
+/** A systemctl that notes what it is asked. */
+function stage(t: Test, booted = true) {
+  const directory = mkdtempSync(join(tmpdir(), `ustest-${process.pid}-unit-`));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const asked: string[] = [];
+  let shown = 'ActiveState=active\nMainPID=4711\nNRestarts=2\nResult=success\n';
+  const options = {
+    runDirectory: join(directory, 'run'),
+    unitDirectory: join(directory, 'units'),
+    systemctl: {
+      booted: () => booted,
+      run: async (args: readonly string[]) => {
+        asked.push(args.join(' '));
+        return args[0] === 'show' ? shown : '';
+      },
+    },
+  };
+  return {
+    asked,
+    options,
+    dropIn: join(options.unitDirectory, 'nginx@web1.service.d', '50-understudy.conf'),
+    show: (text: string) => {
+      shown = text;
+    },
+  };
+}
+
+test('the drop-in, to the byte', async (t) => {
+  t.equal(
+    unitDropIn({ ...spec, namespacePath: '/run/netns/us-web1' }),
+    `# Written by understudy; changes are lost.
+# It starts and stops with personality web1.
+[Unit]
+AssertPathExists=/run/netns/us-web1
+AssertPathIsMountPoint=/run/understudy/web1/0
+
+[Service]
+NetworkNamespacePath=/run/netns/us-web1
+BindPaths=/run/understudy/web1/0:/srv/data
+MountFlags=slave
+`,
+  );
+});
+
+test('paths with special characters are escaped', async (t) => {
+  const mounts = [{ source: '/run/a', target: '/srv/100% of: "it"' }];
+  const binds = unitDropIn({ ...spec, mounts }).match(/^BindPaths=.*$/m)?.[0];
+  t.equal(binds, 'BindPaths=/run/a:"/srv/100%% of\\: \\"it\\""');
+});
+
+test('ensure writes the drop-in once and starts the unit', async (t) => {
+  const { asked, options, dropIn } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.start(never);
+  await workload.ensure(spec, never);
+  t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
+  t.equal(readFileSync(dropIn, 'utf8'), unitDropIn(spec));
+  await workload.ensure(spec, never);
+  t.same(asked.slice(2), ['start nginx@web1.service'], 'nothing to reload');
+});
+
+test('the next agent knows the unit; another epoch stops it first', async (t) => {
+  const { asked, options, show } = stage(t);
+  const first = new UnitWorkload(options);
+  await first.ensure(spec, never);
+  await first.stop();
+  const second = new UnitWorkload(options);
+  await second.start(never);
+  const common = { personality: 'web1', epoch: 3, kind: 'unit' };
+  t.same(await second.observe(never), [
+    { ...common, state: 'running', pid: 4711, restarts: 2, lastEnd: '' },
+  ]);
+  show('ActiveState=failed\nMainPID=0\nNRestarts=5\nResult=exit-code\n');
+  t.same(await second.observe(never), [
+    { ...common, state: 'failed', pid: undefined, restarts: 5, lastEnd: 'exit-code' },
+  ]);
+  asked.length = 0;
+  await second.ensure({ ...spec, epoch: 4 }, never);
+  t.same(asked, ['stop nginx@web1.service', 'start nginx@web1.service']);
+});
+
+test('remove stops, abort kills first; the drop-in stays', async (t) => {
+  const { asked, options, dropIn } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.ensure(spec, never);
+  await workload.remove('web1', never);
+  await workload.ensure(spec, never);
+  asked.length = 0;
+  await workload.abort('web1', never);
+  t.same(asked, ['kill --signal=SIGKILL nginx@web1.service', 'stop nginx@web1.service']);
+  t.ok(existsSync(dropIn));
+  t.same(await workload.observe(never), []);
+});
+
+test('refusals: no systemd, a file of somebody else, a name that is none', async (t) => {
+  const without = stage(t, false);
+  await t.rejects(new UnitWorkload(without.options).ensure(spec, never), {
+    code: 'US_WORKLOAD_NO_SYSTEMD',
+  });
+  const { options, dropIn } = stage(t);
+  mkdirSync(join(dropIn, '..'), { recursive: true });
+  writeFileSync(dropIn, '[Service]\nNice=5\n');
+  await t.rejects(new UnitWorkload(options).ensure(spec, never), {
+    code: 'US_WORKLOAD_FOREIGN_DROPIN',
+  });
+  t.equal(readFileSync(dropIn, 'utf8'), '[Service]\nNice=5\n');
+  for (const unit of ['../../etc/x.service', '--all', 'web1.timer']) {
+    const odd: WorkloadSpec = { ...spec, workload: { kind: 'unit', unit } };
+    await t.rejects(new UnitWorkload(options).ensure(odd, never), { code: 'US_WORKLOAD_SPEC' });
+  }
+});
+
+test('a personality changes from a unit to none and back', async (t) => {
+  const { asked, options } = stage(t);
+  const workloads = new HostWorkloads(options);
+  await workloads.start(never);
+  await workloads.ensure(spec, never);
+  await workloads.ensure({ ...spec, workload: { kind: 'none' } }, never);
+  t.ok(asked.includes('stop nginx@web1.service'));
+  t.same(await workloads.observe(never), []);
+  await workloads.ensure(spec, never);
+  t.equal((await workloads.observe(never)).length, 1);
+  t.ok(existsSync(join(options.runDirectory, 'workload', 'web1.json')));
+  await workloads.abort('web1', never);
+  t.notOk(existsSync(join(options.runDirectory, 'workload', 'web1.json')));
+});
