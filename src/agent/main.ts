@@ -13,7 +13,7 @@ import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
 import { UserStorage } from '../storage/user-storage.js';
 import { EtcdStore } from '../store/etcd.js';
-import { Workloads } from '../workload/workloads.js';
+import { HostWorkloads } from '../workload/host-workloads.js';
 import { Agent } from './agent.js';
 import { type AgentConfig, readAgentConfig } from './config.js';
 
@@ -49,7 +49,7 @@ export async function runAgent(options: {
     pulse,
     network: network(config, guard, log),
     storage: new UserStorage({ runDirectory: config.runDirectory, log }),
-    workload: new Workloads({ runDirectory: config.runDirectory, log }),
+    workload: new HostWorkloads({ runDirectory: config.runDirectory, log }),
     dispatch,
     maps: guard,
     probe: acceptsTcp,

@@ -55,7 +55,7 @@ function stageOf(
   const config = configOf(watch.view);
   if (config === undefined) throw new Error('no definition is applied');
   return {
-    lab: demoLab(lab, config),
+    lab: demoLab(lab, config, watch),
     claims,
     config,
     signal,
@@ -86,10 +86,17 @@ function stageOf(
   };
 }
 
-function demoLab(lab: Lab, config: ClusterConfig): DemoLab {
+function demoLab(lab: Lab, config: ClusterConfig, watch: ClusterWatch): DemoLab {
+  /** A node is a place in the lab, or a personality wherever it is now. */
+  const command = (node: string, argv: readonly string[]) => {
+    const host = watch.view.assignments.get(`personality/${node}`)?.value.host;
+    return host === null || host === undefined
+      ? lab.command(node, argv)
+      : lab.personalityCommand(host, node, argv);
+  };
   return {
-    exec: (node, argv) => lab.exec(node, argv),
-    spawn: (node, argv) => lab.spawn(node, argv),
+    exec: (node, argv) => lab.exec(command(node, argv)),
+    spawn: (node, argv) => lab.spawn(command(node, argv)),
     kill: (host) => lab.kill(host),
     start: (host) => lab.start(host),
     backingFile: (target, lun) => lab.backingFile(target, lun),

@@ -1,0 +1,47 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UnderstudyError } from '../errors.js';
+
+const programs: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  bridge: 'iproute2',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
+  ethtool: 'ethtool',
+  etcd: 'etcd-server',
+  tgtd: 'tgt',
+  tgtadm: 'tgt',
+  'qemu-storage-daemon': 'qemu-system-common',
+};
+
+/** @throws US_LAB_ROOT, US_LAB_PACKAGE, US_LAB_KERNEL: before anything is made */
+export function checkRequirements(): void {
+  if (process.getuid?.() !== 0) {
+    throw lacking('US_LAB_ROOT', 'only root may make namespaces and mounts', 'run it as root');
+  }
+  const path = (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin');
+  const missing = Object.entries(programs).filter(
+    ([program]) => !path.some((folder) => existsSync(join(folder, program))),
+  );
+  if (missing.length > 0) {
+    const packages = [...new Set(missing.map(([, name]) => name))].join(' ');
+    const names = missing.map(([program]) => program).join(', ');
+    throw lacking(
+      'US_LAB_PACKAGE',
+      `not installed: ${names}`,
+      `npm run setup, or apt-get install ${packages}`,
+    );
+  }
+  const filesystems = readFileSync('/proc/filesystems', 'utf8');
+  const absent = ['overlay', 'fuse', 'bpf', 'tmpfs'].filter(
+    (name) => !new RegExp(`\\t${name}$`, 'm').test(filesystems),
+  );
+  if (absent.length > 0) {
+    const remedy = 'load the modules (modprobe overlay fuse) or use a kernel that has them';
+    throw lacking('US_LAB_KERNEL', `the kernel has no ${absent.join(', ')}`, remedy);
+  }
+}
+
+function lacking(code: `US_${string}`, cause: string, remedy: string): UnderstudyError {
+  return new UnderstudyError({ code, action: 'cannot start', object: 'a lab', cause, remedy });
+}
