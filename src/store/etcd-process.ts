@@ -9,8 +9,9 @@ import { systemTimers } from './timers.js';
 /** One member to be started: where it listens, and how a process is started there. */
 export interface MemberSpec {
   readonly name: string;
-  /** Address it serves clients and peers on. */
+  /** Address it serves its peers on, and its clients unless they have another. */
   readonly address: string;
+  readonly clientAddress?: string;
   readonly clientPort: number;
   readonly peerPort: number;
   /** Put before the command, e.g. ['nsenter', '--net=/run/netns/etcd1']. */
@@ -78,7 +79,7 @@ class EtcdMember implements RunningMember {
     const { name, address, clientPort, peerPort } = spec;
     const data = join(options.directory, name);
     mkdirSync(data, { recursive: true, mode: 0o700 });
-    const client = `http://${address}:${clientPort}`;
+    const client = `http://${spec.clientAddress ?? address}:${clientPort}`;
     const peer = `http://${address}:${peerPort}`;
     this.name = name;
     this.endpoint = client;
@@ -123,7 +124,11 @@ class EtcdMember implements RunningMember {
 
   #spawn(): ChildProcess {
     const [command = 'etcd', ...rest] = this.#arguments;
-    const child = spawn(command, rest, { stdio: ['ignore', this.#output, this.#output] });
+    const child = spawn(command, rest, {
+      // Nothing else: etcd would take settings from ETCD_* variables.
+      env: { PATH: process.env.PATH },
+      stdio: ['ignore', this.#output, this.#output],
+    });
     child.on('error', () => undefined); // told by waitForEtcd, which nobody answers then
     return child;
   }
@@ -140,7 +145,7 @@ export async function waitForEtcd(
   try {
     await members.call(
       { action: 'cannot reach', object: 'etcd' },
-      { budgetMs: timeoutMs, ...(signal === undefined ? {} : { signal }) },
+      { budgetMs: timeoutMs, signals: signal === undefined ? [] : [signal] },
       (member, deadlineMs) => member.call(methods.range, request, deadlineMs),
     );
   } catch (thrown) {

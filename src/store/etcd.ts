@@ -1,8 +1,9 @@
+import { setMaxListeners } from 'node:events';
 import { UnderstudyError } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { Campaign, officeKey } from './campaign.js';
 import { Codec } from './etcd/codec.js';
-import { Members } from './etcd/members.js';
+import { Members, type MembersCallOptions } from './etcd/members.js';
 import { etcdOffice } from './etcd/office.js';
 import { methods, rangeEnd } from './etcd/protocol.js';
 import { follow } from './etcd/watch.js';
@@ -57,6 +58,8 @@ export class EtcdStore implements Store {
     this.#codec = new Codec(options.prefix);
     this.#timers = systemTimers(options.clock ?? bootMs);
     this.#members = new Members(options.endpoints, this.#timers);
+    // One listener for each call under way: many are no leak here.
+    setMaxListeners(0, this.#running.signal);
   }
 
   /** Proves that a majority answers. */
@@ -180,9 +183,9 @@ export class EtcdStore implements Store {
     return this.#options.log ?? silent;
   }
 
-  #until(options: CallOptions): CallOptions {
-    const signals = [options.signal ?? [], this.#running.signal].flat();
-    return { ...options, signal: AbortSignal.any(signals) };
+  #until({ budgetMs, signal }: CallOptions): MembersCallOptions {
+    const stopped = this.#running.signal;
+    return { budgetMs, signals: signal === undefined ? [stopped] : [signal, stopped] };
   }
 
   #track(work: Promise<void>): void {

@@ -1,9 +1,11 @@
+import { setMaxListeners } from 'node:events';
 import { Campaign, type OfficePort, officeKey } from './campaign.js';
 import { type StoreLog, silent } from './log.js';
 import { MemoryBackend } from './memory-backend.js';
 import { MemoryWatch } from './memory-watch.js';
 import { watchSeat } from './office-watch.js';
 import { abortReason, defaultBudgetMs, unreachable } from './refusals.js';
+import { onAbort } from './timers.js';
 import type {
   CallOptions,
   CampaignListener,
@@ -37,6 +39,8 @@ export class MemoryStore implements Store {
     this.#backend = backend;
     this.#identity = options.identity ?? 'memory';
     this.#options = options;
+    // One listener for each call under way: many are no leak here.
+    setMaxListeners(0, this.#running.signal);
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -94,8 +98,8 @@ export class MemoryStore implements Store {
   #port(): OfficePort {
     const backend = this.#backend;
     const nowMs = () => backend.timers.nowMs();
-    const ask = <T>(action: string, work: () => T, options?: CallOptions) =>
-      this.#send(action, 'the office lease', work, options);
+    const ask = <T>(action: string, work: () => T, budgetMs = defaultBudgetMs) =>
+      this.#send(action, 'the office lease', work, budgetMs);
     return {
       grant: async (lease, ttlSeconds) => {
         const sentMs = nowMs();
@@ -104,30 +108,38 @@ export class MemoryStore implements Store {
       },
       renew: async (lease, budgetMs) => {
         const sentMs = nowMs();
-        const ttlMs = await ask('cannot renew', () => backend.renew(lease), { budgetMs });
+        const ttlMs = await ask('cannot renew', () => backend.renew(lease), budgetMs);
         return { sentMs, ttlMs };
       },
-      revoke: (lease) => ask('cannot revoke', () => backend.revoke(lease), { budgetMs: 500 }),
+      revoke: (lease) => ask('cannot revoke', () => backend.revoke(lease), 500),
       claim: (key, value, lease) => ask('cannot claim', () => backend.claim(key, value, lease)),
       watchSeat: (key, tell, signal) => watchSeat(this, key, tell, signal),
     };
   }
 
   #call<T>(action: string, object: string, work: () => T, options: CallOptions = {}): Promise<T> {
-    const signals = [options.signal ?? [], this.#running.signal].flat();
-    return this.#send(action, object, work, { ...options, signal: AbortSignal.any(signals) });
+    const { budgetMs = defaultBudgetMs, signal } = options;
+    const stopped = this.#running.signal;
+    const signals = signal === undefined ? [stopped] : [signal, stopped];
+    return this.#send(action, object, work, budgetMs, signals);
   }
 
   /**
    * One request and its answer. Either may be lost: then it is US_STORE_UNREACHABLE at the end of
    * the budget, and the work may have been done.
    */
-  #send<T>(action: string, object: string, work: () => T, options: CallOptions = {}): Promise<T> {
-    const { signal, budgetMs = defaultBudgetMs } = options;
+  #send<T>(
+    action: string,
+    object: string,
+    work: () => T,
+    budgetMs: number,
+    signals: readonly AbortSignal[] = [],
+  ): Promise<T> {
     const backend = this.#backend;
     const identity = this.#identity;
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortReason(signal));
+      const over = signals.find(({ aborted }) => aborted);
+      if (over !== undefined) return reject(abortReason(over));
       let open = true;
       let cancelHeal: () => void = () => {};
       const settle = (finish: () => void) => {
@@ -135,14 +147,13 @@ export class MemoryStore implements Store {
         open = false;
         cancelBudget();
         cancelHeal();
-        signal?.removeEventListener('abort', abort);
+        stopListening();
         finish();
       };
-      const abort = () => settle(() => reject(signal?.reason));
+      const stopListening = onAbort(signals, (signal) => settle(() => reject(abortReason(signal))));
       const cancelBudget = backend.timers.after(budgetMs, () =>
         settle(() => reject(unreachable(action, object, `no answer within ${budgetMs} ms`))),
       );
-      signal?.addEventListener('abort', abort);
       const send = () => backend.deliver(request, identity);
       const request = () => {
         if (!open) return;

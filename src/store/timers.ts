@@ -17,16 +17,41 @@ export function systemTimers(clock: () => number = () => performance.now()): Tim
   };
 }
 
-/** Resolves after `delayMs`, or at once when `signal` aborts; never rejects. */
-export function pause(timers: Timers, delayMs: number, signal?: AbortSignal): Promise<void> {
+/** Resolves after `delayMs`, or at once when a signal aborts; never rejects. */
+export function pause(
+  timers: Timers,
+  delayMs: number,
+  ...signals: readonly AbortSignal[]
+): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
+    if (signals.some(({ aborted }) => aborted)) return resolve();
     const end = () => {
       cancel();
-      signal?.removeEventListener('abort', end);
+      stopListening();
       resolve();
     };
     const cancel = timers.after(delayMs, end);
-    signal?.addEventListener('abort', end);
+    const stopListening = onAbort(signals, end);
   });
+}
+
+/**
+ * Calls `action` once when any of the signals aborts. Returns what calls it off.
+ *
+ * Not AbortSignal.any, where one of the signals lives as long as the process: on Node 20 it keeps
+ * something of each combination for ever (nodejs/node issue 54614).
+ */
+export function onAbort(
+  signals: readonly AbortSignal[],
+  action: (signal: AbortSignal) => void,
+): () => void {
+  const stop = () => {
+    for (const signal of signals) signal.removeEventListener('abort', aborted);
+  };
+  const aborted = (event: Event) => {
+    stop();
+    action(event.target as AbortSignal);
+  };
+  for (const signal of signals) signal.addEventListener('abort', aborted);
+  return stop;
 }

@@ -229,6 +229,111 @@ export function storeCompliance(t: Test, handles: Handles): void {
     t.equal(late.done, false, 'what the old holder sends late is refused');
   });
 
+  t.test('a watch misses nothing that several write at once', async (t) => {
+    const handle = await handles(t);
+    const heard: string[] = [];
+    const revisions: number[] = [];
+    const stop = new AbortController();
+    t.teardown(() => stop.abort());
+    const all = new Promise<void>((resolve) => {
+      const add = (key: string) => {
+        heard.push(key);
+        if (heard.length === 90) resolve();
+      };
+      handle().watch(
+        'c/',
+        {
+          snapshot: ({ entries }) => {
+            for (const { key } of entries) add(key);
+          },
+          changes: (changes, revision) => {
+            revisions.push(revision);
+            for (const change of changes) if (change.kind === 'put') add(change.entry.key);
+          },
+        },
+        stop.signal,
+      );
+    });
+    const write = async (store: Store, name: string) => {
+      for (let index = 0; index < 30; index++) {
+        await store.transact({ compare: [], write: [put(`c/${name}${index}`, '')] });
+      }
+    };
+    await Promise.all(['x', 'y', 'z'].map((name) => write(handle(), name)));
+    await all;
+    t.equal(new Set(heard).size, 90, 'each once');
+    t.same(
+      revisions,
+      [...revisions].sort((a, b) => a - b),
+      'in the order of revisions',
+    );
+  });
+
+  t.test('of several that stand and step down, no two are ever in office at once', async (t) => {
+    const handle = await handles(t);
+    const holders = new Set<string>();
+    let most = 0;
+    let terms = 0;
+    const serve = async (name: string) => {
+      const store = handle();
+      for (let term = 0; term < 4; term++) {
+        const stop = new AbortController();
+        await new Promise<void>((resolve) => {
+          store.campaign(
+            'crown',
+            name,
+            {
+              elected: () => {
+                terms++;
+                holders.add(name);
+                most = Math.max(most, holders.size);
+                setTimeout(() => stop.abort(), 5);
+              },
+              lost: () => {
+                holders.delete(name);
+                resolve();
+              },
+            },
+            stop.signal,
+          );
+        });
+      }
+    };
+    await Promise.all(['a', 'b', 'c'].map(serve));
+    t.equal(most, 1);
+    t.ok(terms >= 12);
+  });
+
+  t.test('a list is sorted by bytes, whatever the script', async (t) => {
+    const store = (await handles(t))();
+    // By UTF-16 units the traffic light (U+1F6A6) would come before U+FFFD.
+    const keys = ['u/a', 'u/ä', 'u/\uFFFD', 'u/🚦'];
+    for (const key of keys.toReversed()) {
+      await store.transact({ compare: [], write: [put(key, '')] });
+    }
+    t.same(
+      (await store.list('u/')).entries.map(({ key }) => key),
+      keys,
+    );
+  });
+
+  t.test('what no store could carry out is refused before it is sent', async (t) => {
+    const store = (await handles(t))();
+    const many = Array.from({ length: 129 }, (_, index) => put(`m/${index}`, ''));
+    await t.rejects(store.transact({ compare: [], write: many }), { code: 'US_STORE_TOO_LARGE' });
+    await t.rejects(
+      store.transact({ compare: [], write: [put('k', '1'), { kind: 'delete', key: 'k' }] }),
+      { code: 'US_STORE_BAD_TRANSACTION' },
+    );
+  });
+
+  t.test('a call that is called off, and one on a stopped store, reject', async (t) => {
+    const store = (await handles(t))();
+    await t.rejects(store.get('a', { signal: AbortSignal.abort(new Error('enough')) }), /enough/);
+    await store.stop();
+    await t.rejects(store.get('a'), /stopped/);
+  });
+
   t.test('values keep their bytes; a value over 1 MiB is refused', async (t) => {
     const store = (await handles(t))();
     const value = 'zwei\nZeilen\t„Anführung“ 🚦 \0';

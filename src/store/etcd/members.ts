@@ -1,8 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { messageOf } from '../../errors.js';
 import { abortReason, defaultBudgetMs, refused, unreachable } from '../refusals.js';
-import { pause, type Timers } from '../timers.js';
-import type { CallOptions } from '../types.js';
+import { onAbort, pause, type Timers } from '../timers.js';
 import { EtcdMember } from './member.js';
 
 /** Deadline of a try in the first two rounds over the members: any one of them may be frozen. */
@@ -16,6 +15,12 @@ const roundPauseMs = 25;
 
 /** As many failures in a row speak for a connection that leads nowhere. */
 const failuresPerConnection = 3;
+
+export interface MembersCallOptions {
+  readonly budgetMs?: number | undefined;
+  /** Any of them calls the call off. */
+  readonly signals?: readonly AbortSignal[];
+}
 
 interface Standing {
   readonly member: EtcdMember;
@@ -47,34 +52,34 @@ export class Members {
    */
   async call<T>(
     what: { readonly action: string; readonly object: string },
-    options: CallOptions,
+    options: MembersCallOptions,
     attempt: (member: EtcdMember, deadlineMs: number) => Promise<T>,
   ): Promise<T> {
-    const { budgetMs = defaultBudgetMs, signal } = options;
+    const { budgetMs = defaultBudgetMs, signals = [] } = options;
     const endMs = this.#timers.nowMs() + budgetMs;
     const failures = new Map<string, string>();
     let last: unknown;
     for (let round = 0; ; round++) {
       const untried = new Set(this.#standings);
       for (let standing = this.#best(untried); standing; standing = this.#best(untried)) {
-        if (signal?.aborted) throw abortReason(signal);
+        throwIfAborted(signals);
         const leftMs = endMs - this.#timers.nowMs();
         if (leftMs <= 0) throw this.#unreachable(what, budgetMs, failures, last);
         untried.delete(standing);
         const deadlineMs = Math.min(leftMs, longestTryMs, tryMs * 2 ** Math.max(0, round - 1));
         try {
-          const answer = await orAbort(attempt(standing.member, deadlineMs), signal);
+          const answer = await orAbort(attempt(standing.member, deadlineMs), signals);
           this.#good(standing);
           return answer;
         } catch (thrown) {
-          if (signal?.aborted) throw abortReason(signal);
+          throwIfAborted(signals);
           if (!isWorthAnotherMember(thrown)) throw refused(what.action, what.object, thrown);
           last = thrown;
           failures.set(standing.member.endpoint, messageOf(thrown));
           this.#bad(standing);
         }
       }
-      await pause(this.#timers, roundPauseMs, signal);
+      await pause(this.#timers, roundPauseMs, ...signals);
     }
   }
 
@@ -156,11 +161,13 @@ export function codeOf(thrown: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined;
 }
 
-function orAbort<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return answer;
+function throwIfAborted(signals: readonly AbortSignal[]): void {
+  for (const signal of signals) if (signal.aborted) throw abortReason(signal);
+}
+
+function orAbort<T>(answer: Promise<T>, signals: readonly AbortSignal[]): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(abortReason(signal));
-    signal.addEventListener('abort', abort);
-    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+    const stop = onAbort(signals, (signal) => reject(abortReason(signal)));
+    answer.then(resolve, reject).finally(stop);
   });
 }

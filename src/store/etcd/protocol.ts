@@ -33,6 +33,7 @@ function method<Request extends object, Response extends object>(service: string
 export const methods = {
   range: method<RangeRequest, RangeResponse>('KV', 'Range'),
   txn: method<TxnRequest, TxnResponse>('KV', 'Txn'),
+  compact: method<{ revision: string }, { header: Header }>('KV', 'Compact'),
   watch: method<WatchRequest, WatchResponse>('Watch', 'Watch'),
   leaseGrant: method<{ ID: string; TTL: string }, LeaseResponse>('Lease', 'LeaseGrant'),
   leaseRevoke: method<{ ID: string }, { header: Header }>('Lease', 'LeaseRevoke'),
