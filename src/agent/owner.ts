@@ -1,5 +1,6 @@
 import type { PersonalityReport, ServiceReport } from '../control/records.js';
 import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
+import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
@@ -47,9 +48,9 @@ export class Owner {
    */
   async dropEverything(): Promise<void> {
     this.#incarnation = undefined;
-    await this.#adopt(AbortSignal.timeout(dropBudgetMs));
+    await this.#adopt(within(dropBudgetMs));
     await Promise.all([...this.#tasks.values()].map((task) => task.drop()));
-    await this.#parts.dropNetworks(AbortSignal.timeout(dropBudgetMs));
+    await this.#parts.dropNetworks(within(dropBudgetMs));
   }
 
   get networksInUse(): readonly string[] {
@@ -90,7 +91,7 @@ export class Owner {
       return;
     if (!this.#adopted) {
       this.#adopted = true;
-      this.#adopt(AbortSignal.timeout(dropBudgetMs)).then(
+      this.#adopt(within(dropBudgetMs)).then(
         () => this.#assign(),
         (thrown: unknown) => {
           this.#adopted = false;

@@ -2,6 +2,7 @@ import { decideHandover } from '../control/handover.js';
 import { volumeKey } from '../control/keys.js';
 import type { VolumeReport } from '../control/records.js';
 import { configOf } from '../control/view.js';
+import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
 import { StepTimer } from './journal.js';
@@ -164,10 +165,7 @@ export class PersonalityWork implements RoleWork {
       );
     };
     try {
-      await until(
-        () => specs.every(({ target }) => open(target)),
-        AbortSignal.any([signal, AbortSignal.timeout(maskBudgetMs)]),
-      );
+      await until(() => specs.every(({ target }) => open(target)), within(maskBudgetMs, signal));
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       const missing = specs.filter(({ target }) => !open(target)).map(({ target }) => target);

@@ -1,5 +1,6 @@
 import type { Phase } from '../control/records.js';
 import type { Role } from '../control/view.js';
+import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
 import { type Log, Loop } from './loop.js';
 
@@ -122,18 +123,18 @@ export class RoleTask {
   async #follow(duty: Duty, signal: AbortSignal): Promise<void> {
     if (duty.kind === 'none') {
       if (this.#standing === undefined) return;
-      await this.#work.abort(AbortSignal.timeout(releaseBudgetMs));
+      await this.#work.abort(within(releaseBudgetMs));
       this.#gone();
       return;
     }
     if (this.#standing !== undefined && this.#standing !== duty.epoch) {
-      await this.#work.abort(AbortSignal.timeout(releaseBudgetMs));
+      await this.#work.abort(within(releaseBudgetMs));
       this.#gone();
     }
     if (duty.kind === 'drain') {
       this.#drainStartedMs ??= this.#parts.bootMs();
       this.#report('stopping', duty.epoch, 'stopping in good order');
-      await this.#work.release(AbortSignal.any([signal, AbortSignal.timeout(releaseBudgetMs)]));
+      await this.#work.release(within(releaseBudgetMs, signal));
       this.#gone();
       await this.#work.handOver(this.#drainStartedMs);
       return;

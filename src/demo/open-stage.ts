@@ -5,6 +5,7 @@ import { whichOf } from '../cli/run/which.js';
 import type { ClusterConfig, LabConfig } from '../config/types.js';
 import type { Timeline } from '../control/timeline.js';
 import { configOf } from '../control/view.js';
+import { within } from '../deadline.js';
 import { Lab } from '../lab/lab.js';
 import { EtcdStore } from '../store/etcd.js';
 import type { Claims } from './claims.js';
@@ -34,7 +35,7 @@ export async function openStage(
     await store.start(signal);
     const watch = new ClusterWatch(store);
     watch.start(AbortSignal.any([signal, stop.signal]));
-    await watch.until(() => configOf(watch.view) !== undefined, AbortSignal.timeout(10_000));
+    await watch.until(() => configOf(watch.view) !== undefined, within(10_000));
     return { stage: stageOf(lab, store, watch, claims, say, signal), close };
   } catch (thrown) {
     await close();
@@ -51,7 +52,7 @@ function stageOf(
   signal: AbortSignal,
 ): Stage {
   const status = async () => statusFrom(watch.view, await store.holder('leader'));
-  const bounded = (timeoutMs: number) => AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const bounded = (timeoutMs: number) => within(timeoutMs, signal);
   const config = configOf(watch.view);
   if (config === undefined) throw new Error('no definition is applied');
   return {

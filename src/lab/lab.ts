@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { applyConfig, waitUntilSettled } from '../cli/run/apply.js';
 import type { ClusterConfig, LabConfig } from '../config/types.js';
+import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { EtcdStore } from '../store/etcd.js';
@@ -267,7 +268,7 @@ export class Lab {
       );
       say('nodes are up; waiting until every personality runs');
       const settleMs = options.settleMs ?? 60_000;
-      const bound = AbortSignal.any([options.signal, AbortSignal.timeout(settleMs)]);
+      const bound = within(settleMs, options.signal);
       await waitUntilSettled(store, bound).catch((thrown: unknown) => {
         options.signal.throwIfAborted();
         throw new UnderstudyError({

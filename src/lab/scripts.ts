@@ -48,10 +48,11 @@ function port(
   mtu: number,
 ): string {
   const peer = portName(nodeName, device);
-  return `ip -n ${nodeName} link add ${device} mtu ${mtu} type veth peer name ${peer} mtu ${mtu} netns sw
-ip -n sw link set ${peer} master ${bridge} type bridge_slave flood off
+  return `ip -n ${nodeName} link add name ${device} mtu ${mtu} type veth peer name ${peer} mtu ${mtu} netns sw
+ip -n sw link set ${peer} master ${bridge}
+bridge -n sw link set dev ${peer} flood off
 ip -n sw link set ${peer} up
-${addresses.map((address) => `ip -n ${nodeName} addr add ${address} dev ${device} nodad`).join('\n')}
+${addresses.map((address) => `ip -n ${nodeName} addr add ${address} dev ${device}`).join('\n')}
 nsenter --net=/run/netns/${nodeName} ethtool -K ${device} tx off >/dev/null
 ip -n ${nodeName} link set ${device} up`;
 }
@@ -82,7 +83,7 @@ export function buildNetwork(plan: LabPlan): string {
 }
 
 function bridge(name: string, mtu: number): string {
-  return `ip -n sw link add ${name} mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time 3000000
+  return `ip -n sw link add name ${name} mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time 3000000
 ip -n sw link set ${name} up`;
 }
 
@@ -95,21 +96,23 @@ function buildEdge(edge: LabEdge, hosts: readonly LabHost[]): string {
   return [
     node(name),
     port('int', name, 'eth0', [`${edge.underlay}/${internalPrefixLength}`], internalMtu),
-    `ip -n ${name} link add br type bridge stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time 3000000
-ip -n ${name} link add vx mtu ${edge.mtu} type vxlan id ${edge.vni} local ${edge.underlay} dstport 4789 learning ageing 3000
-ip -n ${name} link set vx master br type bridge_slave flood off
+    `ip -n ${name} link add name br type bridge stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time 3000000
+ip -n ${name} link add name vx mtu ${edge.mtu} type vxlan id ${edge.vni} local ${edge.underlay} dstport 4789 learning ageing 3000
+ip -n ${name} link set vx master br
+bridge -n ${name} link set dev vx flood off
 ip -n ${name} link set vx up
-ip -n ${name} link set br up`,
+ip -n ${name} link set dev br up`,
     ...hosts.map(
       ({ internal }) => `bridge -n ${name} fdb append 00:00:00:00:00:00 dev vx dst ${internal}`,
     ),
     ...edge.clients.map(
       (client, index) => `${node(client.node)}
-ip -n ${client.node} link add eth0 mtu ${edge.mtu} type veth peer name c${index} mtu ${edge.mtu} netns ${name}
-ip -n ${name} link set c${index} master br type bridge_slave flood off
+ip -n ${client.node} link add name eth0 mtu ${edge.mtu} type veth peer name c${index} mtu ${edge.mtu} netns ${name}
+ip -n ${name} link set c${index} master br
+bridge -n ${name} link set dev c${index} flood off
 ip -n ${name} link set c${index} up
 nsenter --net=/run/netns/${client.node} ethtool -K eth0 tx off >/dev/null
-${client.addresses.map((address) => `ip -n ${client.node} addr add ${address} dev eth0 nodad`).join('\n')}
+${client.addresses.map((address) => `ip -n ${client.node} addr add ${address} dev eth0`).join('\n')}
 ip -n ${client.node} link set eth0 up`,
     ),
   ].join('\n');

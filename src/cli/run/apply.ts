@@ -5,6 +5,7 @@ import { decideApply } from '../../control/apply.js';
 import { allocationKey, configKey } from '../../control/keys.js';
 import { statusOf } from '../../control/status.js';
 import { configOf, ViewKeeper } from '../../control/view.js';
+import { within } from '../../deadline.js';
 import { UnderstudyError } from '../../errors.js';
 import type { Compare, Store } from '../../store/types.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
@@ -37,7 +38,7 @@ export async function run(options: ApplyOptions): Promise<number> {
     }
     const generation = await applyConfig(cluster.store, parsed.config);
     if (options.wait) {
-      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(settleBudgetMs)]);
+      const signal = within(settleBudgetMs, options.signal);
       await waitUntilSettled(cluster.store, signal);
     }
     process.stdout.write(

@@ -1,0 +1,21 @@
+/**
+ * A signal that aborts after `timeoutMs`, or with its parent.
+ *
+ * Not `AbortSignal.any([parent, AbortSignal.timeout(ms)])`: on Node 20 nothing keeps the inner
+ * time-out alive, and once it is collected as garbage the deadline never comes
+ * (test/deadline.test.ts).
+ */
+export function within(timeoutMs: number, parent?: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  const end = (reason: unknown) => {
+    clearTimeout(timer);
+    parent?.removeEventListener('abort', follow);
+    controller.abort(reason);
+  };
+  const follow = () => end(parent?.reason);
+  const timer = setTimeout(() => end(new Error(`it took longer than ${timeoutMs} ms`)), timeoutMs);
+  timer.unref();
+  if (parent?.aborted) follow();
+  else parent?.addEventListener('abort', follow, { once: true });
+  return controller.signal;
+}
