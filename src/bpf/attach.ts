@@ -1,0 +1,103 @@
+import { messageOf, UnderstudyError } from '../errors.js';
+import { type ProgramInfo, programInfo, programInfoById } from '../ffi/bpf.js';
+import {
+  attachFilter,
+  detachFilter,
+  ensureHooks,
+  type Hook,
+  interfaceIndex,
+  queryFilter,
+} from '../ffi/bpf-filter.js';
+import { inNetworkNamespace } from '../ffi/namespace.js';
+
+/** Where a filter of ours sits: its priority and handle are ours in this place. */
+export interface FilterSpot {
+  /** undefined: the namespace this process is in. */
+  readonly namespacePath: string | undefined;
+  readonly interfaceName: string;
+  readonly hook: Hook;
+  readonly priority: number;
+  readonly handle: number;
+}
+
+export interface OurProgram {
+  readonly fd: number;
+  /** Ids of the maps it must use for an attached one to be as good. */
+  readonly mapIds: readonly number[];
+}
+
+/**
+ * Makes sure that `program`, or the same code on the same maps from an earlier process, runs at
+ * `spot`. One of ours with other code or maps is swapped in one step, with no packet in between.
+ *
+ * @throws {UnderstudyError} US_BPF_TAKEN when somebody else's program is there; US_BPF_ATTACH
+ */
+export function ensureFilter(spot: FilterSpot, program: OurProgram): 'kept' | 'attached' {
+  return inside(spot, (index) => {
+    ensureHooks(index);
+    const place = { ...spot, interfaceIndex: index };
+    const id = queryFilter(place);
+    const there = id === undefined ? undefined : programInfoById(id);
+    const own = programInfo(program.fd);
+    if (there !== undefined && there.name !== own.name) throw taken(spot, there);
+    if (there !== undefined && isAsGood(there, own, program.mapIds)) return 'kept';
+    attachFilter(place, program.fd, there !== undefined);
+    return 'attached';
+  });
+}
+
+/**
+ * Takes our filter away; what is not ours, and the qdisc, stays.
+ *
+ * @param programName what it must be called
+ */
+export function removeFilter(spot: FilterSpot, programName: string): void {
+  inside(spot, (index) => {
+    const place = { ...spot, interfaceIndex: index };
+    const id = queryFilter(place);
+    if (id !== undefined && programInfoById(id)?.name === programName) detachFilter(place);
+  });
+}
+
+function isAsGood(there: ProgramInfo, own: ProgramInfo, mapIds: readonly number[]): boolean {
+  return there.tag === own.tag && mapIds.every((id) => there.mapIds.includes(id));
+}
+
+function inside<T>(spot: FilterSpot, action: (index: number) => T): T {
+  const { namespacePath, interfaceName } = spot;
+  const act = () => action(interfaceIndex(interfaceName));
+  try {
+    return namespacePath === undefined ? act() : inNetworkNamespace(namespacePath, act);
+  } catch (thrown) {
+    if (thrown instanceof UnderstudyError) throw thrown;
+    throw new UnderstudyError(
+      {
+        code: 'US_BPF_ATTACH',
+        action: 'cannot attach BPF program to',
+        object: describe(spot),
+        cause: messageOf(thrown),
+        remedy: `see what is there: ${tcCommand(spot)}; a kernel needs CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS`,
+      },
+      { cause: thrown },
+    );
+  }
+}
+
+function taken(spot: FilterSpot, there: ProgramInfo): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_BPF_TAKEN',
+    action: 'cannot attach BPF program to',
+    object: describe(spot),
+    cause: `priority ${spot.priority}, handle ${spot.handle} has program ${there.name} (id ${there.id}), which is not ours`,
+    remedy: `move that filter to another priority; ${tcCommand(spot)} shows it`,
+  });
+}
+
+function describe({ interfaceName, hook, namespacePath }: FilterSpot): string {
+  return `${hook} of ${interfaceName}${namespacePath === undefined ? '' : ` in ${namespacePath}`}`;
+}
+
+function tcCommand({ namespacePath, interfaceName, hook }: FilterSpot): string {
+  const inNamespace = namespacePath === undefined ? '' : `nsenter --net=${namespacePath} `;
+  return `${inNamespace}tc filter show dev ${interfaceName} ${hook}`;
+}

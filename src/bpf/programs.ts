@@ -1,0 +1,99 @@
+import { unlinkSync } from 'node:fs';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { type LoadedObject, loadObject } from '../ffi/bpf.js';
+import {
+  closeFd,
+  isSameShape,
+  lookupElement,
+  type MapShape,
+  mapInfo,
+  openPinned,
+  pin,
+  possibleCpus,
+} from '../ffi/bpf-map.js';
+import { type BpfPlace, objectPath } from './place.js';
+
+/** A map as its program's source defines it, and where it is pinned. */
+export interface PinnedMap {
+  readonly name: string;
+  readonly path: string;
+  readonly shape: MapShape;
+}
+
+/**
+ * Loads a compiled object on the maps that an earlier process pinned. When all of `pinned` are there
+ * in the shape of today they are used; else all of them are made anew and take over the pins.
+ *
+ * @param given further maps, by descriptor
+ * @throws {UnderstudyError} US_BPF_LOAD
+ */
+export function loadOnPins(
+  place: BpfPlace,
+  object: string,
+  pinned: readonly PinnedMap[],
+  given: ReadonlyMap<string, number> = new Map(),
+): { readonly object: LoadedObject; readonly adopted: boolean } {
+  const path = objectPath(place, object);
+  const opened = openAll(pinned);
+  try {
+    const loaded = loadObject(path, new Map([...given, ...(opened ?? [])]));
+    if (opened === undefined) {
+      for (const map of pinned) {
+        unpin(map.path);
+        pin(loaded.map(map.name), map.path);
+      }
+    }
+    return { object: loaded, adopted: opened !== undefined };
+  } catch (thrown) {
+    throw new UnderstudyError(
+      {
+        code: 'US_BPF_LOAD',
+        action: 'cannot load BPF program',
+        object: path,
+        cause: messageOf(thrown),
+        remedy:
+          'run as root on a kernel from 5.15 on; if the verifier refused it, please report its words',
+      },
+      { cause: thrown },
+    );
+  } finally {
+    for (const fd of opened?.values() ?? []) closeFd(fd);
+  }
+}
+
+function openAll(pinned: readonly PinnedMap[]): ReadonlyMap<string, number> | undefined {
+  const opened = new Map<string, number>();
+  for (const { name, path, shape } of pinned) {
+    const fd = openPinned(path);
+    if (fd !== undefined) opened.set(name, fd);
+    if (fd !== undefined && isSameShape(mapInfo(fd), shape)) continue;
+    for (const other of opened.values()) closeFd(other);
+    return undefined;
+  }
+  return pinned.length === 0 ? undefined : opened;
+}
+
+/** The kernel keeps the map for as long as a program uses it. No pin is no error. */
+export function unpin(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+  }
+}
+
+export function keyOf32(index: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(index);
+  return key;
+}
+
+/** Sums of the unsigned 64-bit words in one value of a per-CPU array, over all CPUs. */
+export function sumPerCpu(fd: number, index: number, words: number): bigint[] {
+  const cpus = possibleCpus();
+  const values = new BigUint64Array(cpus * words);
+  lookupElement(fd, keyOf32(index), new Uint8Array(values.buffer));
+  const sums = new Array<bigint>(words).fill(0n);
+  for (const [at, value] of values.entries()) sums[at % words] = (sums[at % words] ?? 0n) + value;
+  return sums;
+}

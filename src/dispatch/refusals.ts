@@ -1,0 +1,12 @@
+import { UnderstudyError } from '../errors.js';
+
+/** A service that cannot be dispatched as it is described. */
+export function refused(service: string, cause: string, remedy: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_DISPATCH_SPEC',
+    action: 'cannot dispatch service',
+    object: service,
+    cause,
+    remedy,
+  });
+}

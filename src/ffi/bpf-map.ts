@@ -1,0 +1,120 @@
+import { existsSync, statfsSync } from 'node:fs';
+import koffi from 'koffi';
+import { checkBpf, lib } from './libbpf.js';
+import { errno, libc, SystemCallError } from './libc.js';
+
+export const mapType = { hash: 1, array: 2, perCpuArray: 6 } as const;
+
+const BPF_FS_MAGIC = 0xcafe4a11;
+/** A map's shape; what two maps must have in common for one to stand in for the other. */
+export interface MapShape {
+  readonly type: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+  readonly maxEntries: number;
+}
+
+export interface MapInfo extends MapShape {
+  readonly id: number;
+}
+
+const libcClose = libc.func('int close(int fd)');
+const libcMount = libc.func(
+  'int mount(const char *source, const char *target, const char *type, ulong flags, const char *data)',
+);
+
+export function closeFd(fd: number): void {
+  libcClose(fd);
+}
+
+/** Equals: `bpftool map create …`. @returns a descriptor, to be closed */
+export function createMap(name: string, shape: MapShape): number {
+  const { type, keyBytes, valueBytes, maxEntries } = shape;
+  const made = lib().createMap(type, name, keyBytes, valueBytes, maxEntries, null) as number;
+  return checkBpf(`bpf_map_create ${name}`, made);
+}
+
+/** The value of `key` into `value`. @returns false when there is none */
+export function lookupElement(fd: number, key: Uint8Array, value: Uint8Array): boolean {
+  const result = lib().lookup(fd, key, value) as number;
+  if (-result === errno.ENOENT) return false;
+  checkBpf('bpf_map_lookup_elem', result);
+  return true;
+}
+
+export function updateElement(fd: number, key: Uint8Array, value: Uint8Array): void {
+  checkBpf('bpf_map_update_elem', lib().update(fd, key, value, 0) as number);
+}
+
+/** No entry is no error. */
+export function deleteElement(fd: number, key: Uint8Array): void {
+  const result = lib().remove(fd, key) as number;
+  if (-result !== errno.ENOENT) checkBpf('bpf_map_delete_elem', result);
+}
+
+/** All keys of a hash; what others add or remove meanwhile may be missed. */
+export function keysOf(fd: number, { keyBytes, maxEntries }: MapShape): Buffer[] {
+  const keys: Buffer[] = [];
+  let key: Buffer | null = null;
+  while (keys.length < maxEntries) {
+    const next = Buffer.alloc(keyBytes);
+    const result = lib().nextKey(fd, key, next) as number;
+    if (-result === errno.ENOENT) return keys;
+    checkBpf('bpf_map_get_next_key', result);
+    keys.push(next);
+    key = next;
+  }
+  return keys;
+}
+
+/** How many values a lookup in a per-CPU map returns, each rounded up to 8 bytes. */
+export function possibleCpus(): number {
+  return checkBpf('libbpf_num_possible_cpus', lib().possibleCpus() as number);
+}
+
+/** Equals: `bpftool map pin … PATH` */
+export function pin(fd: number, path: string): void {
+  checkBpf(`bpf_obj_pin ${path}`, lib().pin(fd, path) as number);
+}
+
+/** @returns a descriptor, to be closed; undefined when nothing is pinned there */
+export function openPinned(path: string): number | undefined {
+  const result = lib().get(path) as number;
+  if (-result === errno.ENOENT) return undefined;
+  return checkBpf(`bpf_obj_get ${path}`, result);
+}
+
+export function mapInfo(fd: number): MapInfo {
+  // struct bpf_map_info: type, id, key_size, value_size, max_entries, …
+  const info = Buffer.alloc(80);
+  checkBpf('bpf_obj_get_info_by_fd', lib().info(fd, info, [info.length]) as number);
+  const word = (index: number) => info.readUInt32LE(index * 4);
+  return {
+    type: word(0),
+    id: word(1),
+    keyBytes: word(2),
+    valueBytes: word(3),
+    maxEntries: word(4),
+  };
+}
+
+export function isSameShape(one: MapShape, other: MapShape): boolean {
+  return (
+    one.type === other.type &&
+    one.keyBytes === other.keyBytes &&
+    one.valueBytes === other.valueBytes &&
+    one.maxEntries === other.maxEntries
+  );
+}
+
+/** Whether pins can be made in this folder. */
+export function isBpfFilesystem(path: string): boolean {
+  return existsSync(path) && statfsSync(path).type === BPF_FS_MAGIC;
+}
+
+/** Equals: `mount -t bpf bpf PATH`. @throws {SystemCallError} */
+export function mountBpfFilesystem(path: string): void {
+  if (libcMount('bpf', path, 'bpf', 0, 'mode=0700') < 0) {
+    throw new SystemCallError(`mount ${path}`, koffi.errno());
+  }
+}
