@@ -47,12 +47,15 @@ export class PersonalityWork implements RoleWork {
     const first = this.#complete !== epoch;
     try {
       const sides = await Promise.allSettled([
-        timer.time('network', () => this.#network(epoch, incarnation, signal)),
+        timer.time('network', () => this.#network(epoch, incarnation, first, signal)),
         this.#storage(epoch, timer, signal),
       ]);
       for (const side of sides) if (side.status === 'rejected') throw side.reason;
       if (first) {
-        await timer.time('announce', () => this.#announce(signal));
+        await timer.time('announce', async () => {
+          await this.#network(epoch, incarnation, false, signal);
+          await this.#announce(signal);
+        });
       }
       await timer.time('workload', () => this.#workload(epoch, signal));
       this.#complete = epoch;
@@ -113,17 +116,21 @@ export class PersonalityWork implements RoleWork {
     );
   }
 
-  async #network(epoch: number, incarnation: number, signal: AbortSignal): Promise<void> {
+  /** `quiet`: all but up, so that nobody hears of it before the disks are there. */
+  async #network(
+    epoch: number,
+    incarnation: number,
+    quiet: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { watch, network, forwarding } = this.#parts;
     const config = configOf(watch.view);
     if (config === undefined) return;
     for (const nic of nicsOf(config, { kind: 'personality', name: this.#name })) {
       await forwarding.ensure(nic.network, signal);
     }
-    await network.ensureNamespace(
-      personalityNamespace(config, this.#name, epoch, incarnation),
-      signal,
-    );
+    const spec = personalityNamespace(config, this.#name, epoch, incarnation);
+    await network.ensureNamespace({ ...spec, quiet }, signal);
   }
 
   async #storage(epoch: number, timer: StepTimer, signal: AbortSignal): Promise<void> {

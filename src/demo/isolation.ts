@@ -1,3 +1,4 @@
+import { initiatorName } from '../storage/types.js';
 import { Capture } from './observers.js';
 import { addressOf, macOf, must, type Stage } from './stage.js';
 
@@ -13,6 +14,7 @@ export async function showIsolation(stage: Stage): Promise<void> {
     ({ personalities, dispatches }) => personalities.length === 0 && dispatches.length === 0,
   );
   if (outsider === undefined) throw new Error('the demonstration needs a spare');
+  const edge = lab.edge('blue').underlay;
   const speaker = macOf(status, 'web1');
   const ofBlue = `ether host ${speaker}`;
   const inside = new Capture(lab, 'c1', 'eth0', ofBlue);
@@ -20,8 +22,9 @@ export async function showIsolation(stage: Stage): Promise<void> {
     { who: 'client c2 (green)', capture: new Capture(lab, 'c2', 'eth0', ofBlue) },
     { who: 'personality db1 (green)', capture: new Capture(lab, 'db1', 'eth0', ofBlue) },
     {
-      who: `host ${outsider.name}, not a member, underlay included`,
-      capture: new Capture(lab, outsider.name, 'eth1', 'udp port 4789'),
+      // The edge is a plain learning VTEP that floods to every host; the product's own hosts must not.
+      who: `host ${outsider.name}, not a member, on its underlay from other hosts`,
+      capture: new Capture(lab, outsider.name, 'eth1', `udp port 4789 and not src host ${edge}`),
     },
   ];
   const captures = [inside, ...outside.map(({ capture }) => capture)];
@@ -89,7 +92,7 @@ function kindOf(destination: string): 'broadcast' | 'multicast' | 'unicast' {
 export async function showDisks(stage: Stage): Promise<void> {
   const { lab, claims, config, say } = stage;
   const status = await stage.status();
-  for (const { name, host, volumes } of status.personalities) {
+  for (const { name, host, epoch, volumes } of status.personalities) {
     const [volume] = volumes;
     if (volume === undefined || host === null) throw new Error(`${name} has no volume in status`);
     const marker = `mark-of-${name}-${process.pid}`;
@@ -114,7 +117,7 @@ export async function showDisks(stage: Stage): Promise<void> {
     );
     const stranger = config.volumes.find(({ name: other }) => other !== volume.name);
     if (stranger === undefined) continue;
-    const initiator = `iqn.2026-11.io.understudy:${config.cluster}.${name}.${host}`;
+    const initiator = initiatorName(config.cluster, name, host, epoch);
     const url = `iscsi://${volume.portal}/${stranger.target}/${stranger.lun}`;
     const inquiry = await lab.exec(host, ['iscsi-inq', '-i', initiator, url]);
     claims.observe('1b', inquiry.code !== 0, `its login to ${stranger.name} is refused`);

@@ -38,7 +38,7 @@ export async function runDemo(options: {
       await showDisks(stage);
       await showIsolation(stage);
       cut = await showPowerCut(stage);
-      await showReturn(stage, cut.failedHost);
+      await showReturn(stage, cut.failedHost, cut.lostEpoch);
       await showService(stage);
     } finally {
       await close();

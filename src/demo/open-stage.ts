@@ -102,6 +102,10 @@ function demoLab(lab: Lab, config: ClusterConfig, watch: ClusterWatch): DemoLab 
     start: (host) => lab.start(host),
     backingFile: (target, lun) => lab.backingFile(target, lun),
     underlayAddress: (host) => config.hosts.find(({ name }) => name === host)?.address ?? '',
-    edge: (network) => ({ node: `edge-${network}`, device: 'eth0' }),
+    edge: (network) => {
+      const edge = lab.plan.edges.find((found) => found.network === network);
+      if (edge === undefined) throw new Error(`network ${network} has no clients`);
+      return { node: edge.node, device: 'eth0', underlay: edge.underlay };
+    },
   };
 }

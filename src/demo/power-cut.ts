@@ -1,5 +1,6 @@
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
+import { initiatorName } from '../storage/types.js';
 import { Capture, HttpWatch, PingWatch } from './observers.js';
 import { addressOf, macOf, must, personality, type Stage } from './stage.js';
 
@@ -7,6 +8,7 @@ export interface PowerCut {
   readonly gapMs: number;
   readonly httpGapMs: number | undefined;
   readonly failedHost: string;
+  readonly lostEpoch: number;
   readonly record: Timeline;
 }
 
@@ -65,7 +67,7 @@ export async function showPowerCut(stage: Stage): Promise<PowerCut> {
     await judgePaths(stage, after, mac);
     judgeOthers(stage, before, after, failedHost, other.longestGapMs(cutMs));
     judgeRecord(stage, record);
-    return { gapMs, httpGapMs, failedHost, record };
+    return { gapMs, httpGapMs, failedHost, lostEpoch: epoch, record };
   } finally {
     await Promise.all([atClient, atEdge, ping, http, other].map((observer) => observer.stop()));
   }
@@ -234,7 +236,11 @@ const returnTimeoutMs = 20_000;
  * Claim 1c, second half: the failed host gets power again. It comes back under a new incarnation with
  * nothing on it; not one frame with the vMAC comes from it, and the target refuses its old name.
  */
-export async function showReturn(stage: Stage, failedHost: string): Promise<void> {
+export async function showReturn(
+  stage: Stage,
+  failedHost: string,
+  lostEpoch: number,
+): Promise<void> {
   const { lab, claims, config, say } = stage;
   const before = await stage.status();
   const incarnation = before.hosts.find(({ name }) => name === failedHost)?.incarnation ?? 0;
@@ -260,7 +266,7 @@ export async function showReturn(stage: Stage, failedHost: string): Promise<void
       `${failedHost} is back as incarnation ${back?.incarnation} with ${back?.personalities.length} personalities`,
     );
     const [volume] = personality(after, 'web1').volumes;
-    const initiator = `iqn.2026-11.io.understudy:${config.cluster}.web1.${failedHost}`;
+    const initiator = initiatorName(config.cluster, 'web1', failedHost, lostEpoch);
     const url = `iscsi://${volume?.portal}/${volume?.target}/${volume?.targetLun}`;
     const login = await lab.exec(failedHost, ['iscsi-inq', '-i', initiator, url]);
     claims.observe('1c', login.code !== 0, 'the target refuses the name it had as web1');

@@ -21,7 +21,11 @@ export interface DemoLab {
   /** Underlay address of a host, as outer frames carry it. */
   underlayAddress(host: string): string;
   /** Node with the learning edge that a network's clients hang behind, and its underlay NIC. */
-  edge(network: string): { readonly node: string; readonly device: string };
+  edge(network: string): {
+    readonly node: string;
+    readonly device: string;
+    readonly underlay: string;
+  };
 }
 
 /** What every part of the demonstration works with. */

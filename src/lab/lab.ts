@@ -182,7 +182,10 @@ export class Lab {
     if (pid === undefined) throw noPower(host);
     await this.#links(host, 'down', ['eth2', 'eth1']);
     if (!(await killAndWait(pid, goneMs))) throw new Error(`${host} does not die`);
-    await runScript(this.#state.pid, `remove the namespaces of ${host}`, `ip netns del ${host}`);
+    // The kernel takes a namespace down in its own time; the ports are to be free at once.
+    const ports = ['eth1', 'eth2'].map((device) => `ip -n sw link del ${portName(host, device)}`);
+    const script = [`ip netns del ${host}`, ...ports].join('\n');
+    await runScript(this.#state.pid, `remove the namespaces of ${host}`, script);
   }
 
   /** Power again: fresh namespaces, the same addresses. */

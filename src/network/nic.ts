@@ -26,6 +26,8 @@ export interface NicPlan {
   readonly spec: NicSpec;
   readonly tag: RoleTag;
   readonly ground: Ground;
+  /** false: left down until a later call. */
+  readonly up: boolean;
 }
 
 /** The namespace it is for. */
@@ -58,7 +60,8 @@ export function isOurs(link: Link, cluster: string): boolean {
 }
 
 /**
- * Makes a NIC: down, then its addresses, then the guard, and only then its tag and up. Whatever goes
+ * Makes a NIC: down, then its addresses, then the guard, and only then its tag and up (if
+ * it is to be up yet). Whatever goes
  * wrong on the way, it is removed without ever having been up.
  */
 export async function makeNic(
@@ -82,7 +85,7 @@ export async function makeNic(
   try {
     await configureAddresses(place, plan, link.index, [], options);
     attachGuard(place, plan);
-    await changeLink(place.netlink, link.index, { alias: tagText(tag), up: true }, options);
+    await changeLink(place.netlink, link.index, { alias: tagText(tag), up: plan.up }, options);
   } catch (thrown) {
     // If that fails too it stays down and without a tag, and the next try removes it.
     await removeLink(place.netlink, link.index, { purpose: options.purpose }).catch(
@@ -100,8 +103,8 @@ export async function adjustNic(
   current: readonly AddressState[],
   options: RequestOptions,
 ): Promise<void> {
-  if (link.mtu !== plan.ground.mtu || !link.up) {
-    const change = { mtu: plan.ground.mtu, up: true };
+  if (link.mtu !== plan.ground.mtu || (plan.up && !link.up)) {
+    const change = { mtu: plan.ground.mtu, ...(plan.up ? { up: true } : {}) };
     await changeLink(place.netlink, link.index, change, options);
   }
   await configureAddresses(place, plan, link.index, current, options);

@@ -57,7 +57,8 @@ export async function ensureRoleNamespace(
   const plans = spec.nics.map((nic, index): NicPlan => {
     const ground = grounds[index];
     if (ground === undefined) throw new Error(`no ground for ${nic.network}`);
-    return { name: `eth${index}`, spec: nic, tag: { ...tag, network: nic.network }, ground };
+    const up = spec.quiet !== true;
+    return { name: `eth${index}`, spec: nic, tag: { ...tag, network: nic.network }, ground, up };
   });
 
   const there = existed ? await contents(netlink, options) : nothing;
@@ -79,6 +80,8 @@ export async function ensureRoleNamespace(
     if (link === undefined) await makeNic(place, plan, options);
     else await adjustNic(place, plan, link, there.addresses, options);
   }
+  // The kernel takes no route through a NIC that is down.
+  if (spec.quiet === true) return;
   if (existed || spec.routes.length > 0) await setRoutes(netlink, spec, options);
 }
 

@@ -34,6 +34,12 @@ export interface NamespaceSpec {
    * VIP so (arp_ignore=1, arp_announce=2).
    */
   readonly loopbackAddresses: readonly string[];
+  /**
+   * New NICs are made, guarded and left down: nothing of them is heard until a call without this.
+   * IPv6 speaks as soon as a NIC is up (RFC 3810), and a switch that learns from that would draw
+   * traffic to a host whose disks are not there yet. Never takes a NIC down that is up.
+   */
+  readonly quiet?: boolean;
 }
 
 /** VXLAN forwarding of one network: all of it, absolute. */
