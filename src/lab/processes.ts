@@ -29,7 +29,7 @@ export async function killAndWait(pid: number, timeoutMs: number): Promise<boole
 }
 
 /** Every process in the PID namespace whose first process this is, with its state letter. */
-function membersOf(initPid: number): readonly { pid: number; state: string }[] {
+export function membersOf(initPid: number): readonly { pid: number; state: string }[] {
   const namespace = readlinkSync(`/proc/${initPid}/ns/pid`);
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];

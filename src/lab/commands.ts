@@ -1,0 +1,234 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { printProblems, readClusterFile } from '../cli/cluster-file.js';
+import type { LabHostOptions, LabOptions, PartitionOptions } from '../cli/commands/lab.js';
+import { table } from '../cli/output.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { Lab } from './lab.js';
+import { labStatus } from './lab-status.js';
+import { parseScenario } from './scenario.js';
+import { runScenario, type ScenarioResult, type StepResult } from './scenario-run.js';
+import { ClusterWorld } from './scenario-world.js';
+import { findLab } from './state.js';
+
+/** The work behind `understudy lab …`. Each command returns its exit code. */
+
+const usageExitCode = 2;
+const noLab = { backend: 'netns', clients: [], storage: [] } as const;
+
+/** @throws {UnderstudyError} US_LAB_NONE, US_LAB_UNKNOWN, US_LAB_AMBIGUOUS */
+function running(options: LabOptions): Lab {
+  const found = findLab(options.lab ?? process.env.US_LAB);
+  if (found !== undefined) return Lab.attach(found.state);
+  throw new UnderstudyError({
+    code: 'US_LAB_NONE',
+    action: 'cannot find',
+    object: 'a lab',
+    cause: 'none runs on this machine',
+    remedy: 'start one with understudy lab up FILE',
+  });
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** One line for people, or one JSON object. */
+function tell(json: boolean, data: object, text: string): void {
+  process.stdout.write(json ? `${JSON.stringify(data)}\n` : `${text}\n`);
+}
+
+export async function up(options: LabOptions & { readonly file: string }): Promise<number> {
+  const parsed = readClusterFile(options.file);
+  if (!parsed.ok) {
+    printProblems(options.file, parsed.problems, options.json);
+    return usageExitCode;
+  }
+  const startedMs = performance.now();
+  const lab = await Lab.up({
+    name: options.lab ?? process.env.US_LAB ?? parsed.config.cluster,
+    config: parsed.config,
+    lab: parsed.lab ?? noLab,
+    signal: options.signal,
+    say,
+    keep: true,
+  });
+  const elapsedMs = Math.round(performance.now() - startedMs);
+  const { name, nodes } = lab;
+  tell(
+    options.json,
+    { lab: name, nodes, elapsedMs },
+    `lab ${name} is up: ${nodes.length} nodes in ${(elapsedMs / 1_000).toFixed(1)} s`,
+  );
+  return 0;
+}
+
+export async function down(options: LabOptions): Promise<number> {
+  const lab = running(options);
+  await lab.down();
+  tell(options.json, { lab: lab.name, state: 'down' }, `lab ${lab.name} is gone`);
+  return 0;
+}
+
+export async function status(options: LabOptions): Promise<number> {
+  const state = await labStatus(running(options));
+  const rows = state.nodes.map(({ name, kind, power, links, addresses, processes }) => [
+    name,
+    kind,
+    power,
+    links.map(({ network, state: link }) => `${network} ${link}`).join(', ') || '-',
+    addresses.join(' '),
+    processes === null ? '' : `${processes} processes`,
+  ]);
+  const header = ['NODE', 'KIND', 'POWER', 'LINKS', 'ADDRESSES', ''];
+  tell(options.json, state, `lab ${state.lab}\n\n${table([header, ...rows])}`);
+  return 0;
+}
+
+export async function exec(
+  options: LabOptions & { readonly node: string; readonly argv: readonly string[] },
+): Promise<number> {
+  const lab = running(options);
+  const command = lab.nodes.includes(options.node)
+    ? lab.command(options.node, options.argv)
+    : await whereItRuns(lab, options);
+  const child = lab.spawn(command, { stdio: 'inherit' });
+  // A terminal's Ctrl-C reaches the command by itself; what only we get is handed on.
+  options.signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  return code ?? exitCodeOf(signal);
+}
+
+/** Asks the cluster which host has the personality. */
+async function whereItRuns(
+  lab: Lab,
+  options: LabOptions & { readonly node: string; readonly argv: readonly string[] },
+): Promise<readonly string[]> {
+  const world = await ClusterWorld.open(lab, options.signal);
+  try {
+    return await world.command(options.node, options.argv);
+  } finally {
+    await world.close();
+  }
+}
+
+/** As a shell tells it: 128 and the signal's number. */
+function exitCodeOf(signal: NodeJS.Signals | null): number {
+  const numbers: Partial<Record<NodeJS.Signals, number>> = {
+    SIGHUP: 1,
+    SIGINT: 2,
+    SIGQUIT: 3,
+    SIGABRT: 6,
+    SIGKILL: 9,
+    SIGSEGV: 11,
+    SIGPIPE: 13,
+    SIGTERM: 15,
+  };
+  return 128 + (signal === null ? 0 : (numbers[signal] ?? 0));
+}
+
+export async function kill(options: LabHostOptions): Promise<number> {
+  await running(options).kill(options.host);
+  return done(options, 'off', `${options.host} has no power`);
+}
+
+export async function start(options: LabHostOptions): Promise<number> {
+  await running(options).start(options.host);
+  return done(options, 'on', `${options.host} has power`);
+}
+
+export async function pause(options: LabHostOptions): Promise<number> {
+  const processes = running(options).pause(options.host);
+  return done(options, 'paused', `${options.host} is paused: ${processes} processes stopped`);
+}
+
+export async function resume(options: LabHostOptions): Promise<number> {
+  const processes = running(options).resume(options.host);
+  return done(options, 'on', `${options.host} goes on: ${processes} processes`);
+}
+
+export async function partition(options: PartitionOptions): Promise<number> {
+  await running(options).partition(options.host, devicesOf(options.cut));
+  return done(options, `cut: ${options.cut}`, `${options.host} is cut off (${options.cut})`);
+}
+
+export async function heal(options: LabHostOptions): Promise<number> {
+  await running(options).heal(options.host);
+  return done(options, 'healed', `${options.host} is joined again`);
+}
+
+function done({ json, host }: LabHostOptions, state: string, text: string): number {
+  tell(json, { host, state }, text);
+  return 0;
+}
+
+function devicesOf(cut: PartitionOptions['cut']): readonly ('eth1' | 'eth2')[] {
+  return cut === 'all' ? ['eth1', 'eth2'] : cut === 'storage' ? ['eth2'] : ['eth1'];
+}
+
+export async function run(options: LabOptions & { readonly scenario: string }): Promise<number> {
+  const scenario = parseScenario(readText(options.scenario), options.scenario);
+  let lab: Lab;
+  if (scenario.lab === undefined) lab = running(options);
+  else {
+    // As the scenario file says it: relative to itself.
+    const file = new URL(scenario.lab, `file://${absolute(options.scenario)}`).pathname;
+    const parsed = readClusterFile(file);
+    if (!parsed.ok) {
+      printProblems(file, parsed.problems, options.json);
+      return usageExitCode;
+    }
+    lab = await Lab.up({
+      name: options.lab ?? `${parsed.config.cluster}-${process.pid}`,
+      config: parsed.config,
+      lab: parsed.lab ?? noLab,
+      signal: options.signal,
+      say,
+    });
+  }
+  try {
+    const world = await ClusterWorld.open(lab, options.signal);
+    try {
+      const result = await runScenario(scenario, world, {
+        nowMs: () => performance.now(),
+        signal: options.signal,
+        tell: (step) => say(stepLine(step)),
+      });
+      tell(options.json, result, summary(result, scenario.steps.length));
+      return result.ok ? 0 : 1;
+    } finally {
+      await world.close();
+    }
+  } finally {
+    if (scenario.lab !== undefined) await lab.down();
+  }
+}
+
+function stepLine({ step, what, ok, startMs, endMs, detail }: StepResult): string {
+  const took = `${endMs - startMs} ms`.padStart(9);
+  return `${ok ? 'ok    ' : 'FAILED'} ${String(step).padStart(3)} ${took}  ${what}${detail === '' ? '' : `\n  ${detail}`}`;
+}
+
+function summary({ ok, scenario, steps }: ScenarioResult, planned: number): string {
+  return ok
+    ? `${scenario}: all ${planned} steps went as expected`
+    : `${scenario}: step ${steps.length} of ${planned} failed`;
+}
+
+function absolute(path: string): string {
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (thrown) {
+    throw new UnderstudyError({
+      code: 'US_FILE_UNREADABLE',
+      action: 'cannot read',
+      object: path,
+      cause: messageOf(thrown),
+      remedy: 'check the path and its permissions',
+    });
+  }
+}
