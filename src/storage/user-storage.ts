@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
@@ -42,8 +43,8 @@ export class UserStorage implements StorageAdapter {
   #idle: Promise<IdleProcess>[] = [];
   /** One operation at a time for each volume. */
   readonly #turns = new Map<string, Promise<unknown>>();
-  /** The one under way, so that an abort need not wait for it. */
-  readonly #running = new Map<string, AbortController>();
+  /** Changes asked for and not done, so that an abort need not wait for them. */
+  readonly #changes = new Map<string, Set<AbortController>>();
   readonly #stopped = new AbortController();
 
   constructor(options: UserStorageOptions = {}) {
@@ -102,7 +103,7 @@ export class UserStorage implements StorageAdapter {
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {
     assertVolumeId(spec);
-    return this.#turn(spec, signal, async (running) => {
+    return this.#change(spec, signal, async (running) => {
       const found = await inspect(this.#layout, spec);
       if (found.kind === 'whole') {
         refuseOlder(spec, found.state);
@@ -127,7 +128,6 @@ export class UserStorage implements StorageAdapter {
       } catch (thrown) {
         this.#log.warn({ ...keyed(spec) }, `not attached: ${messageOf(thrown)}`);
         await tearDown(this.#layout, spec, this.#log);
-        running.throwIfAborted();
         throw thrown;
       } finally {
         this.#log.debug({ ...keyed(spec), stepsMs: steps }, 'attach: where the time went');
@@ -142,7 +142,7 @@ export class UserStorage implements StorageAdapter {
   async detach(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     const id = { personality, lun };
     assertVolumeId(id);
-    await this.#turn(id, signal, async (running) => {
+    await this.#change(id, signal, async (running) => {
       const found = await inspect(this.#layout, id);
       if (found.kind === 'whole') {
         await takeDown(this.#layout, found.state, this.#log, running);
@@ -159,10 +159,10 @@ export class UserStorage implements StorageAdapter {
   async abort(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     const id = { personality, lun };
     assertVolumeId(id);
-    this.#running.get(keyOf(id))?.abort(abortedError(id));
+    for (const change of this.#changes.get(keyOf(id)) ?? []) change.abort(abortedError(id));
     // At once, not in turn: what is under way may be waiting for this very disk.
     await killDataPath(this.#layout, id);
-    await this.#turn(id, signal, async () => {
+    await this.#change(id, signal, async () => {
       const { kind } = await inspect(this.#layout, id);
       if (kind !== 'nothing') await tearDown(this.#layout, id, this.#log);
     });
@@ -176,7 +176,7 @@ export class UserStorage implements StorageAdapter {
     const attached: AttachedVolume[] = [];
     for (const id of await listVolumes(this.#layout)) {
       // One that is being attached or detached is neither.
-      if (this.#running.has(keyOf(id))) continue;
+      if (this.#changes.has(keyOf(id))) continue;
       await this.#turn(id, signal, async () => {
         const found = await inspect(this.#layout, id);
         if (found.kind === 'whole') attached.push(attachedVolume(found.state));
@@ -188,24 +188,43 @@ export class UserStorage implements StorageAdapter {
     return attached;
   }
 
+  /** One change of a volume, in turn; an abort gives it up wherever it is. */
+  async #change<T>(
+    id: VolumeId,
+    signal: AbortSignal,
+    job: (running: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const key = keyOf(id);
+    const controller = new AbortController();
+    const changes = this.#changes.get(key) ?? new Set();
+    this.#changes.set(key, changes.add(controller));
+    const running = AbortSignal.any([signal, controller.signal]);
+    try {
+      return await this.#turn(id, running, job);
+    } finally {
+      changes.delete(controller);
+      if (changes.size === 0) this.#changes.delete(key);
+    }
+  }
+
   async #turn<T>(
     id: VolumeId,
     signal: AbortSignal,
     job: (running: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(id);
+    const running = AbortSignal.any([signal, this.#stopped.signal]);
     const before = this.#turns.get(key) ?? Promise.resolve();
     const turn = before
       .catch(() => {})
       .then(async () => {
-        const controller = new AbortController();
-        const running = AbortSignal.any([signal, this.#stopped.signal, controller.signal]);
         running.throwIfAborted();
-        this.#running.set(key, controller);
         try {
           return await job(running);
-        } finally {
-          this.#running.delete(key);
+        } catch (thrown) {
+          // Why it was given up says more than what failed because of it.
+          running.throwIfAborted();
+          throw thrown;
         }
       });
     this.#turns.set(key, turn);
@@ -298,7 +317,7 @@ function connects(portal: string, signal: AbortSignal): Promise<void> {
   const { host, port } = splitPortal(portal);
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port });
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(warmProbeMs)]);
+    const limit = within(warmProbeMs, signal);
     const done = (thrown?: unknown) => {
       limit.removeEventListener('abort', onAbort);
       socket.destroy();

@@ -40,14 +40,15 @@ export function enterOwnNamespace(t: Test): void {
   t.teardown(() => execFileSync('ip', ['netns', 'delete', name]));
 }
 
-export async function startLunServer(t: Test): Promise<LunServer> {
+/** @param port of the portal: one a server, where a test file starts several */
+export async function startLunServer(t: Test, port = 3260): Promise<LunServer> {
   enterOwnNamespace(t);
   const directory = mkdtempSync('/dev/shm/ustest-storage-');
   const ipcSocket = join(directory, 'tgt');
-  const controlPort = 1000 + (process.pid % 30_000);
+  const controlPort = (process.pid % 30_000) + port;
   const child = spawn(
     'tgtd',
-    ['-f', '-C', String(controlPort), '--iscsi', 'portal=127.0.0.1:3260'],
+    ['-f', '-C', String(controlPort), '--iscsi', `portal=127.0.0.1:${port}`],
     { stdio: 'ignore', env: { ...process.env, TGT_IPC_SOCKET: ipcSocket } },
   );
   t.teardown(async () => {
@@ -60,7 +61,7 @@ export async function startLunServer(t: Test): Promise<LunServer> {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-  await untilListening(3260);
+  await untilListening(port);
   // It listens for initiators before it listens for tgtadm.
   await until(() => {
     try {
@@ -71,7 +72,7 @@ export async function startLunServer(t: Test): Promise<LunServer> {
     }
   });
   return {
-    portal: '127.0.0.1:3260',
+    portal: `127.0.0.1:${port}`,
     directory,
     ipcSocket,
     controlPort,

@@ -70,6 +70,20 @@ const volumeFolders = (runDirectory: string) =>
 
 const mountedAt = (path: string) => readFileSync('/proc/self/mountinfo', 'utf8').includes(path);
 
+/** Whether this process has a child of that name. */
+function isRunning(program: string): boolean {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
+    .trim()
+    .split(' ');
+  return children.some((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === program;
+    } catch {
+      return false;
+    }
+  });
+}
+
 function write(path: string, text: string): void {
   const fd = openSync(path, 'w');
   writeSync(fd, text);
@@ -99,6 +113,7 @@ test('volumes of the user backend', async (t) => {
     write(join(first.hostMount, 'note'), 'kept');
     t.same(await storage.attach(spec, never), first, 'again: the same');
     t.same(await storage.observe(never), [first]);
+    t.same(await Promise.all([storage.observe(never), storage.observe(never)]), [[first], [first]]);
     const pid = processOf(run('a'), first);
 
     await storage.detach('web1', 0, never);
@@ -206,9 +221,10 @@ test('volumes of the user backend', async (t) => {
     writeFileSync(join(volume.hostMount, 'dirty'), randomBytes(1024 * 1024));
     process.kill(server.pid, 'SIGSTOP');
     try {
-      const detached = storage.detach('web1', 0, never);
+      const detached = codeOf(storage.detach('web1', 0, never));
+      await until(() => isRunning('sync'));
       await storage.abort('web1', 0, never);
-      t.equal(await codeOf(detached), 'US_STORAGE_ABORTED');
+      t.equal(await detached, 'US_STORAGE_ABORTED');
       t.same(await storage.observe(never), []);
       t.notOk(mountedAt(run('f')));
     } finally {
@@ -223,8 +239,9 @@ test('volumes of the user backend', async (t) => {
     try {
       const attached = storage.attach(attachSpec(server, { target: name }), never);
       const code = codeOf(attached);
-      // The turn is taken a few ticks after the call.
-      await new Promise((resolve) => setImmediate(resolve));
+      await until(
+        () => existsSync(join(run('g'), 'blk')) && readdirSync(join(run('g'), 'blk')).length > 0,
+      );
       await storage.abort('web1', 0, never);
       t.equal(await code, 'US_STORAGE_ABORTED');
       t.same(volumeFolders(run('g')), []);

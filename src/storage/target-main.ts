@@ -1,0 +1,168 @@
+import { readFileSync } from 'node:fs';
+import pino from 'pino';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import type { AssignmentRecord, ConfigRecord } from '../control/records.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { bootMs } from '../ffi/clock.js';
+import { notifyService } from '../ffi/notify.js';
+import { EtcdStore } from '../store/etcd.js';
+import { assignmentKey, configKey, parseKey } from '../store/keys.js';
+import type { Change, Entry, Store } from '../store/types.js';
+import type { Log } from './log.js';
+import { MaskKeeper, type VerifiableMask } from './mask-keeper.js';
+import { maskOrders, sharedTargets } from './mask-orders.js';
+import { TgtMask } from './tgt-mask.js';
+
+/** One storage host's own settings, /etc/understudy/target.yaml. */
+const schema = z.strictObject({
+  cluster: z.string(),
+  store: z.strictObject({ endpoints: z.array(z.string()).min(1) }),
+  targets: z.literal('tgt').default('tgt'),
+  /** `-C` of tgtd. */
+  controlPort: z.number().int().min(0).max(65535).default(0),
+  /** TGT_IPC_SOCKET of tgtd, where it is not the default. */
+  ipcSocket: z.string().optional(),
+  tgtadm: z.string().default('tgtadm'),
+  stateDirectory: z.string().default('/var/lib/understudy'),
+  /** How often masks are looked at, for changes by others. */
+  verifyEveryMs: z.number().int().min(100).default(2_000),
+});
+
+export type TargetConfig = z.infer<typeof schema>;
+
+/** @throws {UnderstudyError} US_TARGET_CONFIG */
+export function readTargetConfig(path: string): TargetConfig {
+  try {
+    return schema.parse(parse(readFileSync(path, 'utf8')));
+  } catch (thrown) {
+    const cause =
+      thrown instanceof z.ZodError
+        ? thrown.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
+        : messageOf(thrown);
+    throw new UnderstudyError({
+      code: 'US_TARGET_CONFIG',
+      action: 'cannot read target configuration',
+      object: path,
+      cause,
+      remedy: 'see docs/reference for the keys of target.yaml',
+    });
+  }
+}
+
+/** The daemon `understudy target`, until the signal aborts. Masks stay as they are when it ends. */
+export async function runTarget(options: {
+  readonly configFile: string;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const config = readTargetConfig(options.configFile);
+  const log = pino({ base: { daemon: 'target' } }, pino.destination({ dest: 2, sync: true }));
+  const store = new EtcdStore({
+    endpoints: config.store.endpoints,
+    prefix: `/understudy/${config.cluster}/`,
+    identity: 'target',
+    log,
+  });
+  const mask = new TgtMask({
+    tgtadm: config.tgtadm,
+    controlPort: config.controlPort,
+    ledgerFile: `${config.stateDirectory}/target-epochs.json`,
+    ...(config.ipcSocket === undefined ? {} : { ipcSocket: config.ipcSocket }),
+  });
+  await store.start(options.signal);
+  try {
+    const running = keepMasks(
+      { store, mask, log, nowMs: bootMs, verifyEveryMs: config.verifyEveryMs },
+      options.signal,
+    );
+    notifyService('READY=1');
+    await running;
+    notifyService('STOPPING=1');
+  } finally {
+    await store.stop();
+  }
+}
+
+export interface KeepMasksParts {
+  readonly store: Pick<Store, 'watch' | 'transact'>;
+  readonly mask: VerifiableMask;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly verifyEveryMs: number;
+}
+
+/**
+ * Follows configuration and assignments in the store and keeps the masks in step, until the signal
+ * aborts. On start every mask is applied again, whatever was applied before.
+ */
+export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Promise<void> {
+  const { store, log } = parts;
+  const keeper = new MaskKeeper(parts);
+  let config: ConfigRecord | undefined;
+  const assignments = new Map<string, AssignmentRecord>();
+  let known = false;
+  const update = () => {
+    // Not before both are known: no assignment would read as "let in nobody".
+    if (config === undefined || !known) return;
+    for (const [target, owners] of sharedTargets(config.config)) {
+      log.warn({ target }, `${target} is shared by ${owners.join(', ')}: its mask is left alone`);
+    }
+    const orders = maskOrders(config.config, assignments, config.generation);
+    keeper
+      .order(orders, config.generation)
+      .catch((thrown: unknown) => log.warn({}, messageOf(thrown)));
+  };
+  follow(store, configKey, signal, (entries) => {
+    for (const { key, value } of entries) if (key === configKey) config = JSON.parse(value);
+    update();
+  });
+  follow(store, assignmentKey('personality', ''), signal, (entries, replaces, deleted) => {
+    if (replaces) assignments.clear();
+    for (const { key, value } of entries) assignments.set(nameOf(key), JSON.parse(value));
+    for (const key of deleted) assignments.delete(nameOf(key));
+    known = true;
+    update();
+  });
+  const verifying = setInterval(() => void keeper.verify(), parts.verifyEveryMs);
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  clearInterval(verifying);
+  await keeper.stop();
+}
+
+function follow(
+  store: Pick<Store, 'watch'>,
+  prefix: string,
+  signal: AbortSignal,
+  listener: (entries: readonly Entry[], replaces: boolean, deleted: readonly string[]) => void,
+): void {
+  store.watch(
+    prefix,
+    {
+      snapshot: ({ entries }) => listener(entries, true, []),
+      changes: (changes) => {
+        // In order: a key that was deleted and written again is there.
+        const last = new Map(changes.map((change) => [keyOf(change), change]));
+        const puts = [...last.values()].flatMap((change) =>
+          change.kind === 'put' ? [change.entry] : [],
+        );
+        const deleted = [...last.values()].flatMap((change) =>
+          change.kind === 'delete' ? [change.key] : [],
+        );
+        listener(puts, false, deleted);
+      },
+    },
+    signal,
+  );
+}
+
+function keyOf(change: Change): string {
+  return change.kind === 'put' ? change.entry.key : change.key;
+}
+
+function nameOf(key: string): string {
+  const parsed = parseKey(key);
+  return parsed?.kind === 'assign' ? parsed.name : key;
+}

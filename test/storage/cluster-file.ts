@@ -1,0 +1,16 @@
+import type { ClusterConfig } from '../../src/config/types.js';
+
+/** Only what masks depend on. */
+export function configWith(
+  volumes: Readonly<Record<string, string>>,
+  personalities: Readonly<Record<string, readonly string[]>>,
+): ClusterConfig {
+  return {
+    cluster: 'test',
+    volumes: Object.entries(volumes).map(([name, target]) => ({ name, target })),
+    personalities: Object.entries(personalities).map(([name, storage]) => ({
+      name,
+      storage: storage.map((volume, lun) => ({ lun, volume, mount: '/srv' })),
+    })),
+  } as unknown as ClusterConfig;
+}

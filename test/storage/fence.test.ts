@@ -1,0 +1,268 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import { DiskProcess, endProcess } from '../../src/storage/disk-process.js';
+import { IscsiSession } from '../../src/storage/iscsi-session.js';
+import { bindLoop, releaseLoop } from '../../src/storage/loop-device.js';
+import { TgtMask } from '../../src/storage/tgt-mask.js';
+import { initiatorName } from '../../src/storage/types.js';
+import { UserStorage } from '../../src/storage/user-storage.js';
+import { attachSpec, end, startLunServer, until } from './lun-server.js';
+
+const never = new AbortController().signal;
+
+/** A storage adapter for one host; whatever it attached is gone after the test. */
+async function hostStorage(t: Test, runDirectory: string): Promise<UserStorage> {
+  mkdirSync(runDirectory, { recursive: true });
+  const storage = new UserStorage({ runDirectory });
+  await storage.start(never);
+  t.teardown(async () => {
+    for (const { personality, lun } of await storage.observe(never)) {
+      await storage.abort(personality, lun, never);
+    }
+    await storage.stop();
+    rmSync(runDirectory, { recursive: true, force: true });
+  });
+  return storage;
+}
+
+function diskPid(runDirectory: string): number {
+  const state = readFileSync(join(runDirectory, 'blk/web1/0/state.json'), 'utf8');
+  return (JSON.parse(state) as { process: { pid: number } }).process.pid;
+}
+
+function sockets(pid: number): Set<string> {
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return new Set(links.filter((link) => link.startsWith('socket:')));
+}
+
+test('after the mask moved, the frozen old owner writes nothing', async (t) => {
+  const server = await startLunServer(t);
+  const { controlPort, ipcSocket } = server;
+  const target = 'iqn.2026-11.test:fence';
+  const file = server.addTarget({ tid: 1, name: target, initiators: [] });
+  const mask = new TgtMask({
+    controlPort,
+    ipcSocket,
+    ledgerFile: join(server.directory, 'epochs.json'),
+  });
+  const order = (host: string, epoch: number) => ({
+    target,
+    epoch,
+    personality: 'web1',
+    initiator: initiatorName('test', 'web1', host, epoch),
+  });
+  const [run1, run2] = [join(server.directory, 'h1'), join(server.directory, 'h2')];
+  const h1 = await hostStorage(t, run1);
+  const h2 = await hostStorage(t, run2);
+
+  await mask.apply(order('h1', 1), never);
+  const old = await h1.attach(attachSpec(server, { target, host: 'h1', epoch: 1 }), never);
+  writeFileSync(join(old.hostMount, 'note'), 'from h1');
+  execFileSync('sync', ['-f', old.hostMount]);
+
+  // Frozen with a write under way: it waits in the disk process, as on a host that stops.
+  const pid = diskPid(run1);
+  process.kill(pid, 'SIGSTOP');
+  const late = spawn('dd', [
+    'if=/dev/urandom',
+    `of=${join(old.hostMount, 'late')}`,
+    ...['bs=64k', 'count=16', 'conv=fsync', 'status=none'],
+  ]);
+  const lateEnd = new Promise<number | null>((resolve) => late.once('exit', resolve));
+
+  await mask.apply(order('h2', 2), never);
+  const now = await h2.attach(
+    attachSpec(server, { target, host: 'h2', epoch: 2, format: 'never' }),
+    never,
+  );
+  t.equal(readFileSync(join(now.hostMount, 'note'), 'utf8'), 'from h1');
+  writeFileSync(join(now.hostMount, 'note'), 'from h2');
+  execFileSync('sync', ['-f', now.hostMount]);
+  await h2.detach('web1', 0, never);
+  const before = readFileSync(file);
+
+  const held = sockets(pid);
+  process.kill(pid, 'SIGCONT');
+  // It finds its session gone and logs in again and again: the second new socket says that the
+  // first new login was refused.
+  const seen = new Set<string>();
+  await until(() => {
+    for (const socket of sockets(pid)) if (!held.has(socket)) seen.add(socket);
+    return seen.size >= 2;
+  });
+  t.equal(late.exitCode, null, 'its write is not answered');
+  t.ok(readFileSync(file).equals(before), 'not one byte of the LUN has changed');
+
+  // The personality comes back to h1: what is left of epoch 1 stays out.
+  await mask.apply(order('h1', 3), never);
+  const login = IscsiSession.login([server.portal], target, order('h1', 1).initiator, never);
+  await t.rejects(login, { code: 'US_STORAGE_TARGET_NOT_FOUND' });
+  t.ok(readFileSync(file).equals(before));
+
+  await h1.abort('web1', 0, never);
+  t.not(await lateEnd, 0, 'its late write failed');
+  t.ok(readFileSync(file).equals(before), 'nothing was flushed on the way out');
+
+  const again = await h1.attach(
+    attachSpec(server, { target, host: 'h1', epoch: 3, format: 'never' }),
+    never,
+  );
+  t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'from h2');
+  await h1.detach('web1', 0, never);
+});
+
+test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
+  const server = await startLunServer(t, 3261);
+  const target = 'iqn.2026-11.test:garbage';
+  const file = server.addTarget({ tid: 1, name: target });
+  writeFileSync(file, Buffer.alloc(64 * 1024 * 1024, 0xa5), { flag: 'r+' });
+  const directory = join(server.directory, 'disk');
+  const process_ = await DiskProcess.start(directory, 5_000);
+  t.teardown(async () => {
+    process_.leave();
+    await endProcess(process_.identity, 'SIGTERM', 2_000);
+  });
+  const mountPoint = join(directory, 'lun.img');
+  writeFileSync(mountPoint, '');
+  const initiator = 'iqn.2026-11.test:me';
+  await process_.expose({ portal: server.portal, target, lun: 1, initiator, mountPoint }, 5_000);
+  const loop = await bindLoop(mountPoint, 512, never);
+  t.teardown(async () => {
+    await loop.close();
+    await releaseLoop(loop.index, mountPoint);
+  });
+  const at = (offset: number) => readFileSync(file).subarray(offset, offset + 65536);
+  const isZero = (bytes: Buffer) => bytes.every((byte) => byte === 0);
+
+  let punched = true;
+  try {
+    execFileSync('fallocate', ['-p', '-o', '8388608', '-l', '65536', loop.path], {
+      stdio: 'ignore',
+    });
+  } catch {
+    punched = false;
+  }
+  t.equal(isZero(at(8388608)), punched, 'a hole is zero, or refused');
+  execFileSync('fallocate', ['-z', '-o', '16777216', '-l', '65536', loop.path]);
+  execFileSync('sync', [loop.path]);
+  t.ok(isZero(at(16777216)), 'zeroed blocks are zero');
+
+  // Eager, so that there is nothing to wait for: the kernel's lazy zeroing uses the same request.
+  execFileSync('mkfs.ext4', ['-q', '-F', '-E', 'nodiscard,lazy_itable_init=0', loop.path]);
+  execFileSync('sync', [loop.path]);
+  const tables = execFileSync('dumpe2fs', [loop.path], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const blockSize = Number(/^Block size:\s+(\d+)/m.exec(tables)?.[1]);
+  const ranges = [...tables.matchAll(/Inode table at (\d+)-(\d+)/g)];
+  t.ok(ranges.length > 1);
+  const disk = readFileSync(file);
+  for (const [, first, last] of ranges.slice(1)) {
+    const table = disk.subarray(Number(first) * blockSize, (Number(last) + 1) * blockSize);
+    t.ok(isZero(table), `inode table at block ${first} holds no old byte`);
+  }
+  execFileSync('e2fsck', ['-fn', loop.path], { stdio: 'ignore' });
+});
+
+test('the kernel too zeroes what ext4 believes zeroed (lazy inode tables)', async (t) => {
+  const server = await startLunServer(t, 3262);
+  const target = 'iqn.2026-11.test:lazy';
+  const file = server.addTarget({ tid: 1, name: target });
+  // Garbage wherever nobody looks before formatting.
+  const size = 64 * 1024 * 1024;
+  const fd = openSync(file, 'r+');
+  writeSync(fd, Buffer.alloc(size - 2 * 1024 * 1024, 0xa5), 0, undefined, 1024 * 1024);
+  closeSync(fd);
+  const storage = await hostStorage(t, join(server.directory, 'h1'));
+  const volume = await storage.attach(attachSpec(server, { target }), never);
+  const dump = () =>
+    execFileSync('dumpe2fs', [volume.device], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+  const tables = () =>
+    [...dump().matchAll(/^Group \d+:.*\[(.*)\][\s\S]*?Inode table at (\d+)-(\d+)/gm)].map(
+      ([, flags = '', first, last]) => ({ flags, first: Number(first), last: Number(last) }),
+    );
+  const blockSize = Number(/^Block size:\s+(\d+)/m.exec(dump())?.[1]);
+  // ext4lazyinit marks each group once its table is written.
+  await until(() => {
+    execFileSync('sync', ['-f', volume.hostMount]);
+    const groups = tables();
+    return groups.length > 1 && groups.every(({ flags }) => flags.includes('ITABLE_ZEROED'));
+  }, 60_000);
+  await storage.detach('web1', 0, never);
+  const disk = readFileSync(file);
+  const used = blockSize * 8;
+  for (const { first, last } of tablesOf(file)) {
+    const table = disk.subarray(
+      first * blockSize + (first < 1024 ? used : 0),
+      (last + 1) * blockSize,
+    );
+    t.notOk(table.includes(Buffer.alloc(64, 0xa5)), `inode table at block ${first}`);
+  }
+  execFileSync('e2fsck', ['-fn', file], { stdio: 'ignore' });
+});
+
+function tablesOf(file: string): { first: number; last: number }[] {
+  const text = execFileSync('dumpe2fs', [file], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  return [...text.matchAll(/Inode table at (\d+)-(\d+)/g)].map(([, first, last]) => ({
+    first: Number(first),
+    last: Number(last),
+  }));
+}
+
+test('fsync in the volume makes the target flush', async (t) => {
+  const server = await startLunServer(t, 3263);
+  const target = 'iqn.2026-11.test:flush';
+  server.addTarget({ tid: 1, name: target });
+  const storage = await hostStorage(t, join(server.directory, 'h1'));
+  const volume = await storage.attach(attachSpec(server, { target }), never);
+  const trace = join(server.directory, 'trace');
+  const strace: ChildProcess = spawn(
+    'strace',
+    ['-f', '-e', 'trace=fsync,fdatasync', '-o', trace, '-p', String(server.pid)],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  t.teardown(() => end(strace));
+  let said = '';
+  strace.stderr?.on('data', (text: Buffer) => {
+    said += text.toString();
+  });
+  await until(() => /attached/.test(said) || strace.exitCode !== null);
+  if (strace.exitCode !== null) {
+    t.pass('fsync', { skip: `strace cannot look at tgtd here: ${said.trim()}` });
+    return;
+  }
+  const file = openSync(join(volume.hostMount, 'note'), 'w');
+  writeSync(file, 'kept');
+  fsyncSync(file);
+  closeSync(file);
+  await until(() => /f(data)?sync\(\d+\)\s+= 0/.test(readFileSync(trace, 'utf8')));
+  t.pass('fsync reached the backing file');
+  strace.kill('SIGTERM');
+  await storage.detach('web1', 0, never);
+});
