@@ -6,7 +6,7 @@ import type { ClusterConfig, LabConfig } from '../config/types.js';
 import type { Timeline } from '../control/timeline.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
-import { Lab } from '../lab/lab.js';
+import { Lab, type LabOptions } from '../lab/lab.js';
 import { EtcdStore } from '../store/etcd.js';
 import type { Claims } from './claims.js';
 import type { DemoLab, Stage } from './stage.js';
@@ -18,8 +18,10 @@ export async function openStage(
   claims: Claims,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<{ stage: Stage; close(): Promise<void> }> {
-  const lab = await Lab.up({ config, lab: labConfig, name: `demo-${process.pid}`, signal, say });
+  settings: Pick<LabOptions, 'agentSettings'> = {},
+): Promise<{ stage: Stage; lab: Lab; close(): Promise<void> }> {
+  const name = `${config.cluster}-${process.pid}`;
+  const lab = await Lab.up({ config, lab: labConfig, name, signal, say, ...settings });
   const stop = new AbortController();
   const store = new EtcdStore({
     endpoints: lab.endpoints,
@@ -36,7 +38,7 @@ export async function openStage(
     const watch = new ClusterWatch(store);
     watch.start(AbortSignal.any([signal, stop.signal]));
     await watch.until(() => configOf(watch.view) !== undefined, within(10_000));
-    return { stage: stageOf(lab, store, watch, claims, say, signal), close };
+    return { stage: stageOf(lab, store, watch, claims, say, signal), lab, close };
   } catch (thrown) {
     await close();
     throw thrown;

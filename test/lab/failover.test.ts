@@ -1,0 +1,56 @@
+import { test } from 'tap';
+import { HttpWatch, PingWatch } from '../../src/demo/observers.js';
+import { must, personality } from '../../src/demo/stage.js';
+import { incarnationOf, openLab, untilSpare } from './harness.js';
+
+const kills = 20;
+const mostGapMs = 1_000;
+
+test('twenty power cuts in a row: each taken over within a second, nothing synced is lost', async (t) => {
+  const { stage, lab } = await openLab(t, 'cuts');
+  await must(stage, 'web1', ['sh', '-c', 'echo web1 > /srv/www/name && sync /srv/www/name']);
+  const gaps: number[] = [];
+  const httpGaps: number[] = [];
+  const ping = new PingWatch(stage.lab, 'c1', '10.10.0.11');
+  const http = new HttpWatch(stage.lab, 'c1', 'http://10.10.0.11/name', 'web1');
+  t.teardown(async () => {
+    await ping.stop();
+    await http.stop();
+  });
+  for (let round = 1; round <= kills; round++) {
+    const before = await stage.status();
+    const { host, epoch } = personality(before, 'web1');
+    if (host === null) throw new Error('web1 has no host');
+    const text = `cut ${round}`;
+    const write = `echo '${text}' > /srv/www/round && sync /srv/www/round`;
+    await must(stage, 'web1', ['sh', '-c', write]);
+    const startedMs = Date.now();
+    await ping.answerAfter(startedMs, 5_000);
+    await http.answerAfter(startedMs, 5_000);
+    const cutMs = Date.now();
+    await lab.kill(host);
+    const killedMs = Date.now();
+    await ping.answerAfter(killedMs, 20_000);
+    await http.answerAfter(killedMs, 20_000);
+    const record = await stage.failover('web1', epoch + 1, 20_000);
+    t.equal(record.outcome, 'ok', `cut ${round}: ${host} → ${record.to}`);
+    t.equal(record.verifiedBy !== null, true, 'verified by another host');
+    const kept = await stage.lab.exec('web1', ['cat', '/srv/www/round']);
+    t.equal(kept.stdout, `${text}\n`, 'what was synced before the cut is there');
+    const gapMs = ping.longestGapMs(cutMs) ?? Number.NaN;
+    gaps.push(gapMs);
+    httpGaps.push(http.longestGapMs(cutMs) ?? Number.NaN);
+    t.ok(gapMs < mostGapMs, `gap ${Math.round(gapMs)} ms`);
+    if (gapMs >= mostGapMs) t.comment(JSON.stringify(record.steps));
+    await lab.start(host);
+    await untilSpare(stage, host, incarnationOf(before, host));
+  }
+  t.comment(`ping gaps in ms: ${text(gaps)}`);
+  t.comment(`HTTP gaps in ms: ${text(httpGaps)}`);
+});
+
+function text(gaps: readonly number[]): string {
+  const sorted = [...gaps].sort((a, b) => a - b).map(Math.round);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  return `median ${median}, from ${sorted[0]} to ${sorted.at(-1)}`;
+}

@@ -1,0 +1,67 @@
+import type { Test } from 'tap';
+import { parseClusterFile } from '../../src/config/parse.js';
+import { Claims } from '../../src/demo/claims.js';
+import { openStage } from '../../src/demo/open-stage.js';
+import type { Stage } from '../../src/demo/stage.js';
+import type { Lab, LabOptions } from '../../src/lab/lab.js';
+
+/** Four hosts, one LAN (IPv4 alone, so that only the announcement speaks), two members, a client. */
+const file = `
+cluster: CLUSTER
+controllers: [h1, h2, h3]
+hosts: [{name: h1}, {name: h2}, {name: h3}, {name: h4}]
+networks: [{name: blue, fabric: auto, id: 100, subnet: 10.10.0.0/24}]
+volumes:
+  - {name: web1-data, target: "iqn.2026-11.example.lab:web1", lun: 1, format: if-blank}
+personalities:
+  - name: web1
+    networks: [{network: blue, address: 10.10.0.11/24}]
+    storage: [{lun: 0, volume: web1-data, mount: /srv/www}]
+    workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/www]}
+  - name: web2
+    networks: [{network: blue, address: 10.10.0.12/24}]
+    workload: {command: [busybox, httpd, -f, -p, "80", -h, /usr/share]}
+lab:
+  clients: [{name: c1, network: blue, address: 10.10.0.200/24}]
+  storage: [{target: "iqn.2026-11.example.lab:web1", luns: [{lun: 1, size: 64MiB}]}]
+`;
+
+export async function openLab(
+  t: Test,
+  cluster: string,
+  settings: Pick<LabOptions, 'agentSettings'> = {},
+): Promise<{ stage: Stage; lab: Lab }> {
+  const parsed = parseClusterFile(file.replace('CLUSTER', cluster));
+  if (!parsed.ok || parsed.lab === undefined) throw new Error('the test’s own file is broken');
+  const stop = new AbortController();
+  const say = (line: string) => t.comment(line);
+  const opened = await openStage(
+    parsed.config,
+    parsed.lab,
+    new Claims(),
+    say,
+    stop.signal,
+    settings,
+  );
+  t.teardown(async () => {
+    stop.abort();
+    await opened.close();
+  });
+  return opened;
+}
+
+/** Waits until the host is up again under a later incarnation, with nothing on it. */
+export async function untilSpare(stage: Stage, host: string, incarnation: number): Promise<void> {
+  const status = await stage.until(
+    `${host} is a spare again`,
+    ({ hosts }) =>
+      hosts.some((one) => one.name === host && one.state === 'up' && one.incarnation > incarnation),
+    30_000,
+  );
+  const back = status.hosts.find(({ name }) => name === host);
+  if (back?.personalities.length !== 0) throw new Error(`${host} carries something`);
+}
+
+export function incarnationOf(status: Awaited<ReturnType<Stage['status']>>, host: string): number {
+  return status.hosts.find(({ name }) => name === host)?.incarnation ?? 0;
+}
