@@ -4,6 +4,7 @@ import { printProblems, readClusterFile } from '../cli/cluster-file.js';
 import type { LabHostOptions, LabOptions, PartitionOptions } from '../cli/commands/lab.js';
 import { table } from '../cli/output.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import type { NodeCommand } from './inside.js';
 import { Lab } from './lab.js';
 import { labStatus } from './lab-status.js';
 import { parseScenario } from './scenario.js';
@@ -103,7 +104,7 @@ export async function exec(
 async function whereItRuns(
   lab: Lab,
   options: LabOptions & { readonly node: string; readonly argv: readonly string[] },
-): Promise<readonly string[]> {
+): Promise<NodeCommand> {
   const world = await ClusterWorld.open(lab, options.signal);
   try {
     return await world.command(options.node, options.argv);

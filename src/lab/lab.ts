@@ -10,6 +10,7 @@ import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { EtcdStore } from '../store/etcd.js';
 import { enterPersonalityCommand } from '../workload/enter.js';
 import { hostFiles, targetFile } from './files.js';
+import { type NodeCommand, spawnInside } from './inside.js';
 import { type LabHost, type LabPlan, planLab } from './plan.js';
 import { continueAll, findInit, killAndWait, startTimeOf, stopAll } from './processes.js';
 import { checkRequirements } from './requirements.js';
@@ -128,26 +129,22 @@ export class Lab {
     return findInit(`${labDirectory(this.name)}/host-init`, host, this.#state.pid);
   }
 
-  /** argv that runs a command in a node: a host, a client, `storage`, `ctl`, `sw`, an etcd node. */
-  command(node: string, argv: readonly string[]): readonly string[] {
+  /** A command in a node: a host, a client, `storage`, `ctl`, `sw`, an etcd node. */
+  command(node: string, argv: readonly string[]): NodeCommand {
     if (this.plan.hosts.some(({ name }) => name === node)) {
       const pid = this.pidOf(node);
       if (pid === undefined) throw noPower(node);
-      return ['nsenter', '-t', String(pid), '-m', '-u', '-n', '-p', '--wd=/', '--', ...argv];
+      const enter = ['nsenter', '-t', String(pid), '-m', '-u', '-n', '--wdns=/', '--'];
+      return { argv: [...enter, ...argv], pidNamespace: `/proc/${pid}/ns/pid` };
     }
     if (!this.nodes.includes(node)) throw unknownNode(node, this.nodes);
-    const enter = ['nsenter', '-t', String(this.#state.pid), '-m', '-p'];
-    return [
-      ...enter,
-      `--net=/proc/${this.#state.pid}/root/run/netns/${node}`,
-      '--wd=/',
-      '--',
-      ...argv,
-    ];
+    const { pid } = this.#state;
+    const enter = ['nsenter', '-t', String(pid), '-m', `--net=${this.namespacePath(node)}`];
+    return { argv: [...enter, '--wdns=/', '--', ...argv], pidNamespace: `/proc/${pid}/ns/pid` };
   }
 
   /** The same for a personality that runs on this host. */
-  personalityCommand(host: string, name: string, argv: readonly string[]): readonly string[] {
+  personalityCommand(host: string, name: string, argv: readonly string[]): NodeCommand {
     return this.command(host, [...enterPersonalityCommand(name, '/run/understudy'), ...argv]);
   }
 
@@ -163,13 +160,13 @@ export class Lab {
     ];
   }
 
-  spawn(argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
-    const [program = '', ...rest] = argv;
-    return spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  /** Its signals and exit code are the command's own. */
+  spawn(command: NodeCommand, options: SpawnOptions = {}): ChildProcess {
+    return spawnInside(command, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   }
 
-  exec(argv: readonly string[]): Promise<Ran> {
-    return collect(this.spawn(argv, { stdio: ['pipe', 'pipe', 'pipe'] }));
+  exec(command: NodeCommand): Promise<Ran> {
+    return collect(this.spawn(command, { stdio: ['pipe', 'pipe', 'pipe'] }));
   }
 
   /**

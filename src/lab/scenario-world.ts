@@ -4,6 +4,7 @@ import { configOf } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { EtcdStore } from '../store/etcd.js';
+import type { NodeCommand } from './inside.js';
 import type { Lab } from './lab.js';
 import type { Cut, Step } from './scenario.js';
 import type { ScenarioWorld } from './scenario-run.js';
@@ -50,7 +51,7 @@ export class ClusterWorld implements ScenarioWorld {
   }
 
   /** argv that runs a command in a node, or in a personality on the host that has it now. */
-  async command(node: string, argv: readonly string[]): Promise<readonly string[]> {
+  async command(node: string, argv: readonly string[]): Promise<NodeCommand> {
     if (this.#lab.nodes.includes(node)) return this.#lab.command(node, argv);
     const assignment = this.#watch.view.assignments.get(`personality/${node}`)?.value;
     if (assignment?.host) return this.#lab.personalityCommand(assignment.host, node, argv);
