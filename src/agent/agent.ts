@@ -11,6 +11,7 @@ import type { Clock } from './clock.js';
 import { ClusterWatch } from './cluster-watch.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
 import { Forwarding } from './forwarding.js';
+import { GrantingWatch } from './granting-watch.js';
 import { HealthWatch, type Probe } from './health-watch.js';
 import { Journal } from './journal.js';
 import { Leadership } from './leadership.js';
@@ -56,6 +57,7 @@ export class Agent {
   readonly #owner: Owner;
   readonly #enrolment: Enrolment;
   readonly #voter: Voter;
+  readonly #granting: GrantingWatch;
   readonly #leadership: Leadership;
   readonly #forwarding: Forwarding;
   readonly #announcer: Announcer;
@@ -102,6 +104,14 @@ export class Agent {
       onChange: () => this.#reporter.look(),
     });
     this.#reporter = new Reporter({ host, store, log, report: () => this.#report() });
+    this.#granting = new GrantingWatch({
+      pulse,
+      log,
+      nowMs: clock.bootMs,
+      timing: () => configOf(watch.view)?.timing ?? { heartbeatMs: 50, leaseMs: 200 },
+      onChange: () => this.#reporter.look(),
+    });
+    pulse.onConnect(() => this.#granting.end());
     this.#voter = new Voter({
       host,
       pulsePort: parts.pulsePort,
@@ -112,6 +122,7 @@ export class Agent {
       journal,
       log,
       onLapse: () => this.#leadership.look(),
+      onControl: () => this.#granting.begin(),
     });
     this.#leadership = new Leadership({
       host,
@@ -165,6 +176,7 @@ export class Agent {
     await Promise.all([
       this.#enrolment.stop(),
       this.#voter.stop(),
+      this.#granting.stop(),
       this.#leadership.stop(),
       this.#owner.stop(),
       this.#forwarding.stop(),
@@ -178,7 +190,8 @@ export class Agent {
   #report(): ReportRecord | undefined {
     const { incarnation } = this.#enrolment;
     if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
-    return { incarnation, ...this.#owner.reports(), health: this.#health.healths() };
+    const { granting } = this.#granting;
+    return { incarnation, granting, ...this.#owner.reports(), health: this.#health.healths() };
   }
 
   #roleParts(): RoleParts {

@@ -39,6 +39,14 @@ export class Loop {
     this.#running ??= this.#run();
   }
 
+  /**
+   * One more look without hurry: a job that has failed keeps to its pause. For news that may have
+   * nothing to do with the failure; else each report of it would start the next try.
+   */
+  nudge(): void {
+    if (this.#failures === 0) this.trigger();
+  }
+
   /** One run that starts `delayMs` from now at the latest. */
   triggerIn(delayMs: number): void {
     clearTimeout(this.#timer);

@@ -84,12 +84,14 @@ export class RoleTask {
 
   set(duty: Duty): void {
     const text = JSON.stringify(duty);
-    if (text !== this.#dutyText) {
-      this.#dutyText = text;
-      this.#duty = duty;
-      this.#step.abort(new Error('the assignment changed'));
-      this.#step = new AbortController();
+    if (text === this.#dutyText) {
+      this.#loop.nudge();
+      return;
     }
+    this.#dutyText = text;
+    this.#duty = duty;
+    this.#step.abort(new Error('the assignment changed'));
+    this.#step = new AbortController();
     this.#loop.trigger();
   }
 

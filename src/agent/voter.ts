@@ -115,6 +115,7 @@ export class Voter {
       clockMarginPercent,
     });
     this.#controlling = wish;
+    this.#parts.onControl();
   }
 
   /** My standing votes and every retired incarnation, read linearizably. */
@@ -208,4 +209,6 @@ export interface VoterParts {
   readonly log: Log;
   /** The set of lapsed hosts changed: placement looks again. */
   onLapse(): void;
+  /** Pulse grants from now on what the store lets it. */
+  onControl(): void;
 }

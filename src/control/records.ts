@@ -66,6 +66,8 @@ export type Phase = 'unplaced' | 'starting' | 'running' | 'stopping' | 'failed';
 /** `report/<host>`: what the host's agent did about its assignments. */
 export interface ReportRecord {
   readonly incarnation: number;
+  /** Of a controller: whether its pulse grants leases to every host that is there. */
+  readonly granting?: boolean;
   readonly personalities: readonly PersonalityReport[];
   readonly services: readonly ServiceReport[];
   /** Member health as seen where the member is. */

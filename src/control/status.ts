@@ -19,6 +19,8 @@ export interface HostStatus {
   readonly pool: string | null;
   readonly incarnation: number;
   readonly controller: boolean;
+  /** Of a controller that is up: it takes part in majorities again. */
+  readonly granting: boolean;
   readonly personalities: readonly string[];
   readonly dispatches: readonly string[];
 }
@@ -133,6 +135,7 @@ function hostStatus(view: View, config: ClusterConfig, name: string, pool: strin
     pool,
     incarnation: record?.incarnation ?? 0,
     controller: config.controllers.includes(name),
+    granting: currentReport(view, name, record?.incarnation)?.granting ?? false,
     personalities: held('personality'),
     dispatches: held('service'),
   };

@@ -117,6 +117,19 @@ test('a failed takeover says why and is tried again', async (t) => {
   await task.stop();
 });
 
+test('news of other things do not hurry a task that has failed', async (t) => {
+  const { work, task, phase } = setUp();
+  work.fail = true;
+  task.set(hold(1));
+  await phase('failed');
+  for (let index = 0; index < 20; index++) {
+    task.set(hold(1));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.same(work.calls, ['take 1']);
+  await task.stop();
+});
+
 test('what an earlier agent left is cut off when nobody wants it', async (t) => {
   const { work, task } = setUp();
   task.adopt(4);

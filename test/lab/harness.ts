@@ -50,7 +50,7 @@ export async function openLab(
   return opened;
 }
 
-/** Waits until the host is up again under a later incarnation, with nothing on it. */
+/** Waits until the host is up again under a later incarnation, with nothing on it, a controller as one. */
 export async function untilSpare(stage: Stage, host: string, incarnation: number): Promise<void> {
   const status = await stage.until(
     `${host} is a spare again`,

@@ -80,7 +80,7 @@ export function statusText(status: Status): string {
       ['HOST', 'STATE', 'POOL', 'INCARNATION', 'CARRIES'],
       ...status.hosts.map((host) => [
         host.name,
-        host.state,
+        host.controller && host.state === 'up' && !host.granting ? 'up, starting' : host.state,
         host.pool ?? 'none',
         String(host.incarnation),
         [...host.personalities, ...host.dispatches.map((name) => `dispatches ${name}`)].join(
