@@ -9,9 +9,9 @@ export class TestNamespace {
   readonly name: string;
   readonly path: string;
 
-  constructor(t: { teardown(action: () => void): void }, label: string) {
+  constructor(t: { teardown(action: () => void): void }, label: string, name?: string) {
     made += 1;
-    this.name = `ustest-${process.pid}-${label}${made}`;
+    this.name = name ?? `ustest-${process.pid}-${label}${made}`;
     this.path = `/run/netns/${this.name}`;
     execFileSync('ip', ['netns', 'add', this.name]);
     t.teardown(() => execFileSync('ip', ['netns', 'delete', this.name]));

@@ -20,28 +20,22 @@ export interface FilterSpot {
   readonly handle: number;
 }
 
-export interface OurProgram {
-  readonly fd: number;
-  /** Ids of the maps it must use for an attached one to be as good. */
-  readonly mapIds: readonly number[];
-}
-
 /**
- * Makes sure that `program`, or the same code on the same maps from an earlier process, runs at
- * `spot`. One of ours with other code or maps is swapped in one step, with no packet in between.
+ * Makes sure that this program, or the same code on the same maps from an earlier process, runs at
+ * `spot` (so all of its maps should be pinned). One of ours with other code or maps is swapped in one step, with no packet in between.
  *
  * @throws {UnderstudyError} US_BPF_TAKEN when somebody else's program is there; US_BPF_ATTACH
  */
-export function ensureFilter(spot: FilterSpot, program: OurProgram): 'kept' | 'attached' {
+export function ensureFilter(spot: FilterSpot, programFd: number): 'kept' | 'attached' {
   return inside(spot, (index) => {
     ensureHooks(index);
     const place = { ...spot, interfaceIndex: index };
     const id = queryFilter(place);
     const there = id === undefined ? undefined : programInfoById(id);
-    const own = programInfo(program.fd);
+    const own = programInfo(programFd);
     if (there !== undefined && there.name !== own.name) throw taken(spot, there);
-    if (there !== undefined && isAsGood(there, own, program.mapIds)) return 'kept';
-    attachFilter(place, program.fd, there !== undefined);
+    if (there !== undefined && isAsGood(there, own)) return 'kept';
+    attachFilter(place, programFd, there !== undefined);
     return 'attached';
   });
 }
@@ -59,8 +53,8 @@ export function removeFilter(spot: FilterSpot, programName: string): void {
   });
 }
 
-function isAsGood(there: ProgramInfo, own: ProgramInfo, mapIds: readonly number[]): boolean {
-  return there.tag === own.tag && mapIds.every((id) => there.mapIds.includes(id));
+function isAsGood(there: ProgramInfo, own: ProgramInfo): boolean {
+  return there.tag === own.tag && own.mapIds.every((id) => there.mapIds.includes(id));
 }
 
 function inside<T>(spot: FilterSpot, action: (index: number) => T): T {

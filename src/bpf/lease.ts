@@ -1,4 +1,4 @@
-import { UnderstudyError } from '../errors.js';
+import { messageOf, UnderstudyError } from '../errors.js';
 import {
   closeFd,
   createMap,
@@ -32,14 +32,33 @@ export function openLease(path: string): number {
   });
 }
 
-/** Makes the map, in which nothing may pass, unless it is there. */
+/**
+ * Makes the map, in which nothing may pass, unless it is there.
+ *
+ * @throws {UnderstudyError} US_GUARD_NO_LEASE, US_BPF_MAP
+ */
 export function ensureLeaseMap(path: string): void {
-  const there = openPinned(path);
-  if (there !== undefined) {
-    closeFd(there);
-    closeFd(openLease(path));
-    return;
+  try {
+    const there = openPinned(path);
+    if (there === undefined) makeLeaseMap(path);
+    else closeFd(there);
+  } catch (thrown) {
+    throw new UnderstudyError(
+      {
+        code: 'US_BPF_MAP',
+        action: 'cannot make lease map',
+        object: path,
+        cause: messageOf(thrown),
+        remedy: 'run as root, on a kernel with CONFIG_BPF_SYSCALL that is not locked down',
+      },
+      { cause: thrown },
+    );
   }
+  // Not just anything that happens to be pinned there.
+  closeFd(openLease(path));
+}
+
+function makeLeaseMap(path: string): void {
   const fd = createMap('us_lease', leaseShape);
   try {
     pin(fd, path);

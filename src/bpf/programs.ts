@@ -34,8 +34,9 @@ export function loadOnPins(
   given: ReadonlyMap<string, number> = new Map(),
 ): { readonly object: LoadedObject; readonly adopted: boolean } {
   const path = objectPath(place, object);
-  const opened = openAll(pinned);
+  let opened: ReadonlyMap<string, number> | undefined;
   try {
+    opened = openAll(pinned);
     const loaded = loadObject(path, new Map([...given, ...(opened ?? [])]));
     if (opened === undefined) {
       for (const map of pinned) {

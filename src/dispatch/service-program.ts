@@ -9,7 +9,6 @@ import {
   closeFd,
   lookupElement,
   type MapShape,
-  mapInfo,
   mapType,
   possibleCpus,
   updateElement,
@@ -74,7 +73,6 @@ export class ServiceProgram {
   readonly service: string;
   readonly incarnation: number;
   readonly #object: LoadedObject;
-  readonly #mapIds: readonly number[];
   #names: readonly string[];
   /** The generation that packets go by, as it was written; undefined until the first. */
   #active: Buffer | undefined;
@@ -95,7 +93,6 @@ export class ServiceProgram {
       const pins = pinnedMaps(place, service);
       const { object, adopted } = loadOnPins(place, 'dispatch', pins, given);
       this.#object = object;
-      this.#mapIds = [mapInfo(lease).id, ...pins.map(({ name }) => mapInfo(object.map(name)).id)];
       this.#names = adopted ? this.#readNames() : [];
       this.#active = adopted ? this.#readActive() : undefined;
       // An earlier process may have flipped just before it ended.
@@ -107,7 +104,7 @@ export class ServiceProgram {
 
   /** Runs it at ingress of the service's own NIC; a program of an earlier process is kept if it is as good. */
   attach(spot: FilterSpot): 'kept' | 'attached' {
-    return ensureFilter(spot, { fd: this.#object.program(dispatchProgram), mapIds: this.#mapIds });
+    return ensureFilter(spot, this.programFd);
   }
 
   /**
@@ -153,7 +150,7 @@ export class ServiceProgram {
     };
   }
 
-  /** For tests that run it without a NIC. */
+  /** Descriptor, which belongs to this. */
   get programFd(): number {
     return this.#object.program(dispatchProgram);
   }

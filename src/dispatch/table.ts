@@ -69,14 +69,15 @@ class Taker {
 
   /** Takes its first slot that is still free: there is one, since the step is prime to the count. */
   take(slots: Uint16Array): void {
-    while (slots[this.#next] !== noMember) this.#advance();
-    slots[this.#next] = this.index;
-    this.#advance();
+    let slot = this.#next;
+    while (slots[slot] !== noMember) slot = this.#after(slot);
+    slots[slot] = this.index;
+    this.#next = this.#after(slot);
   }
 
-  #advance(): void {
-    this.#next += this.#step;
-    if (this.#next >= slotCount) this.#next -= slotCount;
+  #after(slot: number): number {
+    const next = slot + this.#step;
+    return next >= slotCount ? next - slotCount : next;
   }
 }
 

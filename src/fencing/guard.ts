@@ -27,8 +27,8 @@ const counterShape = { type: mapType.perCpuArray, keyBytes: 4, valueBytes: 8, ma
 
 interface Loaded {
   readonly object: LoadedObject;
-  /** Ids of the lease map and the counters it was loaded on. */
-  readonly mapIds: readonly number[];
+  /** Id of the lease map it was loaded on. */
+  readonly leaseId: number;
 }
 
 /**
@@ -52,7 +52,7 @@ export class BpfGuard implements Guard {
    * earlier process is kept, with its deadline.
    *
    * @returns the pin's path, for pulse
-   * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_GUARD_NO_LEASE
+   * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_MAP, US_GUARD_NO_LEASE
    */
   prepare(incarnation: number): string {
     const path = this.#leasePath(incarnation);
@@ -66,14 +66,14 @@ export class BpfGuard implements Guard {
    * @throws {UnderstudyError} US_GUARD_NO_LEASE, US_BPF_LOAD, US_BPF_ATTACH, US_BPF_TAKEN
    */
   attach(namespacePath: string, interfaceName: string, incarnation: number): void {
-    const { object, mapIds } = this.#load(incarnation);
+    const { object } = this.#load(incarnation);
     const spot = { namespacePath, interfaceName, priority: guardPriority, handle: guardHandle };
     const hooks: readonly [FilterSpot['hook'], string][] = [
       ['egress', 'us_guard_out'],
       ['ingress', 'us_guard_in'],
     ];
     for (const [hook, program] of hooks) {
-      const done = ensureFilter({ ...spot, hook }, { fd: object.program(program), mapIds });
+      const done = ensureFilter({ ...spot, hook }, object.program(program));
       this.#options.log.info({ namespacePath, interfaceName, hook, incarnation, done }, 'guard');
     }
   }
@@ -106,13 +106,12 @@ export class BpfGuard implements Guard {
     try {
       const leaseId = mapInfo(lease).id;
       const kept = this.#loaded.get(incarnation);
-      if (kept?.mapIds[0] === leaseId) return kept;
+      if (kept?.leaseId === leaseId) return kept;
       kept?.object.close();
       const given = new Map([['lease', lease]]);
       const counters = this.#counters(incarnation);
       const { object } = loadOnPins(this.#options, 'guard', [counters], given);
-      const mapIds = [leaseId, mapInfo(object.map('guard_counters')).id];
-      const loaded = { object, mapIds };
+      const loaded = { object, leaseId };
       this.#loaded.set(incarnation, loaded);
       return loaded;
     } finally {

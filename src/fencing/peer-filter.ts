@@ -5,14 +5,7 @@ import { type BpfLog, type BpfPlace, pinFolder, pinName } from '../bpf/place.js'
 import { keyOf32, loadOnPins, type PinnedMap, sumPerCpu, unpin } from '../bpf/programs.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import type { LoadedObject } from '../ffi/bpf.js';
-import {
-  deleteElement,
-  keysOf,
-  type MapShape,
-  mapInfo,
-  mapType,
-  updateElement,
-} from '../ffi/bpf-map.js';
+import { deleteElement, keysOf, type MapShape, mapType, updateElement } from '../ffi/bpf-map.js';
 import type { PeerFilter } from '../network/types.js';
 
 export interface BpfPeerFilterOptions extends BpfPlace {
@@ -44,7 +37,6 @@ const present = Buffer.from([1]);
 
 interface Loaded {
   readonly object: LoadedObject;
-  readonly mapIds: readonly number[];
   /** Keys in peer_sources by VNI, as hex. */
   readonly sources: Map<number, Set<string>>;
 }
@@ -127,24 +119,21 @@ export class BpfPeerFilter implements PeerFilter {
   #ready(): Loaded {
     const loaded = this.#loaded ?? this.#load();
     this.#loaded = loaded;
-    const program = { fd: loaded.object.program(programName), mapIds: loaded.mapIds };
-    const done = ensureFilter(this.#spot, program);
+    const done = ensureFilter(this.#spot, loaded.object.program(programName));
     const { log, underlayInterface } = this.#options;
     if (done === 'attached') log.info({ underlayInterface }, 'peer filter attached');
     return loaded;
   }
 
   #load(): Loaded {
-    const pinned = this.#pinned();
-    const { object } = loadOnPins(this.#options, 'peers', pinned);
-    const mapIds = pinned.map(({ name }) => mapInfo(object.map(name)).id);
+    const { object } = loadOnPins(this.#options, 'peers', this.#pinned());
     const sources = new Map<number, Set<string>>();
     for (const key of keysOf(object.map('peer_sources'), shapes.peer_sources)) {
       const vni = key.readUInt32LE(0);
       const keys = sources.get(vni) ?? new Set();
       sources.set(vni, keys.add(key.toString('hex')));
     }
-    return { object, mapIds, sources };
+    return { object, sources };
   }
 
   #pinned(): readonly PinnedMap[] {
