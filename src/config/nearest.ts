@@ -1,12 +1,20 @@
-/** The candidate that a word was probably meant to be; undefined when none is close. */
+const longestWord = 60;
+const mostCandidates = 1_000;
+
+/**
+ * The candidate that a word was probably meant to be; undefined when none is close, or when several
+ * are equally close: a guess among h1, h2 and h3 helps nobody.
+ */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > longestWord) return undefined;
   const limit = Math.max(1, Math.floor(word.length / 3));
   let best: string | undefined;
   let bestDistance = limit + 1;
-  for (const candidate of candidates) {
+  for (const candidate of candidates.slice(0, mostCandidates)) {
+    if (Math.abs(candidate.length - word.length) > limit) continue;
     const distance = editDistance(word, candidate);
-    if (distance >= bestDistance) continue;
-    best = candidate;
+    if (distance > bestDistance || distance > limit) continue;
+    best = distance === bestDistance ? undefined : candidate;
     bestDistance = distance;
   }
   return best;

@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { canonical } from './addresses.js';
 import type { ClusterFile } from './schema.js';
 import type { ClusterConfig, LabConfig } from './types.js';
 
@@ -14,13 +15,23 @@ export function normalise(file: ClusterFile): ClusterConfig {
       announceRefreshMs: file.timing.announceRefresh,
     },
     store: { endpoints: file.store.endpoints },
-    hosts: file.hosts,
-    networks: file.networks.map(({ subnet, ...network }) => ({ ...network, subnets: subnet })),
+    hosts: file.hosts.map((host) => ({
+      ...host,
+      address: host.address === '' ? '' : canonical(host.address),
+    })),
+    networks: file.networks.map(({ subnet, gateways, ...network }) => ({
+      ...network,
+      subnets: subnet.map(canonical),
+      gateways: gateways.map(canonical),
+    })),
     volumes: file.volumes,
     personalities: file.personalities.map(({ workload, networks, routes, ...personality }) => ({
       ...personality,
-      networks: networks.map(({ address, ...nic }) => ({ ...nic, addresses: address })),
-      routes: routes.map(({ to, via }) => ({ to: canonicalRoute(to, via), via })),
+      networks: networks.map(({ address, ...nic }) => ({
+        ...nic,
+        addresses: address.map(canonical),
+      })),
+      routes: routes.map(({ to, via }) => ({ to: canonicalRoute(to, via), via: canonical(via) })),
       workload:
         workload === undefined
           ? { kind: 'none' }
@@ -30,7 +41,7 @@ export function normalise(file: ClusterFile): ClusterConfig {
     })),
     services: file.services.map(({ address, ports, members, health, ...service }) => ({
       ...service,
-      addresses: address,
+      addresses: address.map(canonical),
       ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
       members: members.map((member) =>
         typeof member === 'string' ? { personality: member, weight: 1 } : member,
@@ -40,15 +51,24 @@ export function normalise(file: ClusterFile): ClusterConfig {
   };
 }
 
+/** `default` by its family's name; host bits beyond the length are cleared, as the kernel wants it. */
 function canonicalRoute(to: string, via: string): string {
-  if (to !== 'default') return to;
-  return ipaddr.parse(via).kind() === 'ipv6' ? '::/0' : '0.0.0.0/0';
+  const v6 = ipaddr.parse(via).kind() === 'ipv6';
+  if (to === 'default') return v6 ? '::/0' : '0.0.0.0/0';
+  const length = to.split('/')[1] ?? '';
+  const network = v6
+    ? ipaddr.IPv6.networkAddressFromCIDR(to)
+    : ipaddr.IPv4.networkAddressFromCIDR(to);
+  return `${network.toString()}/${Number(length)}`;
 }
 
 export function normaliseLab(lab: NonNullable<ClusterFile['lab']>): LabConfig {
   return {
     backend: lab.backend,
-    clients: lab.clients.map(({ address, ...client }) => ({ ...client, addresses: address })),
+    clients: lab.clients.map(({ address, ...client }) => ({
+      ...client,
+      addresses: address.map(canonical),
+    })),
     storage: lab.storage.map(({ target, luns }) => ({
       target,
       luns: luns.map(({ lun, size }) => ({ lun, sizeBytes: size })),

@@ -1,225 +1,109 @@
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
-import type { z } from 'zod';
+import { type Document, LineCounter, parseDocument, type YAMLError } from 'yaml';
 import { checkClusterFile } from './checks.js';
-import { nearest } from './nearest.js';
+import { faultsOf } from './explain.js';
+import type { Fault } from './faults.js';
+import { locate, type Problem } from './locate.js';
 import { normalise, normaliseLab } from './normalise.js';
-import { clusterFileSchema } from './schema.js';
+import { type ClusterFile, clusterFileSchema } from './schema.js';
 import type { ClusterConfig, LabConfig } from './types.js';
+import { warningsOf } from './warnings.js';
 
-/** One thing that is wrong in a cluster file. */
-export interface Problem {
-  /** Where, as a path: `networks[0].id`. */
-  readonly path: string;
-  /** Counted from 1. */
-  readonly line: number;
-  readonly column: number;
-  readonly what: string;
-  /** What to write instead. */
-  readonly write: string;
-}
+export type { Fault } from './faults.js';
+export type { Problem } from './locate.js';
 
 export type Parsed =
-  | { readonly ok: true; readonly config: ClusterConfig; readonly lab?: LabConfig }
+  | {
+      readonly ok: true;
+      readonly config: ClusterConfig;
+      readonly lab?: LabConfig;
+      /** What is allowed and yet probably not meant. */
+      readonly warnings: readonly Problem[];
+    }
   | { readonly ok: false; readonly problems: readonly Problem[] };
-
-/** A fault found at a path of the file, before its line is known. */
-export interface Fault {
-  readonly path: readonly (string | number)[];
-  readonly what: string;
-  readonly write: string;
-}
 
 const largestFileBytes = 1024 * 1024;
 const mostAliases = 100;
+const mostProblems = 100;
 
-/** Reads a cluster file: all of its problems at once, or the configuration with every default. */
+/**
+ * Reads a cluster file: all of its problems at once (at most 100), or the configuration with every
+ * default. Never throws.
+ *
+ * @param path of the file, for the reader of the code alone: problems are about lines of `text`
+ */
 export function parseClusterFile(text: string, _path = ''): Parsed {
   if (Buffer.byteLength(text) > largestFileBytes) {
-    return refuse('', 1, 1, 'the file is larger than 1 MiB', 'split the cluster');
+    return refuse('the file is larger than 1 MiB', 'write a cluster each for parts of it');
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  if (document.errors.length > 0) {
-    const problems = document.errors.map((error) => {
-      const at = lines.linePos(error.pos[0]);
-      const [what = 'not YAML'] = error.message.split('\n');
-      return { path: '', line: at.line, column: at.col, what, write: 'correct the YAML' };
-    });
-    return { ok: false, problems };
-  }
-  let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: mostAliases });
-  } catch {
-    return refuse('', 1, 1, 'too many aliases', 'write the values out');
-  }
-  const locate = (fault: Fault) => toProblem(fault, document.contents, lines);
-  const parsed = clusterFileSchema.safeParse(value);
-  if (!parsed.success) {
-    return { ok: false, problems: parsed.error.issues.flatMap(faultsOf).map(locate).sort(byLine) };
-  }
-  const faults = checkClusterFile(parsed.data);
-  if (faults.length > 0) return { ok: false, problems: faults.map(locate).sort(byLine) };
-  const config = normalise(parsed.data);
-  return parsed.data.lab === undefined
-    ? { ok: true, config }
-    : { ok: true, config, lab: normaliseLab(parsed.data.lab) };
-}
-
-function refuse(path: string, line: number, column: number, what: string, write: string): Parsed {
-  return { ok: false, problems: [{ path, line, column, what, write }] };
-}
-
-type Issue = z.core.$ZodIssue;
-
-function faultsOf(issue: Issue): readonly Fault[] {
-  const path = issue.path.filter((part) => typeof part !== 'symbol');
-  switch (issue.code) {
-    case 'unrecognized_keys':
-      return issue.keys.map((key) => ({
-        path: [...path, key],
-        what: `unknown key ${key}`,
-        write: suggestion(key, path),
-      }));
-    case 'invalid_type':
-      return [
-        issue.input === undefined && issue.message.includes('undefined')
-          ? {
-              path,
-              what: `${String(path.at(-1) ?? 'the file')} is missing`,
-              write: `add it: ${kind(issue.expected)}`,
-            }
-          : {
-              path,
-              what: `this must be ${kind(issue.expected)}`,
-              write: told(issue.message, kind(issue.expected)),
-            },
-      ];
-    case 'invalid_value':
-      return [
-        {
-          path,
-          what: 'not one of the allowed values',
-          write: `write ${issue.values
-            .map(String)
-            .join(', ')
-            .replace(/, ([^,]*)$/, ' or $1')}`,
-        },
-      ];
-    case 'too_small':
-      return [
-        {
-          path,
-          what: 'too small or too few',
-          write: told(issue.message, `at least ${issue.minimum}`),
-        },
-      ];
-    case 'too_big':
-      return [
-        {
-          path,
-          what: 'too large or too many',
-          write: told(issue.message, `at most ${issue.maximum}`),
-        },
-      ];
-    default:
-      return [
-        { path, what: 'not of the right form', write: told(issue.message, 'see docs/reference') },
-      ];
+    // 'error': what the library would print about odd keys is a problem of ours or none.
+    const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
+    const faulty = [...document.errors, ...document.warnings];
+    if (faulty.length > 0) return failed(faulty.map((error) => yamlProblem(error, lines)));
+    const value: unknown = document.toJS({ maxAliasCount: mostAliases });
+    return read(value, document, lines);
+  } catch (thrown) {
+    // Deeper nesting than the stack of the YAML library.
+    if (thrown instanceof RangeError) {
+      return refuse(
+        'the file is nested too deeply',
+        'write it as in docs/reference/cluster-file.md',
+      );
+    }
+    // A ReferenceError is how the library tells about aliases; by then it has no position.
+    if (!(thrown instanceof ReferenceError)) throw thrown;
+    return thrown.message.startsWith('Excessive alias')
+      ? refuse('aliases multiply to more than a cluster file can hold', 'write the values out')
+      : refuse(thrown.message, 'define the anchor (&name) above its alias (*name)');
   }
 }
 
-/** The schema's own words, where it has any: they begin with what to do. */
-function told(message: string, otherwise: string): string {
-  return message.startsWith('write ') ? message : `write ${otherwise}`;
-}
-
-const kinds: Readonly<Record<string, string>> = {
-  array: 'a list',
-  object: 'a map of keys',
-  string: 'text',
-  int: 'a whole number',
-  number: 'a number',
-  boolean: 'true or false',
-};
-
-function kind(expected: string): string {
-  return kinds[expected] ?? expected;
-}
-
-/** Known keys of a place in the file, for a suggestion. */
-function suggestion(key: string, path: readonly (string | number)[]): string {
-  let schema: unknown = clusterFileSchema;
-  for (const part of path) schema = below(schema, part);
-  const known = keysOf(schema);
-  const close = nearest(key, known);
-  return close === undefined ? `known keys: ${known.join(', ')}` : `write ${close}`;
-}
-
-interface AnySchema {
-  readonly def?: {
-    readonly type?: string;
-    readonly innerType?: unknown;
-    readonly in?: unknown;
-    readonly element?: unknown;
-    readonly shape?: Readonly<Record<string, unknown>>;
-    readonly options?: readonly unknown[];
-  };
-}
-
-function unwrap(schema: unknown): AnySchema {
-  const { def } = schema as AnySchema;
-  if (def?.innerType !== undefined) return unwrap(def.innerType);
-  if (def?.in !== undefined) return unwrap(def.in);
-  return schema as AnySchema;
-}
-
-function below(schema: unknown, part: string | number): unknown {
-  const { def } = unwrap(schema);
-  return typeof part === 'number' ? def?.element : def?.shape?.[part];
-}
-
-function keysOf(schema: unknown): readonly string[] {
-  const { def } = unwrap(schema);
-  if (def?.shape !== undefined) return Object.keys(def.shape);
-  return (def?.options ?? []).flatMap(keysOf);
-}
-
-function toProblem(fault: Fault, root: unknown, lines: LineCounter): Problem {
-  const offset = offsetOf(root as Node | null, fault.path);
-  const at = lines.linePos(offset);
+function read(value: unknown, document: Document, lines: LineCounter): Parsed {
+  const at = (fault: Fault) => locate(fault, document, lines);
+  const shape = clusterFileSchema.safeParse(value);
+  if (!shape.success) {
+    return failed(shape.error.issues.flatMap((issue) => faultsOf(issue, value)).map(at));
+  }
+  const file: ClusterFile = shape.data;
+  const faults = checkClusterFile(file);
+  if (faults.length > 0) return failed(faults.map(at));
   return {
-    path: fault.path.reduce<string>(
-      (text, part) =>
-        typeof part === 'number' ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`,
-      '',
-    ),
-    line: at.line,
-    column: at.col,
-    what: fault.what,
-    write: fault.write,
+    ok: true,
+    config: normalise(file),
+    ...(file.lab === undefined ? {} : { lab: normaliseLab(file.lab) }),
+    warnings: warningsOf(file).map(at).sort(byLine),
   };
 }
 
-/** Where the deepest part of the path begins that is there. */
-function offsetOf(root: Node | null, path: readonly (string | number)[]): number {
-  let node: unknown = root;
-  let offset = root?.range?.[0] ?? 0;
-  for (const part of path) {
-    if (isMap(node)) {
-      const pair = node.items.find(({ key }) => (isScalar(key) ? key.value : key) === part);
-      if (pair === undefined) break;
-      offset = (pair.key as Node | null)?.range?.[0] ?? offset;
-      node = pair.value;
-    } else if (isSeq(node) && typeof part === 'number') {
-      node = node.items[part];
-      if (node === undefined) break;
-      offset = (node as Node | null)?.range?.[0] ?? offset;
-    } else break;
-  }
-  return offset;
+function refuse(what: string, write: string): Parsed {
+  return failed([{ path: '', line: 1, column: 1, what, write }]);
+}
+
+function failed(problems: readonly Problem[]): Parsed {
+  return { ok: false, problems: [...problems].sort(byLine).slice(0, mostProblems) };
 }
 
 function byLine(a: Problem, b: Problem): number {
   return a.line - b.line || a.column - b.column;
+}
+
+const yamlAdvice: Readonly<Record<string, string>> = {
+  DUPLICATE_KEY: 'write this key once',
+  MULTIPLE_DOCS: 'write one cluster a file: leave out --- and what follows',
+  TAB_AS_INDENT: 'write spaces instead of the tab',
+  TAG_RESOLVE_FAILED: 'leave the tag (!…) out',
+};
+
+function yamlProblem({ code, message, pos }: YAMLError, lines: LineCounter): Problem {
+  const { line, col: column } = lines.linePos(pos[0]);
+  const [first = ''] = message.split('\n');
+  const what = code === 'MULTIPLE_DOCS' ? 'a second document begins here' : first;
+  return {
+    path: '',
+    line,
+    column,
+    what: what.replace(/ at line \d+, column \d+:?$/, ''),
+    write: yamlAdvice[code] ?? 'correct the YAML: look at indentation, quotes and brackets',
+  };
 }

@@ -2,29 +2,41 @@ import { z } from 'zod';
 
 /** Shapes and defaults of the cluster file. What needs two places of the file is in checks.ts. */
 
-const label = z
-  .string()
-  .regex(
-    /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/,
-    'write a name of lower-case letters, digits and hyphens, at most 40 long (RFC 1123)',
-  );
+const labelForm =
+  'write a name of lower-case letters, digits and hyphens, at most 40 long (RFC 1123)';
 
-/** `200ms`, `2s`, `1m` → ms. */
+const label = z.string(labelForm).regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, labelForm);
+
+const durationForm = 'write a duration with its unit, e.g. 200ms, 2s or 1m';
+const longestDurationMs = 24 * 60 * 60 * 1_000;
+
+/** `200ms`, `2s`, `1m` → ms: 1 ms to a day. */
 const duration = z
-  .string('write a duration with its unit, e.g. 200ms, 2s or 1m')
-  .regex(/^\d+(?:\.\d+)?(?:ms|s|m)$/, 'write a duration with its unit, e.g. 200ms, 2s or 1m')
-  .transform((text) => {
+  .string(durationForm)
+  .regex(/^\d{1,9}(?:\.\d{1,9})?(?:ms|s|m)$/, durationForm)
+  .transform((text, context) => {
     const unit = text.endsWith('ms') ? 1 : text.endsWith('s') ? 1_000 : 60_000;
-    return Math.round(Number.parseFloat(text) * unit);
+    const ms = Math.round(Number.parseFloat(text) * unit);
+    if (ms >= 1 && ms <= longestDurationMs) return ms;
+    context.addIssue({ code: 'custom', message: 'write a duration from 1ms to 1440m' });
+    return z.NEVER;
   });
 
 const sizeUnits: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+const sizeForm = 'write a size with its unit, e.g. 64MiB or 10GiB';
+const smallestSizeBytes = 2 ** 20;
+const largestSizeBytes = 2 ** 44;
 
-/** `64MiB` → bytes. */
+/** `64MiB` → bytes: 1 MiB to 16 TiB. */
 const size = z
-  .string('write a size with its unit, e.g. 64MiB or 10GiB')
-  .regex(/^\d+(?:KiB|MiB|GiB)$/, 'write a size with its unit, e.g. 64MiB or 10GiB')
-  .transform((text) => Number.parseInt(text, 10) * (sizeUnits[text.slice(-3)] ?? 1));
+  .string(sizeForm)
+  .regex(/^\d{1,12}(?:KiB|MiB|GiB)$/, sizeForm)
+  .transform((text, context) => {
+    const bytes = Number.parseInt(text, 10) * (sizeUnits[text.slice(-3)] ?? 1);
+    if (bytes >= smallestSizeBytes && bytes <= largestSizeBytes) return bytes;
+    context.addIssue({ code: 'custom', message: 'write a size from 1MiB to 16384GiB' });
+    return z.NEVER;
+  });
 
 const oneOrMore = (item: z.ZodString) =>
   z
@@ -54,21 +66,53 @@ const mac = z
   .regex(/^[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}$/, 'write a MAC such as 02:00:00:00:00:11')
   .transform((text) => text.toLowerCase());
 
-/** RFC 3720 section 3.2.6.3. */
+/** RFC 3720 section 3.2.6.3: `iqn.`, year and month, a domain backwards, and what its owner likes. */
 const iqn = z
   .string()
-  .max(223)
+  .max(223, 'write an iSCSI name of at most 223 characters (RFC 3720)')
   .regex(
-    /^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(?::[^\s]+)?$/,
+    /^iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\S+)?$/,
     'write an iSCSI name such as iqn.2026-11.example.lab:web1 (RFC 3720)',
   );
 
-const absolutePath = z.string().regex(/^\/(?!.*\/\.\.?(?:\/|$)).*[^/]$/, 'write an absolute path');
+const mountForm =
+  'write an absolute path such as /srv/data, without . or .. and with no / at its end';
+
+/** Components of anything but control characters; `//`, `.` and `..` would be a second spelling. */
+const absolutePath = z
+  .string(mountForm)
+  .max(4_000, mountForm)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused here
+  .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[^/\u0000-\u001f\u007f]+)+$/, mountForm)
+  .refine((path) => !/^\/(?:proc|sys|dev|run\/understudy)(?:\/|$)/.test(path), {
+    message: 'write a path outside /proc, /sys, /dev and /run/understudy',
+  });
+
+/** As the kernel has it (dev_valid_name): at most 15 bytes, no space, slash or colon. */
+const interfaceName = z
+  .string()
+  .regex(
+    /^(?!\.{1,2}$)[^\s/:\u0080-\uffff]{1,15}$/,
+    'write the name of a NIC, at most 15 characters, e.g. eth1',
+  );
+
+const endpoint = z
+  .string()
+  .regex(
+    /^http:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/,
+    'write http://ADDRESS:PORT, e.g. http://10.66.0.1:2379',
+  );
+
+const argument = z
+  .string()
+  .min(1, 'write an argument that is not empty')
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: execve(2) ends an argument at a zero byte
+  .regex(/^[^\u0000]*$/, 'write an argument without a zero byte');
 
 const host = z.strictObject({
   name: label,
   address: z.string().default(''),
-  interface: z.string().min(1).max(15).default('eth1'),
+  interface: interfaceName.default('eth1'),
   pool: label.default('default').transform((name) => (name === 'none' ? null : name)),
   joins: z.array(label).default([]),
 });
@@ -91,11 +135,22 @@ const volume = z.strictObject({
   format: z.enum(['never', 'if-blank']).default('never'),
 });
 
+const commandForm = 'write the program and its arguments, e.g. [nginx, -g, "daemon off;"]';
+
+/** systemd.unit(5); a template without its instance cannot be started. */
+const unit = z
+  .string()
+  .max(255)
+  .regex(
+    /^[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]+)?\.service$/,
+    'write the name of a service unit, e.g. nginx@web1.service',
+  );
+
 const personality = z.strictObject({
   name: label,
   networks: z
     .array(z.strictObject({ network: label, address: oneOrMore(z.string()), mac: mac.default('') }))
-    .min(1),
+    .min(1, 'write a NIC at least, e.g. {network: blue, address: 10.10.0.11/24}'),
   routes: z.array(z.strictObject({ to: z.string(), via: z.string() })).default([]),
   storage: z
     .array(z.strictObject({ lun: z.int().min(0).max(255), volume: label, mount: absolutePath }))
@@ -103,8 +158,8 @@ const personality = z.strictObject({
   workload: z
     .union(
       [
-        z.strictObject({ command: z.array(z.string().min(1)).min(1) }),
-        z.strictObject({ unit: z.string().regex(/^[\w@.:-]+\.service$/) }),
+        z.strictObject({ command: z.array(argument).min(1, commandForm) }),
+        z.strictObject({ unit }),
       ],
       'write {command: [program, argument]} or {unit: name.service}',
     )
@@ -134,7 +189,7 @@ const service = z.strictObject({
     )
     .min(1),
   hash: z.enum(['source-ip', 'source-ip-port', '5-tuple']).default('source-ip-port'),
-  health: z.strictObject({ tcp: port, every: duration }).optional(),
+  health: z.strictObject({ tcp: port, every: duration.default(200) }).optional(),
   pool: label.default('default'),
 });
 
@@ -147,7 +202,7 @@ const lab = z.strictObject({
     .array(
       z.strictObject({
         target: iqn,
-        luns: z.array(z.strictObject({ lun: z.int().min(1), size })).min(1),
+        luns: z.array(z.strictObject({ lun: z.int().min(1).max(16_383), size })).min(1),
       }),
     )
     .default([]),
@@ -155,7 +210,7 @@ const lab = z.strictObject({
 
 export const clusterFileSchema = z.strictObject({
   cluster: label,
-  controllers: z.array(label).min(1),
+  controllers: z.array(label).min(1, 'write 1, 3 or 5 names of hosts'),
   timing: z
     .strictObject({
       heartbeat: duration.default(50),
@@ -164,7 +219,11 @@ export const clusterFileSchema = z.strictObject({
     })
     .default({ heartbeat: 50, lease: 200, announceRefresh: 60_000 }),
   store: z
-    .strictObject({ endpoints: z.array(z.url({ protocol: /^https?$/ })).min(1) })
+    .strictObject({
+      endpoints: z
+        .array(endpoint)
+        .min(1, 'write the members of etcd, e.g. ["http://10.66.0.1:2379"]'),
+    })
     .default({ endpoints: [] }),
   hosts: z.array(host).min(1),
   networks: z.array(network).default([]),

@@ -1,0 +1,84 @@
+import { doubles, type Fault, type Path, unknown } from './faults.js';
+import type { ClusterFile } from './schema.js';
+
+type Service = ClusterFile['services'][number];
+
+export function checkServices(file: ClusterFile): readonly Fault[] {
+  const networks = file.networks.map(({ name }) => name);
+  const pools = [...new Set(file.hosts.flatMap(({ pool }) => pool ?? []))];
+  return file.services.flatMap((service, index): Fault[] => {
+    const path = ['services', index];
+    const known = networks.includes(service.network);
+    return [
+      ...(known ? [] : [unknown([...path, 'network'], 'network', service.network, networks)]),
+      ...(pools.includes(service.pool)
+        ? []
+        : [unknown([...path, 'pool'], 'host in pool', service.pool, pools)]),
+      ...checkMembers(service, file, known, path),
+      ...checkPorts(service, path),
+    ];
+  });
+}
+
+function checkMembers(
+  service: Service,
+  file: ClusterFile,
+  networkKnown: boolean,
+  path: Path,
+): readonly Fault[] {
+  const names = file.personalities.map(({ name }) => name);
+  const members = service.members.map((member) =>
+    typeof member === 'string' ? member : member.personality,
+  );
+  const at = (index: number) => [...path, 'members', index];
+  return [
+    ...members.flatMap((name, index): readonly Fault[] => {
+      const personality = file.personalities.find((found) => found.name === name);
+      if (personality === undefined) return [unknown(at(index), 'personality', name, names)];
+      if (!networkKnown) return []; // told already
+      const nic = personality.networks.find(({ network }) => network === service.network);
+      return checkMember(service, name, nic, at(index));
+    }),
+    ...doubles(
+      members.map((value, index) => ({ value, path: at(index) })),
+      (name) => `${name} is twice a member of ${service.name}`,
+      'name it once, with a weight',
+    ),
+  ];
+}
+
+/** A member answers the client itself, from its own NIC on the service's network. */
+function checkMember(
+  service: Service,
+  name: string,
+  nic: { readonly address: readonly string[] } | undefined,
+  path: Path,
+): readonly Fault[] {
+  if (nic === undefined) {
+    const write = `give ${name} a NIC on ${service.network}`;
+    return [{ path, what: `member ${name} is not on network ${service.network}`, write }];
+  }
+  const families = nic.address.map((address) => address.includes(':'));
+  return service.address.flatMap((address): Fault[] => {
+    if (families.includes(address.includes(':'))) return [];
+    const family = address.includes(':') ? 'IPv6' : 'IPv4';
+    const what = `member ${name} has no ${family} address on ${service.network}, so it cannot answer for ${address}`;
+    return [{ path, what, write: `give ${name} an ${family} address there` }];
+  });
+}
+
+function checkPorts({ name, ports }: Service, path: Path): readonly Fault[] {
+  return ports.flatMap(({ protocol, port }, index): Fault[] => {
+    const other = ports
+      .slice(0, index)
+      .find(
+        (before) =>
+          before.protocol === protocol &&
+          before.port.first <= port.last &&
+          port.first <= before.port.last,
+      );
+    if (other === undefined) return [];
+    const what = `${protocol} port ${Math.max(port.first, other.port.first)} is in ${name} twice`;
+    return [{ path: [...path, 'ports', index, 'port'], what, write: 'write each port once' }];
+  });
+}
