@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /**
  * A signal that aborts after `timeoutMs`, or with its parent.
  *
@@ -16,6 +18,10 @@ export function within(timeoutMs: number, parent?: AbortSignal): AbortSignal {
   const timer = setTimeout(() => end(new Error(`it took longer than ${timeoutMs} ms`)), timeoutMs);
   timer.unref();
   if (parent?.aborted) follow();
-  else parent?.addEventListener('abort', follow, { once: true });
+  else if (parent !== undefined) {
+    // One listener for each deadline under way, gone with it: many are no leak.
+    setMaxListeners(0, parent);
+    parent.addEventListener('abort', follow, { once: true });
+  }
   return controller.signal;
 }

@@ -122,6 +122,7 @@ test('news of other things do not hurry a task that has failed', async (t) => {
   work.fail = true;
   task.set(hold(1));
   await phase('failed');
+  await new Promise((resolve) => setImmediate(resolve));
   for (let index = 0; index < 20; index++) {
     task.set(hold(1));
     await new Promise((resolve) => setImmediate(resolve));
