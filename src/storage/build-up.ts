@@ -5,7 +5,7 @@ import { type DiskProcess, endProcess } from './disk-process.js';
 import { check, filesystemWork, format, mountVolume } from './filesystem.js';
 import { identify } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
-import { type BoundLoop, bindLoop } from './loop-device.js';
+import { type BoundLoop, bindLoop, type ReservedLoop, reserveLoop } from './loop-device.js';
 import { type Layout, type VolumeState, writeState } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
@@ -36,8 +36,25 @@ export interface BuildUp {
  */
 export async function buildUp(job: BuildUp, signal: AbortSignal): Promise<AttachedVolume> {
   const { layout, spec } = job;
+  // Made ready while the target is asked: a block device that nothing is bound to, and a daemon
+  // that knows of no disk.
+  const reserving = reserveLoop(layout.exportFile(spec), signal);
+  const release = () => reserving.then((reserved) => reserved.release()).catch(() => {});
+  try {
+    return await connected(job, reserving, signal);
+  } finally {
+    await release();
+  }
+}
+
+async function connected(
+  job: BuildUp,
+  reserving: Promise<ReservedLoop>,
+  signal: AbortSignal,
+): Promise<AttachedVolume> {
+  const { layout, spec } = job;
   const timed = timer(job);
-  // The daemon starts while the target is asked; it knows of no disk yet.
+  reserving.catch(() => {});
   const [lun, taken] = await both(
     timed('identify', identify(spec, signal, job.limits)),
     timed('process', job.takeProcess()),
@@ -54,8 +71,10 @@ export async function buildUp(job: BuildUp, signal: AbortSignal): Promise<Attach
     await writeState(layout, state);
     const path = dataPath(job, lun.portal);
     signal.throwIfAborted();
-    await timed('login', process.expose(path, exposeMs));
-    const loop = await timed('loop', bindLoop(path.mountPoint, lun.blockSizeBytes, signal));
+    const bindReserved = async (exported: string) =>
+      bindLoop(exported, lun.blockSizeBytes, signal, await reserving);
+    const file = await timed('login', process.expose(path, exposeMs));
+    const loop = await timed('loop', bindReserved(file));
     try {
       state = { ...state, loopIndex: loop.index };
       await writeState(layout, state);

@@ -30,7 +30,7 @@ export interface DataPath {
   readonly target: string;
   readonly lun: number;
   readonly initiator: string;
-  /** An empty file: the export is mounted on it. */
+  /** Absolute path of an empty file: the export is mounted on it. */
   readonly mountPoint: string;
 }
 
@@ -129,14 +129,14 @@ export class DiskProcess {
 
   /**
    * Logs in to the target and makes the LUN appear as a file at `mountPoint`. When this returns the
-   * file can be used: the daemon answers only when the export is mounted.
+   * file can be used, at the path it returns: the daemon answers only when the export is mounted.
    *
    * No write is answered before the target answered it (cache.direct), and a flush is passed on as
    * SYNCHRONIZE CACHE (no-flush off). Discards are not used (see loop-device.ts).
    *
    * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
    */
-  async expose(path: DataPath, timeoutMs: number): Promise<void> {
+  async expose(path: DataPath, timeoutMs: number): Promise<string> {
     try {
       await this.#qmp.execute(
         'blockdev-add',
@@ -167,6 +167,8 @@ export class DiskProcess {
         },
         timeoutMs,
       );
+      // It is mounted in the daemon's own mount namespace (see below).
+      return `/proc/${this.identity.pid}/root${path.mountPoint}`;
     } catch (thrown) {
       const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
       throw await diskProcessError('cannot open a data path to', object, thrown, this.#logFile);
@@ -178,6 +180,34 @@ export class DiskProcess {
     this.#qmp.close();
   }
 }
+
+/**
+ * The disk process has a mount namespace of its own, with no more in it than it needs.
+ *
+ * Where it shared the agent's, a power cut (SIGKILL of everything) could end in a deadlock: if one of
+ * its threads is the last to leave that namespace, it unmounts the volume in its exit, before it
+ * closes /dev/fuse, and so waits for ever for an answer that only it could give (kernel/exit.c:
+ * task_work runs newest first). Seen at the first try. Whatever it held mounted would also live as
+ * long as it: file systems of other volumes, network namespaces of other personalities.
+ *
+ * $1 is the folder it must see. The export is reached through /proc/PID/root.
+ */
+const ownMounts = [
+  ...['--mount', '--propagation', 'private', 'sh', '-c'],
+  `keep=$1; shift
+(
+  set --
+  while read -r _ _ _ _ at _; do
+    case $at in / | /dev | /proc | /sys | /usr | /usr/* | /lib*) continue ;; esac
+    case $keep/ in "$at"/*) continue ;; esac
+    case $at in *\\*) at=$(printf %b "$at") ;; esac
+    set -- "$@" "$at"
+  done </proc/self/mountinfo
+  [ $# -eq 0 ] || umount -l "$@"
+) 2>/dev/null
+exec "$@"`,
+  'sh',
+];
 
 function launch(directory: string, logFile: string): ChildProcess {
   const output = openSync(logFile, 'w', 0o600);
@@ -192,7 +222,7 @@ function launch(directory: string, logFile: string): ChildProcess {
     // A session of its own, so that no signal to the agent's reaches it; relative paths, since the
     // path of a socket has at most 107 bytes (unix(7)).
     return asIoFlusher(() =>
-      spawn(program, args, {
+      spawn('unshare', [...ownMounts, directory, program, ...args], {
         cwd: directory,
         detached: true,
         stdio: ['ignore', output, output, 'pipe'],

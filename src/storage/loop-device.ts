@@ -1,4 +1,5 @@
-import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { SystemCallError } from '../ffi/libc.js';
 import {
@@ -19,6 +20,7 @@ import {
  */
 const firstIndex = 1700;
 const indexes = 256;
+const bindTries = 8;
 /** A device that udev is just looking at cannot be removed: a few more tries. */
 const removeTries = 25;
 const removePauseMs = 20;
@@ -34,13 +36,52 @@ export interface BoundLoop extends LoopDevice {
   close(): Promise<void>;
 }
 
+/** A loop device with discards off that nothing is bound to yet. */
+export interface ReservedLoop extends LoopDevice {
+  /** Undefined when somebody else was faster; then this is released too. */
+  bind(file: string, blockSizeBytes: number): Promise<BoundLoop | undefined>;
+  /** Gives it back unused. Nothing to do once it is bound. */
+  release(): Promise<void>;
+}
+
 /**
- * Binds a free loop device to `file`, with discards off.
+ * Makes a loop device ready, without binding it to anything: turning discards off waits for an RCU
+ * grace period (18 ms measured), which can pass while the target is being asked.
  *
  * Discards off, since loop(4) turns REQ_OP_WRITE_ZEROES into hole punching, which the disk process
  * answers with success and does not do: ext4 would later read old bytes where it had asked for
  * zeros. With `discard_max_bytes` 0 the driver refuses (drivers/block/loop.c, lo_fallocate) and the
  * block layer writes real zeros.
+ *
+ * @param hint spreads concurrent callers over the numbers
+ * @throws {UnderstudyError} US_STORAGE_LOOP, US_STORAGE_DISCARD
+ */
+export async function reserveLoop(hint: string, signal: AbortSignal): Promise<ReservedLoop> {
+  const control = await opened('/dev/loop-control');
+  const start = createHash('sha256').update(hint).digest().readUInt16BE(0);
+  try {
+    for (let step = 0; step < indexes; step += 1) {
+      signal.throwIfAborted();
+      const index = firstIndex + ((start + step) % indexes);
+      const device = await tryOpen(control.fd, index);
+      if (device === undefined) continue;
+      try {
+        await forbidDiscard(index);
+        return new Reservation(index, device);
+      } catch (thrown) {
+        await device.close();
+        await removeLoop(control.fd, index).catch(() => {});
+        throw thrown;
+      }
+    }
+  } finally {
+    await control.close();
+  }
+  throw loopError(hint, `all of loop${firstIndex}..${firstIndex + indexes - 1} are in use`);
+}
+
+/**
+ * Binds a free loop device to `file`, with discards off; `reserved` is tried first.
  *
  * Without direct I/O: on Linux 6.18 a fresh ext4 on a direct-I/O loop over the FUSE export has wrong
  * checksums at the first mount ("iget: checksum invalid"), each time, and none without. Nothing is
@@ -52,62 +93,79 @@ export async function bindLoop(
   file: string,
   blockSizeBytes: number,
   signal: AbortSignal,
+  reserved?: ReservedLoop,
 ): Promise<BoundLoop> {
-  const control = await opened('/dev/loop-control');
-  let backing: FileHandle | undefined;
-  try {
-    backing = await opened(file);
-    for (let index = firstIndex; index < firstIndex + indexes; index += 1) {
-      signal.throwIfAborted();
-      const device = await tryIndex(control.fd, backing.fd, index, file, blockSizeBytes);
-      if (device === undefined) continue;
-      const bound = { ...pathOf(index), close: () => device.close() };
-      try {
-        await forbidDiscard(index);
-        return bound;
-      } catch (thrown) {
-        await clearLoop(device.fd).catch(() => {});
-        await device.close();
-        await removeLoop(control.fd, index).catch(() => {});
-        throw thrown;
-      }
-    }
-  } finally {
-    await backing?.close();
-    await control.close();
+  for (let tries = 0; tries < bindTries; tries += 1) {
+    const candidate = (tries === 0 ? reserved : undefined) ?? (await reserveLoop(file, signal));
+    const bound = await candidate.bind(file, blockSizeBytes);
+    if (bound !== undefined) return bound;
   }
-  throw loopError(file, `all of loop${firstIndex}..${firstIndex + indexes - 1} are in use`);
+  throw loopError(file, `others took the block device ${bindTries} times`);
+}
+
+class Reservation implements ReservedLoop {
+  readonly index: number;
+  readonly path: string;
+  readonly #device: FileHandle;
+  #bound = false;
+
+  constructor(index: number, device: FileHandle) {
+    this.index = index;
+    this.path = pathOf(index);
+    this.#device = device;
+  }
+
+  async bind(file: string, blockSizeBytes: number): Promise<BoundLoop | undefined> {
+    const { index, path } = this;
+    const flags = loopFlags.autoClear;
+    const backing = await opened(file);
+    try {
+      await configureLoop(this.#device.fd, backing.fd, {
+        blockSizeBytes,
+        name: file.slice(-63),
+        flags,
+      });
+      this.#bound = true;
+      // Binding works out the limits anew; ours is a cap on them, and must have held.
+      if ((await readLimit(index)) !== '0') await forbidDiscard(index);
+      return { index, path, close: () => this.#device.close() };
+    } catch (thrown) {
+      if (this.#bound) await clearLoop(this.#device.fd).catch(() => {});
+      this.#bound = false;
+      await this.release();
+      if (isTaken(thrown)) return undefined;
+      throw thrown instanceof UnderstudyError
+        ? thrown
+        : loopError(file, `${path}: ${messageOf(thrown)}`, thrown);
+    } finally {
+      await backing.close();
+    }
+  }
+
+  async release(): Promise<void> {
+    if (this.#bound) return;
+    await this.#device.close();
+    await removed(this.index, 1).catch(() => false);
+  }
 }
 
 /** Undefined when somebody else has this number. */
-async function tryIndex(
-  controlFd: number,
-  fileFd: number,
-  index: number,
-  file: string,
-  blockSizeBytes: number,
-): Promise<FileHandle | undefined> {
-  const { path } = pathOf(index);
+async function tryOpen(controlFd: number, index: number): Promise<FileHandle | undefined> {
   try {
     await addLoop(controlFd, index).catch(ignore('EEXIST'));
-    const device = await openNode(path, index);
-    try {
-      await configureLoop(device.fd, fileFd, {
-        blockSizeBytes,
-        name: file.slice(-63),
-        flags: loopFlags.autoClear,
-      });
-      return device;
-    } catch (thrown) {
-      await device.close();
-      throw thrown;
-    }
+    const device = await openNode(pathOf(index), index);
+    if ((await backingFile(index)) === undefined) return device;
+    await device.close();
+    return undefined;
   } catch (thrown) {
-    // Bound by another; or removed by another between two of these calls.
-    if (['EBUSY', 'ENXIO', 'ENODEV', 'ENOENT'].some((name) => isErrno(thrown, name)))
-      return undefined;
-    throw loopError(file, `${path}: ${messageOf(thrown)}`);
+    if (isTaken(thrown)) return undefined;
+    throw loopError(pathOf(index), messageOf(thrown), thrown);
   }
+}
+
+/** Bound by another; or removed by another between two of these calls. */
+function isTaken(thrown: unknown): boolean {
+  return ['EBUSY', 'ENXIO', 'ENODEV', 'ENOENT'].some((name) => isErrno(thrown, name));
 }
 
 async function openNode(path: string, index: number): Promise<FileHandle> {
@@ -121,14 +179,20 @@ async function openNode(path: string, index: number): Promise<FileHandle> {
   }
 }
 
+const limitFile = (index: number) => `/sys/block/loop${index}/queue/discard_max_bytes`;
+
+async function readLimit(index: number): Promise<string> {
+  return (await readFile(limitFile(index), 'utf8')).trim();
+}
+
 async function forbidDiscard(index: number): Promise<void> {
-  const limit = `/sys/block/loop${index}/queue/discard_max_bytes`;
+  const limit = limitFile(index);
   const refuse = (cause: string, thrown?: unknown) =>
     new UnderstudyError(
       {
         code: 'US_STORAGE_DISCARD',
         action: 'cannot turn off discards of',
-        object: pathOf(index).path,
+        object: pathOf(index),
         cause,
         remedy: 'let the agent see a writable /sys (in a container: mount sysfs read-write)',
       },
@@ -137,7 +201,7 @@ async function forbidDiscard(index: number): Promise<void> {
   let now: string;
   try {
     await writeFile(limit, '0');
-    now = (await readFile(limit, 'utf8')).trim();
+    now = await readLimit(index);
   } catch (thrown) {
     throw refuse(messageOf(thrown), thrown);
   }
@@ -168,7 +232,7 @@ export async function releaseLoop(index: number, file: string): Promise<boolean>
   const ours = bound === undefined || bound === file || bound === '/';
   if (!ours) return true;
   if (bound !== undefined) {
-    const device = await open(pathOf(index).path, 'r').catch(() => undefined);
+    const device = await open(pathOf(index), 'r').catch(() => undefined);
     if (device !== undefined) {
       await clearLoop(device.fd).catch(ignore('ENXIO'));
       await device.close();
@@ -177,10 +241,30 @@ export async function releaseLoop(index: number, file: string): Promise<boolean>
   return removed(index);
 }
 
-async function removed(index: number): Promise<boolean> {
+/**
+ * Removes our loop devices that nothing is bound to: those a power cut left (with namespaces as
+ * hosts the kernel goes on). One that is just being bound is open, and the kernel refuses.
+ */
+export async function reapLoops(): Promise<void> {
+  const unbound: number[] = [];
+  for (const name of await readdir('/sys/block').catch(() => [])) {
+    const index = Number(/^loop(\d+)$/.exec(name)?.[1] ?? -1);
+    if (index < firstIndex || index >= firstIndex + indexes) continue;
+    if ((await backingFile(index)) === undefined) unbound.push(index);
+  }
+  if (unbound.length === 0) return;
   const control = await opened('/dev/loop-control');
   try {
-    for (let tries = 0; tries < removeTries; tries += 1) {
+    for (const index of unbound) await removeLoop(control.fd, index).catch(() => {});
+  } finally {
+    await control.close();
+  }
+}
+
+async function removed(index: number, most = removeTries): Promise<boolean> {
+  const control = await opened('/dev/loop-control');
+  try {
+    for (let tries = 0; tries < most; tries += 1) {
       try {
         await removeLoop(control.fd, index);
         return true;
@@ -196,8 +280,8 @@ async function removed(index: number): Promise<boolean> {
   }
 }
 
-function pathOf(index: number): LoopDevice {
-  return { index, path: `/dev/loop${index}` };
+function pathOf(index: number): string {
+  return `/dev/loop${index}`;
 }
 
 async function opened(path: string): Promise<FileHandle> {

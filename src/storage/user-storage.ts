@@ -7,6 +7,7 @@ import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
 import { assertNumericPortal, type SessionLimits, splitPortal } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
+import { reapLoops } from './loop-device.js';
 import {
   assertVolumeId,
   Layout,
@@ -58,6 +59,7 @@ export class UserStorage implements StorageAdapter {
   async start(signal: AbortSignal): Promise<void> {
     await mkdir(this.#layout.disks, { recursive: true, mode: 0o700 });
     for (const token of await listIdle(this.#layout)) await this.#endIdle(token);
+    await reapLoops();
     for (const { personality, lun, epoch } of await this.observe(signal)) {
       this.#log.info({ personality, lun, epoch }, `adopted LUN ${lun} of ${personality}`);
     }

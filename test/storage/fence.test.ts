@@ -144,8 +144,11 @@ test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
   const mountPoint = join(directory, 'lun.img');
   writeFileSync(mountPoint, '');
   const initiator = 'iqn.2026-11.test:me';
-  await process_.expose({ portal: server.portal, target, lun: 1, initiator, mountPoint }, 5_000);
-  const loop = await bindLoop(mountPoint, 512, never);
+  const exposed = await process_.expose(
+    { portal: server.portal, target, lun: 1, initiator, mountPoint },
+    5_000,
+  );
+  const loop = await bindLoop(exposed, 512, never);
   t.teardown(async () => {
     await loop.close();
     await releaseLoop(loop.index, mountPoint);

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -144,4 +144,16 @@ export function attachSpec(server: LunServer, change: Partial<AttachSpec> = {}):
     recordedSerial: undefined,
     ...change,
   };
+}
+
+/** The file below `folder` that a loop device is bound to; others may have the device by now. */
+export function backingFileBelow(folder: string, device: string): string | undefined {
+  try {
+    const path = `/sys/block/${device.slice('/dev/'.length)}/loop/backing_file`;
+    const file = readFileSync(path, 'utf8').trimEnd();
+    // "/" is what is left of the path of a file whose file system is no longer mounted.
+    return file === '/' || file.startsWith(folder) ? file : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -4,9 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from '
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
+import { reapLoops } from '../../src/storage/loop-device.js';
 import type { AttachedVolume } from '../../src/storage/types.js';
 import { UserStorage } from '../../src/storage/user-storage.js';
-import { attachSpec, end, startLunServer, until } from './lun-server.js';
+import { attachSpec, backingFileBelow, end, startLunServer, until } from './lun-server.js';
 
 const never = new AbortController().signal;
 
@@ -29,11 +30,14 @@ test('a power cut leaves nothing on the host and flushes nothing', async (t) => 
   mkdirSync(runDirectory);
   const spec = attachSpec(server, { target });
   const script = fileURLToPath(new URL('./attach-host.js', import.meta.url));
-  // The host: namespaces of its own, as in the lab; killing their first process ends all in them.
+  // The host: namespaces of its own, as in the lab; killing their first process ends all in them at
+  // once. That first process is not the agent: it leaves the mount namespace before it kills the
+  // others (kernel/exit.c), and were it the last one there, the volume would be unmounted in order.
   const host = spawn(
     'unshare',
     [
       ...['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
+      ...['sh', '-c', '"$@" & wait', 'sh'],
       ...[process.execPath, script, JSON.stringify({ runDirectory, spec })],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
@@ -41,13 +45,13 @@ test('a power cut leaves nothing on the host and flushes nothing', async (t) => 
   t.teardown(() => end(host));
   const [said] = (await once(host.stdout, 'data')) as [Buffer];
   const volume = JSON.parse(said.toString()) as AttachedVolume;
-  const backing = `/sys/block/${volume.device.slice('/dev/'.length)}/loop/backing_file`;
-  t.ok(existsSync(backing));
+  const backing = () => backingFileBelow(server.directory, volume.device);
+  t.ok(backing());
   t.equal(processesIn(runDirectory).length, 1);
 
   await end(host);
   await until(() => processesIn(runDirectory).length === 0);
-  await until(() => !existsSync(backing));
+  await until(() => backing() === undefined);
   t.pass('disk process and block device are gone');
 
   const run2 = join(server.directory, 'h2');
@@ -62,4 +66,5 @@ test('a power cut leaves nothing on the host and flushes nothing', async (t) => 
   t.equal(readFileSync(join(taken.hostMount, 'synced'), 'utf8'), 'kept');
   t.notOk(existsSync(join(taken.hostMount, 'dirty')), 'what was not synced is lost');
   await storage.detach('web1', 0, never);
+  await reapLoops();
 });

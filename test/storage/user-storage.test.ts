@@ -17,7 +17,13 @@ import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import type { AttachedVolume, AttachSpec } from '../../src/storage/types.js';
 import { UserStorage } from '../../src/storage/user-storage.js';
-import { attachSpec, type LunServer, startLunServer, until } from './lun-server.js';
+import {
+  attachSpec,
+  backingFileBelow,
+  type LunServer,
+  startLunServer,
+  until,
+} from './lun-server.js';
 
 const never = new AbortController().signal;
 let nextTid = 1;
@@ -119,7 +125,7 @@ test('volumes of the user backend', async (t) => {
     await storage.detach('web1', 0, never);
     t.notOk(existsSync(`/proc/${pid}/exe`), 'the disk process is gone');
     t.notOk(mountedAt(run('a')), 'nothing is mounted');
-    t.notOk(existsSync(first.device), 'the loop device is gone');
+    t.notOk(backingFileBelow(run('a'), first.device), 'the loop device is let go');
     t.notOk(existsSync(first.hostMount));
     t.same(await storage.observe(never), []);
     t.ok(statSync(file).blocks > 0);
@@ -211,7 +217,7 @@ test('volumes of the user backend', async (t) => {
       fsyncSync(fd);
     }, 'and what is still open can no longer be written');
     closeSync(fd);
-    await until(() => !existsSync(`/sys/block/${volume.device.slice(5)}/loop/backing_file`));
+    await until(() => backingFileBelow(run('e'), volume.device) === undefined);
   });
 
   await t.test('an abort works while the target is frozen', async (t) => {
