@@ -45,13 +45,24 @@ export function membersOf(initPid: number): readonly { pid: number; state: strin
 
 const mostRounds = 1_000;
 
-/** Stops every process of a PID namespace, again and again until none runs: they may still fork. */
+/**
+ * Stops every process of a PID namespace, again and again until none runs: they may still fork. One
+ * that waits for a device ('D', whose disk process was stopped before it) has its signal pending and
+ * comes back to its program only as a stopped one.
+ */
 export function stopAll(initPid: number): number {
+  const signalled = new Set<number>();
   for (let round = 0; round < mostRounds; round++) {
     const members = membersOf(initPid);
-    const running = members.filter(({ state }) => !['T', 't', 'Z', 'X'].includes(state));
+    const running = members.filter(
+      ({ pid, state }) =>
+        !['T', 't', 'Z', 'X'].includes(state) && !(state === 'D' && signalled.has(pid)),
+    );
     if (running.length === 0) return members.length;
-    for (const { pid } of running) signal(pid, SIGSTOP);
+    for (const { pid } of running) {
+      signal(pid, SIGSTOP);
+      signalled.add(pid);
+    }
   }
   throw new Error(`some process of ${initPid} does not stop`);
 }
