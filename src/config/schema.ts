@@ -45,11 +45,10 @@ const oneOrMore = (item: z.ZodString) =>
 
 const port = z.int('write a port number, 1 to 65535').min(1).max(65_535);
 
+const portForm = "write a port number or a range such as '8000-8010'";
+
 const portRange = z
-  .union(
-    [port, z.string().regex(/^\d+-\d+$/)],
-    "write a port number or a range such as '8000-8010'",
-  )
+  .union([port, z.string().regex(/^\d{1,5}-\d{1,5}$/, portForm)], portForm)
   .transform((value, context) => {
     const [first = 0, last = first] =
       typeof value === 'number' ? [value] : value.split('-').map(Number);
