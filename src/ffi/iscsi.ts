@@ -1,4 +1,13 @@
 import koffi from 'koffi';
+import {
+  type DecodedTask,
+  expectNothing,
+  expectReply,
+  libiscsi,
+  type Pointer,
+  type PortalNode,
+  type TargetNode,
+} from './libiscsi.js';
 
 /**
  * libiscsi (LGPL, Debian package libiscsi7), driven by events on the main loop: its socket is
@@ -69,93 +78,10 @@ const transferCodes = { none: 0, read: 1, write: 2 } as const;
 /** Bound on what one context may have under way. */
 const maxPending = 64;
 
-type Pointer = bigint | null;
 type Poll = ReturnType<typeof koffi.node.poll>;
 
-/** Declares libiscsi once, when it is first needed: a host without volumes needs no libiscsi. */
-function bind() {
-  const library = koffi.load('libiscsi.so.7');
-  koffi.opaque('iscsi_context');
-  const callback = koffi.proto(
-    'void iscsi_command_cb(iscsi_context *c, int status, void *data, uintptr_t token)',
-  );
-  const task = koffi.struct('scsi_task', {
-    status: 'int',
-    cdb_size: 'int',
-    xfer_dir: 'int',
-    expxferlen: 'int',
-    cdb: koffi.array('uint8', 16),
-    residual_status: 'int',
-    residual: 'size_t',
-    error_type: 'uint8',
-    sense_key: 'int',
-    ascq: 'int',
-    sense_specific: 'uint32',
-    datain_size: 'int',
-    datain: 'void *',
-  });
-  const targets = koffi.struct('iscsi_discovery_address', {
-    next: 'void *',
-    target_name: 'const char *',
-    portals: 'void *',
-  });
-  const portals = koffi.struct('iscsi_target_portal', { next: 'void *', portal: 'const char *' });
-  const outgoing = koffi.struct('iscsi_data', { size: 'size_t', data: 'void *' });
-  const f = (declaration: string) => library.func(declaration);
-  return {
-    task,
-    targets,
-    portals,
-    outgoing,
-    create: f('iscsi_context *iscsi_create_context(const char *initiator)'),
-    destroy: f('int iscsi_destroy_context(iscsi_context *c)'),
-    setTarget: f('int iscsi_set_targetname(iscsi_context *c, const char *name)'),
-    setSessionType: f('int iscsi_set_session_type(iscsi_context *c, int type)'),
-    setTimeout: f('int iscsi_set_timeout(iscsi_context *c, int seconds)'),
-    setNoReconnect: f('void iscsi_set_noautoreconnect(iscsi_context *c, int state)'),
-    fullConnect: f(
-      'int iscsi_full_connect_async(iscsi_context *c, const char *portal, int lun, iscsi_command_cb *cb, uintptr_t token)',
-    ),
-    discover: f(
-      'int iscsi_discovery_async(iscsi_context *c, iscsi_command_cb *cb, uintptr_t token)',
-    ),
-    logout: f('int iscsi_logout_async(iscsi_context *c, iscsi_command_cb *cb, uintptr_t token)'),
-    createTask: f('scsi_task *scsi_create_task(int cdbSize, void *cdb, int direction, int length)'),
-    freeTask: f('void scsi_free_scsi_task(scsi_task *task)'),
-    command: f(
-      'int iscsi_scsi_command_async(iscsi_context *c, int lun, scsi_task *task, iscsi_command_cb *cb, void *data, uintptr_t token)',
-    ),
-    getFd: f('int iscsi_get_fd(iscsi_context *c)'),
-    whichEvents: f('int iscsi_which_events(iscsi_context *c)'),
-    service: f('int iscsi_service(iscsi_context *c, int events)'),
-    errorText: f('const char *iscsi_get_error(iscsi_context *c)'),
-    callback: koffi.register(onReply, koffi.pointer(callback)),
-  };
-}
-
-let bound: ReturnType<typeof bind> | undefined;
-function lib(): ReturnType<typeof bind> {
-  bound ??= bind();
-  return bound;
-}
-
-interface Pending {
-  readonly context: IscsiContext;
-  reply(status: number, data: Pointer): void;
-}
-
-/** One native callback serves every context (koffi has a limited number): the token tells whose. */
-const pending = new Map<number, Pending>();
-let nextToken = 1;
-
-function onReply(_context: Pointer, status: number, data: Pointer, token: number | bigint): void {
-  const entry = pending.get(Number(token));
-  pending.delete(Number(token));
-  entry?.reply(status, data);
-}
-
 export class IscsiContext {
-  readonly #lib = lib();
+  readonly #lib = libiscsi();
   readonly #initiator: string;
   #context: Pointer;
   #poll: Poll | undefined;
@@ -317,8 +243,16 @@ export class IscsiContext {
       release();
       return Promise.reject(refusal);
     }
-    const token = nextToken++;
     return new Promise((resolve, reject) => {
+      const token = expectReply((status, data) => {
+        try {
+          if (this.#waiting.has(token)) read(data);
+        } finally {
+          this.#release.push(release);
+          settle();
+          resolve({ status });
+        }
+      });
       const settle = () => {
         clearTimeout(timer);
         budget.signal?.removeEventListener('abort', onAbort);
@@ -334,23 +268,11 @@ export class IscsiContext {
         settle();
         reject(failure);
       });
-      pending.set(token, {
-        context: this,
-        reply: (status, data) => {
-          try {
-            if (this.#waiting.has(token)) read(data);
-          } finally {
-            this.#release.push(release);
-            settle();
-            resolve({ status });
-          }
-        },
-      });
       this.#serving = true;
       const refused = start(token) !== 0;
       this.#serving = false;
       if (refused) {
-        pending.delete(token);
+        expectNothing(token);
         settle();
         release();
         reject(new IscsiError('transport', this.#errorText()));
@@ -425,24 +347,6 @@ export class IscsiContext {
 export interface Budget {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-}
-
-interface TargetNode {
-  readonly next: Pointer;
-  readonly target_name: string;
-  readonly portals: Pointer;
-}
-
-interface PortalNode {
-  readonly next: Pointer;
-  readonly portal: string;
-}
-
-interface DecodedTask {
-  readonly sense_key: number;
-  readonly ascq: number;
-  readonly datain_size: number;
-  readonly datain: Pointer;
 }
 
 /** The bytes that came in, copied: they are freed with the task. */

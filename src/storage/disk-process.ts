@@ -12,7 +12,7 @@ import { QmpClient } from './qmp.js';
  * The disk process: one qemu-storage-daemon for each attached volume, the data path in user space.
  * It has a session of its own, survives the agent, and can be killed at any moment: that is how a
  * data path is aborted, since the daemon itself reconnects and queues for ever when its target is
- * gone (docs: QEMU block/iscsi.c, iscsi_timed_check_events; libiscsi reconnects without limit).
+ * gone: libiscsi in it logs in again without limit.
  */
 const program = 'qemu-storage-daemon';
 const nodeName = 'lun';

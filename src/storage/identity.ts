@@ -1,5 +1,6 @@
 import { UnderstudyError } from '../errors.js';
-import { IscsiSession, lunNotFound, type SessionLimits } from './iscsi-session.js';
+import { lunNotFound } from './iscsi-failures.js';
+import { IscsiSession, type SessionLimits } from './iscsi-session.js';
 import { type Content, isZero, probeBytes, recognize } from './superblock.js';
 import { type AttachSpec, initiatorName } from './types.js';
 
@@ -78,8 +79,8 @@ function checkSerial(spec: AttachSpec, serial: string): void {
   }
   if (spec.recordedSerial === undefined || spec.recordedSerial === serial) return;
   throw identityError(spec, `it has serial ${serial}, recorded is ${spec.recordedSerial}`, [
-    'check the map on the target; if the LUN was replaced on purpose:',
-    `understudy volume accept ${spec.volume}`,
+    'check the map on the target; if the LUN was replaced on purpose, give the volume a new name',
+    'in the cluster file and apply it',
   ]);
 }
 

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { messageOf, UnderstudyError } from '../errors.js';
 import {
   type Budget,
@@ -9,6 +8,8 @@ import {
   type ScsiReply,
   scsiStatus,
 } from '../ffi/iscsi.js';
+import { loginFailure, lunNotFound } from './iscsi-failures.js';
+import { assertNumericPortal } from './portal.js';
 import * as scsi from './scsi.js';
 
 /** How long one login, and one command, may take. */
@@ -67,7 +68,7 @@ export class IscsiSession {
       await context.logout(budgetOf(limits.commandMs, signal)).catch(() => {});
       return targets;
     } catch (thrown) {
-      throw loginFailure(thrown, [portal], 'any target', initiator, limits);
+      throw loginFailure(thrown, [portal], 'any target', initiator, limits.loginMs);
     } finally {
       context.destroy();
     }
@@ -102,7 +103,7 @@ export class IscsiSession {
       }
     }
     signal?.throwIfAborted();
-    throw loginFailure(last, portals, target, initiator, limits);
+    throw loginFailure(last, portals, target, initiator, limits.loginMs);
   }
 
   async testUnitReady(lun: number, signal?: AbortSignal): Promise<void> {
@@ -282,23 +283,6 @@ export class IscsiSession {
   }
 }
 
-/** US_STORAGE_LUN_NOT_FOUND; `offered` when the target said which LUNs it has. */
-export function lunNotFound(
-  target: string,
-  lun: number,
-  portal: string,
-  offered: readonly number[] | undefined,
-): UnderstudyError {
-  const has = offered === undefined ? '' : `; it offers ${offered.join(', ') || 'none'}`;
-  return new UnderstudyError({
-    code: 'US_STORAGE_LUN_NOT_FOUND',
-    action: 'cannot find',
-    object: `LUN ${lun} of ${target}`,
-    cause: `the target at ${portal} has no disk under that number for this initiator${has}`,
-    remedy: 'correct lun: of the volume, or map the LUN on the target',
-  });
-}
-
 function budgetOf(timeoutMs: number, signal?: AbortSignal): Budget {
   return signal === undefined ? { timeoutMs } : { timeoutMs, signal };
 }
@@ -319,69 +303,4 @@ function newContext(initiator: string, portal: string): IscsiContext {
       { cause: thrown },
     );
   }
-}
-
-/** libiscsi resolves host names synchronously, which would stop the event loop for seconds. */
-export function assertNumericPortal(portal: string): void {
-  const { host, port } = splitPortal(portal);
-  if (isIP(host) !== 0 && port > 0 && port < 65536) return;
-  throw new UnderstudyError({
-    code: 'US_STORAGE_PORTAL',
-    action: 'cannot use portal',
-    object: portal,
-    cause: 'a portal is an address and a port, not a name',
-    remedy: 'write 192.0.2.1:3260 or [2001:db8::1]:3260',
-  });
-}
-
-/** Takes `192.0.2.1:3260` or `[2001:db8::1]:3260` apart; the port defaults to 3260. */
-export function splitPortal(portal: string): { host: string; port: number } {
-  const found = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(portal);
-  return { host: found?.[1] ?? found?.[2] ?? '', port: Number(found?.[3] ?? 3260) };
-}
-
-/** RFC 7143 11.13.5: classes 2 (initiator error) and 3 (target error). */
-function loginFailure(
-  thrown: unknown,
-  portals: readonly string[],
-  target: string,
-  initiator: string,
-  limits: SessionLimits,
-): unknown {
-  if (!(thrown instanceof IscsiError)) return thrown;
-  const object = `${target} at ${portals.join(', ')}`;
-  if (thrown.loginStatus === undefined) {
-    return new UnderstudyError(
-      {
-        code: 'US_STORAGE_UNREACHABLE',
-        action: 'cannot reach',
-        object,
-        cause: `${thrown.message} (each portal was given ${limits.loginMs} ms)`,
-        remedy: 'check the storage network and that the target daemon listens on this portal',
-      },
-      { cause: thrown },
-    );
-  }
-  if (thrown.loginStatus === 0x0203 || thrown.loginStatus === 0x0202) {
-    return new UnderstudyError(
-      {
-        code: 'US_STORAGE_TARGET_NOT_FOUND',
-        action: 'cannot log in to',
-        object,
-        cause: `${thrown.message}: there is no target of that name, or its mask does not let in ${initiator}`,
-        remedy: `check target: of the volume; if it is right, see what the target lets in (tgtadm --op show --mode target) and that understudy target runs beside it`,
-      },
-      { cause: thrown },
-    );
-  }
-  return new UnderstudyError(
-    {
-      code: 'US_STORAGE_LOGIN',
-      action: 'cannot log in to',
-      object,
-      cause: thrown.message,
-      remedy: `check what the target asks of ${initiator} (authentication, digests, session limits)`,
-    },
-    { cause: thrown },
-  );
 }

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
-import { assertNumericPortal, type SessionLimits, splitPortal } from './iscsi-session.js';
+import type { SessionLimits } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
 import { reapLoops } from './loop-device.js';
+import { probePortals } from './portal-probe.js';
 import {
   assertVolumeId,
   Layout,
@@ -29,7 +29,6 @@ export interface UserStorageOptions {
 }
 
 const processStartMs = 5_000;
-const warmProbeMs = 1_000;
 
 /**
  * Volumes on a kernel with no iSCSI initiator: libiscsi asks, a disk process carries the data, a
@@ -83,24 +82,7 @@ export class UserStorage implements StorageAdapter {
    */
   async warm(spec: AttachSpec, signal: AbortSignal): Promise<void> {
     this.#fillIdle();
-    const failures: string[] = [];
-    for (const portal of spec.portals) {
-      assertNumericPortal(portal);
-      try {
-        await connects(portal, signal);
-        return;
-      } catch (thrown) {
-        signal.throwIfAborted();
-        failures.push(`${portal}: ${messageOf(thrown)}`);
-      }
-    }
-    throw new UnderstudyError({
-      code: 'US_STORAGE_UNREACHABLE',
-      action: 'cannot reach',
-      object: `${spec.target} from ${spec.host}`,
-      cause: failures.join('; ') || 'the volume has no portal',
-      remedy: 'check the storage network and that the target daemon listens on this portal',
-    });
+    await probePortals(spec, signal);
   }
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {
@@ -200,10 +182,18 @@ export class UserStorage implements StorageAdapter {
     const controller = new AbortController();
     const changes = this.#changes.get(key) ?? new Set();
     this.#changes.set(key, changes.add(controller));
-    const running = AbortSignal.any([signal, controller.signal]);
+    // Not AbortSignal.any: on Node 20 it leaks with long-lived sources and loses short-lived ones.
+    const sources = [signal, this.#stopped.signal];
+    const follow = () => controller.abort(sources.find(({ aborted }) => aborted)?.reason);
+    for (const source of sources) {
+      setMaxListeners(0, source);
+      source.addEventListener('abort', follow, { once: true });
+    }
+    if (sources.some(({ aborted }) => aborted)) follow();
     try {
-      return await this.#turn(id, running, job);
+      return await this.#turn(id, controller.signal, job);
     } finally {
+      for (const source of sources) source.removeEventListener('abort', follow);
       changes.delete(controller);
       if (changes.size === 0) this.#changes.delete(key);
     }
@@ -211,11 +201,10 @@ export class UserStorage implements StorageAdapter {
 
   async #turn<T>(
     id: VolumeId,
-    signal: AbortSignal,
+    running: AbortSignal,
     job: (running: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(id);
-    const running = AbortSignal.any([signal, this.#stopped.signal]);
     const before = this.#turns.get(key) ?? Promise.resolve();
     const turn = before
       .catch(() => {})
@@ -313,22 +302,4 @@ async function discard({ process, directory }: IdleProcess): Promise<void> {
   process.leave();
   await endProcess(process.identity, 'SIGKILL', 1_000);
   await rm(directory, { recursive: true, force: true });
-}
-
-function connects(portal: string, signal: AbortSignal): Promise<void> {
-  const { host, port } = splitPortal(portal);
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port });
-    const limit = within(warmProbeMs, signal);
-    const done = (thrown?: unknown) => {
-      limit.removeEventListener('abort', onAbort);
-      socket.destroy();
-      if (thrown === undefined) resolve();
-      else reject(thrown);
-    };
-    const onAbort = () => done(new Error(`no answer in ${warmProbeMs} ms`));
-    limit.addEventListener('abort', onAbort, { once: true });
-    socket.once('connect', () => done());
-    socket.once('error', done);
-  });
 }

@@ -1,0 +1,73 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { readTargetConfig, runTarget } from '../../src/storage/target-main.js';
+import { initiatorName } from '../../src/storage/types.js';
+import { EtcdStore } from '../../src/store/etcd.js';
+import { startEtcd, waitForEtcd } from '../../src/store/etcd-process.js';
+import { assignmentKey, configKey, maskKey } from '../../src/store/keys.js';
+import { configWith } from './cluster-file.js';
+import { enterOwnNamespace, startLunServer, until } from './lun-server.js';
+
+const never = new AbortController().signal;
+
+test('the daemon on a storage host: from an assignment in etcd to the mask on tgt', async (t) => {
+  enterOwnNamespace(t);
+  const server = await startLunServer(t);
+  const target = 'iqn.2026-11.test:daemon';
+  server.addTarget({ tid: 1, name: target });
+  const etcd = startEtcd({
+    members: [{ name: 'one', address: '127.0.0.1', clientPort: 2379, peerPort: 2380 }],
+    directory: join(server.directory, 'etcd'),
+    output: 'ignore',
+  });
+  t.teardown(() => etcd.stop());
+  await waitForEtcd(etcd.endpoints, 10_000);
+  const store = new EtcdStore({ endpoints: etcd.endpoints, prefix: '/understudy/test/' });
+  await store.start(never);
+  t.teardown(() => store.stop());
+
+  const configFile = join(server.directory, 'target.yaml');
+  writeFileSync(
+    configFile,
+    JSON.stringify({
+      cluster: 'test',
+      store: { endpoints: etcd.endpoints },
+      controlPort: server.controlPort,
+      ipcSocket: server.ipcSocket,
+      stateDirectory: server.directory,
+    }),
+  );
+  const stop = new AbortController();
+  const running = runTarget({ configFile, signal: stop.signal });
+  const put = (key: string, value: object) =>
+    store.transact({ compare: [], write: [{ kind: 'put', key, value: JSON.stringify(value) }] });
+  await put(configKey, { generation: 1, config: configWith({ a: target }, { web1: ['a'] }) });
+  for (const [epoch, host] of [
+    [1, 'h1'],
+    [2, 'h4'],
+  ] as const) {
+    const began = performance.now();
+    await put(assignmentKey('personality', 'web1'), { host, epoch, state: 'assigned' });
+    await until(async () => {
+      const entry = await store.get(maskKey(target));
+      return entry !== undefined && JSON.parse(entry.value).epoch === epoch;
+    });
+    t.comment(`epoch ${epoch}: ${(performance.now() - began).toFixed(0)} ms from put to record`);
+    const shown = server.tgtadm('--op', 'show', '--mode', 'target');
+    t.equal(
+      shown.split('ACL information:\n')[1]?.trim(),
+      initiatorName('test', 'web1', host, epoch),
+    );
+  }
+  stop.abort();
+  await running;
+});
+
+test('a configuration with a mistake is refused with its place', async (t) => {
+  const file = join(
+    t.testdir({ 'target.yaml': 'cluster: test\nstore: {endpoints: []}\nx: 1\n' }),
+    'target.yaml',
+  );
+  t.throws(() => readTargetConfig(file), { code: 'US_TARGET_CONFIG', message: /store\.endpoints/ });
+});
