@@ -15,8 +15,8 @@
 #include <bpf/bpf_helpers.h>
 
 #define IPPROTO_AUTHENTICATION 51
-/* Hop-by-hop, routing, fragment, authentication, destination options twice (RFC 8200, 4.1), and two spare. */
-#define MOST_EXTENSION_HEADERS 8
+/* Hop-by-hop, routing, fragment, authentication, destination options twice: all there are (RFC 8200, 4.1). */
+#define MOST_EXTENSION_HEADERS 6
 
 enum parse {
 	PARSED,
@@ -94,40 +94,46 @@ static __always_inline __u64 walked(enum parse parse, __u32 offset, __u8 protoco
 }
 
 /*
- * Walks the extension headers up to the transport header, or past the fragment header of a fragment.
- * Not static: so the verifier looks at it once, and not anew for each state of each caller (a tenth of
- * the time to load; bpf "global functions", Linux 5.6). They return a number, so it is packed.
+ * The same number, of which the verifier knows nothing any more: to it, the two reads differ. Else it
+ * looks at all that follows anew for each way through the walk, and loading takes three times as long.
  */
-__attribute__((noinline)) __u64 walk_extensions(struct __sk_buff *skb, __u32 next, __u32 offset,
-						      __u32 end)
+static __always_inline __u64 forget(struct __sk_buff *skb, __u64 number)
+{
+	volatile __u32 *length = &skb->len;
+	__u64 once = *length, again = *length;
+
+	return number + (once - again);
+}
+
+/* Walks the extension headers up to the transport header, or past the fragment header of a fragment. */
+static __always_inline __u64 walk_extensions(struct __sk_buff *skb, __u32 next, __u32 offset, __u32 end)
 {
 	__be16 fragment = 0;
 
 	for (int i = 0; i <= MOST_EXTENSION_HEADERS; i++) {
 		struct extension extension;
-		__u32 bytes;
 
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT && next != IPPROTO_AUTHENTICATION)
 			return walked(PARSED, offset, next, fragment);
 		if (offset + 8 > end || load(skb, offset, extension))
 			return walked(MALFORMED, 0, 0, 0);
-		if (next == IPPROTO_ROUTING && extension.segments_left != 0)
-			return walked(ROUTED, 0, 0, 0);
-		bytes = (extension.length + 1) * 8;
-		if (next == IPPROTO_AUTHENTICATION)
-			bytes = (extension.length + 2) * 4;
 		if (next == IPPROTO_FRAGMENT) {
-			bytes = 8;
 			/* Offset 0 and no more to come: whole (RFC 6946, "atomic"). */
 			fragment = extension.fragment & bpf_htons(0xfff9);
+			if (fragment)
+				return walked(PARSED, offset + 8, extension.next, fragment);
+			offset = forget(skb, offset + 8);
+		} else if (next == IPPROTO_AUTHENTICATION) {
+			offset = forget(skb, offset + (extension.length + 2) * 4);
+		} else {
+			if (next == IPPROTO_ROUTING && extension.segments_left != 0)
+				return walked(ROUTED, 0, 0, 0);
+			offset = forget(skb, offset + (extension.length + 1) * 8);
 		}
 		next = extension.next;
-		offset += bytes;
 		if (offset > end)
 			return walked(MALFORMED, 0, 0, 0);
-		if (fragment)
-			return walked(PARSED, offset, next, fragment);
 	}
 	return walked(TOO_DEEP, 0, 0, 0);
 }
@@ -144,7 +150,7 @@ static __always_inline enum parse parse_ipv6(struct __sk_buff *skb, const struct
 	parsed = datagram_end(found, start, bpf_ntohs(ip->payload_len), 0, limit);
 	if (parsed != PARSED)
 		return parsed;
-	packed = walk_extensions(skb, ip->nexthdr, start, found->end);
+	packed = forget(skb, walk_extensions(skb, ip->nexthdr, start, found->end));
 	found->offset = packed & 0xffffff;
 	found->protocol = packed >> 24;
 	found->fragment = ((packed >> 32) & 0xffff) != 0;

@@ -1,4 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -71,7 +72,7 @@ export function acquaint(
 export function cable(one: TestNamespace, other: TestNamespace): void {
   one.ip(`link add eth1 type veth peer name eth1 netns ${other.name}`);
   for (const end of [one, other]) {
-    end.set('net.ipv6.conf.eth1.disable_ipv6', 1);
+    if (existsSync('/proc/sys/net/ipv6')) end.set('net.ipv6.conf.eth1.disable_ipv6', 1);
     end.ip('link set eth1 up');
   }
 }
