@@ -123,14 +123,31 @@ export abstract class Watch {
 
 /** `ping` every 2 ms from a client. */
 export class PingWatch extends Watch {
+  /** Sequence number and time of each answer. */
+  readonly #sequence: { readonly number: number; readonly atMs: number }[] = [];
+
   constructor(nodes: Nodes, node: string, address: string) {
     super(nodes.spawn(node, ['ping', '-n', '-D', '-i', '0.002', '-W', '1', address]));
   }
 
   /** `[1700000000.123456] 64 bytes from …` */
   protected override answeredAt(line: string): number | undefined {
-    const match = /^\[(\d+\.\d+)\] \d+ bytes from/.exec(line);
-    return match?.[1] === undefined ? undefined : Number(match[1]) * 1_000;
+    const match = /^\[(\d+\.\d+)\] \d+ bytes from .* icmp_seq=(\d+)/.exec(line);
+    if (match?.[1] === undefined) return undefined;
+    const atMs = Number(match[1]) * 1_000;
+    this.#sequence.push({ number: Number(match[2]), atMs });
+    return atMs;
+  }
+
+  /**
+   * Requests after the given moment that were never answered, as far as later ones were. Unlike a
+   * gap it does not count what the pinging machine itself was too busy to ask.
+   */
+  lostAfter(sinceMs: number): number {
+    const numbers = this.#sequence.filter(({ atMs }) => atMs > sinceMs).map(({ number }) => number);
+    const first = Math.min(...numbers);
+    const last = Math.max(...numbers);
+    return numbers.length === 0 ? 0 : last - first + 1 - new Set(numbers).size;
   }
 }
 

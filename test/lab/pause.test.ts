@@ -26,7 +26,11 @@ test('a host that is paused, taken over and resumed sends and writes nothing mor
   t.equal(record.outcome, 'ok', `taken over by ${record.to}`);
   await ping.answerAfter(pausedMs + (record.steps.at(0)?.endMs ?? 0), 20_000);
   // Nothing of the new owner's own may change the disk from here on.
-  await must(stage, 'web1', ['sh', '-c', 'wc -l < /srv/www/log > /srv/www/count; sync -f /srv/www']);
+  await must(stage, 'web1', [
+    'sh',
+    '-c',
+    'wc -l < /srv/www/log > /srv/www/count; sync -f /srv/www',
+  ]);
   const volume = stage.config.volumes[0];
   const file = stage.lab.backingFile(volume?.target ?? '', volume?.lun ?? 0);
   const disk = async () =>
