@@ -2,20 +2,9 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { commands } from './commands.js';
 import { example } from './context.js';
+import { interruptible } from './interrupt.js';
 
 const usageExitCode = 2;
-
-/** First signal: the command stops in good order; second: at once. */
-function interruptible(): AbortSignal {
-  const controller = new AbortController();
-  const stop = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort(new Error(`stopped by ${name}`));
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return controller.signal;
-}
 
 async function main(): Promise<void> {
   const manifest = new URL('../../../package.json', import.meta.url);

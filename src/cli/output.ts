@@ -1,4 +1,5 @@
 import { UnderstudyError } from '../errors.js';
+import { interruptionIn } from './interrupt.js';
 
 /** Columns that line up, two spaces apart; the last one is not padded. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -23,6 +24,11 @@ export function table(rows: readonly (readonly string[])[]): string {
  * program always gets JSON.
  */
 export function reportError(thrown: unknown, json: boolean): void {
+  const interruption = interruptionIn(thrown);
+  if (interruption !== undefined) {
+    process.stderr.write(`${interruption.message}\n`);
+    return;
+  }
   const error =
     thrown instanceof UnderstudyError
       ? thrown
@@ -42,6 +48,8 @@ const noQuorum: readonly string[] = ['US_STORE_UNREACHABLE'];
 
 /** 4: the store gave no answer, as it does without a quorum. 2: the file that was named. Else 1. */
 export function exitCodeOf(thrown: unknown): number {
+  const interruption = interruptionIn(thrown);
+  if (interruption !== undefined) return interruption.exitCode;
   const code = thrown instanceof UnderstudyError ? thrown.code : '';
   return wrongUsage.includes(code) ? 2 : noQuorum.includes(code) ? 4 : 1;
 }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Context, example, finish } from '../context.js';
 import { load } from '../load.js';
 
@@ -122,7 +122,7 @@ function hosts(lab: Command, perform: Perform): void {
   const partition = flags(lab.command('partition'))
     .description('cut a host off the internal network')
     .argument('<host>')
-    .option('--storage', 'cut the storage network instead')
+    .addOption(new Option('--storage', 'cut the storage network instead').conflicts('all'))
     .option('--all', 'cut both')
     .action((host: string, options: Flags & { storage?: boolean; all?: boolean }) => {
       const cut = options.all ? 'all' : options.storage ? 'storage' : 'internal';
@@ -143,6 +143,7 @@ function inside(lab: Command, perform: Perform): void {
     .action((node: string, rest: string[], options: Flags) => {
       // commander hands on the `--` that separates NODE from the command, or there is none.
       const argv = rest[0] === '--' ? rest.slice(1) : rest;
+      if (argv.length === 0) exec.error('error: no command to run is given');
       return perform(options, (commands, common) => commands.exec({ ...common, node, argv }));
     });
   example(exec, 'understudy lab exec c1 -- ping -c 3 10.10.0.11');

@@ -1,0 +1,93 @@
+import { Command } from 'commander';
+import { test } from 'tap';
+import { commands } from '../../src/cli/commands.js';
+import { runProgram, understudy } from './run.js';
+
+/** Each command as a list of words: `['lab', 'up']`. */
+function namesBelow(command: Command, above: readonly string[] = []): string[][] {
+  return command.commands.flatMap((one) => {
+    const name = [...above, one.name()];
+    return [name, ...namesBelow(one, name)];
+  });
+}
+
+function everyCommand(): string[][] {
+  const program = new Command('understudy').enablePositionalOptions();
+  const context = { signal: new AbortController().signal };
+  for (const command of commands) command.register(program, context);
+  return namesBelow(program);
+}
+
+test('the contract’s commands are there', async (t) => {
+  const names = everyCommand().map((words) => words.join(' '));
+  const top = ['validate', 'plan', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
+  const more = ['undrain', 'which', 'doctor', 'agent', 'pulse', 'target', 'demo', 'lab'];
+  const lab = [
+    'up',
+    'down',
+    'status',
+    'exec',
+    'kill',
+    'start',
+    'pause',
+    'resume',
+    'partition',
+    'heal',
+    'run',
+  ];
+  const wanted = [...top, ...more, ...lab.map((name) => `lab ${name}`)];
+  t.strictSame(
+    wanted.filter((name) => !names.includes(name)),
+    [],
+  );
+});
+
+test('--help of every command exits 0 and shows an example', async (t) => {
+  const all = [[], ...everyCommand()];
+  // Two at a time: each is a process of its own.
+  const queue = [...all];
+  const worker = async () => {
+    for (let words = queue.shift(); words !== undefined; words = queue.shift()) {
+      const { code, stdout, stderr } = await understudy([...words, '--help']);
+      const name = ['understudy', ...words].join(' ');
+      t.strictSame([code, stderr], [0, ''], name);
+      t.match(stdout, `Usage: ${name}`);
+      t.match(stdout, /\nExample:\n {2}\$ understudy \S/, name);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+});
+
+test('wrong usage exits 2, says why on stderr and prints nothing else', async (t) => {
+  const wrong: readonly (readonly [readonly string[], RegExp])[] = [
+    [[], /Usage: understudy/],
+    [['frobnicate'], /unknown command 'frobnicate'/],
+    [['statsu'], /Did you mean status\?/],
+    [['status', '--frobnicate'], /unknown option '--frobnicate'/],
+    [['validate'], /missing required argument 'file'/],
+    [['validate', 'a', 'b'], /too many arguments/],
+    [['move'], /missing required argument 'personality'/],
+    [['agent'], /required option '--config <file>' not specified/],
+    [['lab'], /Usage: understudy lab/],
+    [['lab', 'frobnicate'], /unknown command 'frobnicate'/],
+    [['lab', 'exec', 'c1'], /missing required argument 'command'/],
+    [['lab', 'exec', 'c1', '--'], /no command to run/],
+    [['lab', 'partition', 'h1', '--storage', '--all'], /cannot be used with/],
+  ];
+  for (const [args, message] of wrong) {
+    const ran = await understudy(args);
+    t.strictSame([ran.code, ran.stdout], [2, ''], args.join(' '));
+    t.match(ran.stderr, message, args.join(' '));
+  }
+});
+
+test('--version prints the version alone', async (t) => {
+  const { code, stdout } = await understudy(['--version']);
+  t.equal(code, 0);
+  t.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('a reader that has seen enough is no failure', async (t) => {
+  const script = 'set -o pipefail; node bin/understudy --help | head -c 1';
+  t.strictSame(await runProgram('bash', ['-c', script]), { code: 0, stdout: 'U', stderr: '' });
+});
