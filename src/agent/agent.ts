@@ -23,6 +23,7 @@ import type { RoleParts } from './role-parts.js';
 import type { HostFacts } from './specs.js';
 import { Verifier } from './verifier.js';
 import { Voter } from './voter.js';
+import { Warmth } from './warmth.js';
 
 /** Everything the agent stands on, handed in. */
 export interface AgentParts {
@@ -64,6 +65,7 @@ export class Agent {
   readonly #verifier: Verifier;
   readonly #health: HealthWatch;
   readonly #reporter: Reporter;
+  readonly #warmth: Warmth;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -134,6 +136,7 @@ export class Agent {
       log,
       lapsed: () => this.#voter.lapsed,
     });
+    this.#warmth = new Warmth({ host, watch, storage, log });
     this.#verifier = new Verifier({ host, bootId, watch, network, clock, journal, log });
     this.#enrolment = new Enrolment({
       host,
@@ -164,6 +167,7 @@ export class Agent {
     this.#owner.start();
     this.#forwarding.start();
     this.#verifier.start();
+    this.#warmth.start();
     this.#watch.onChange(() => this.#health.look());
     this.#watch.start(signal);
   }
@@ -181,6 +185,7 @@ export class Agent {
       this.#owner.stop(),
       this.#forwarding.stop(),
       this.#verifier.stop(),
+      this.#warmth.stop(),
       this.#reporter.stop(),
     ]);
     for (const adapter of [dispatch, workload, storage, network]) await adapter.stop();

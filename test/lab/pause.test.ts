@@ -19,7 +19,7 @@ test('a host that is paused, taken over and resumed sends and writes nothing mor
   const ping = new PingWatch(stage.lab, 'c1', '10.10.0.11');
   t.teardown(() => ping.stop());
   await ping.answerAfter(Date.now(), 5_000);
-  const stopped = lab.pause(host);
+  const stopped = await lab.pause(host);
   const pausedMs = Date.now();
   t.ok(stopped > 3, `${stopped} processes of ${host} are stopped`);
   const record = await stage.failover('web1', epoch + 1, 20_000);
@@ -46,7 +46,7 @@ test('a host that is paused, taken over and resumed sends and writes nothing mor
   );
   t.teardown(() => capture.stop());
   await capture.ready;
-  lab.resume(host);
+  await lab.resume(host);
   await untilSpare(stage, host, incarnationOf(before, host));
   const late = capture.frames.filter(
     ({ seen }) =>

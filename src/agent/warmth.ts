@@ -1,0 +1,54 @@
+import { configOf } from '../control/view.js';
+import type { StorageAdapter } from '../storage/types.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import { type Log, Loop } from './loop.js';
+import { attachSpecs } from './specs.js';
+
+/**
+ * Keeps this host ready for disks it does not have: the path to their portals tried, a disk process
+ * waiting. Nothing of a volume is read (that would be before the fence).
+ */
+export class Warmth {
+  readonly #parts: WarmthParts;
+  readonly #loop: Loop;
+  /** Where every disk was when this was done last; done again only when one has moved. */
+  #done = '';
+
+  constructor(parts: WarmthParts) {
+    this.#parts = parts;
+    this.#loop = new Loop('warmth', parts.log, (signal) => this.#warm(signal));
+  }
+
+  start(): void {
+    this.#parts.watch.onChange(() => this.#loop.nudge());
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async #warm(signal: AbortSignal): Promise<void> {
+    const { watch, host, storage } = this.#parts;
+    const config = configOf(watch.view);
+    const pool = config?.hosts.find(({ name }) => name === host)?.pool;
+    if (config === undefined || pool === null || pool === undefined) return;
+    const elsewhere = config.personalities.filter(({ name, pool: wanted }) => {
+      const owner = watch.view.assignments.get(`personality/${name}`)?.value.host;
+      return wanted === pool && owner !== host;
+    });
+    const specs = elsewhere.flatMap(({ name }) => attachSpecs(watch.view, config, name, host, 0));
+    const places = [...watch.view.assignments].map(([id, { value }]) => `${id} ${value.epoch}`);
+    const wish = JSON.stringify([specs.map(({ portals }) => portals), places]);
+    if (wish === this.#done) return;
+    const byPortals = new Map(specs.map((spec) => [spec.portals.join(' '), spec]));
+    for (const spec of byPortals.values()) await storage.warm(spec, signal);
+    this.#done = wish;
+  }
+}
+
+export interface WarmthParts {
+  readonly host: string;
+  readonly watch: ClusterWatch;
+  readonly storage: StorageAdapter;
+  readonly log: Log;
+}
