@@ -1,6 +1,7 @@
 import { featuresKey } from '../control/keys.js';
 import type { FeaturesRecord, ReportRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
+import { enrolledIncarnations } from '../control/votes.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
@@ -111,6 +112,7 @@ export class Agent {
       log,
       nowMs: clock.bootMs,
       timing: () => configOf(watch.view)?.timing ?? { heartbeatMs: 50, leaseMs: 200 },
+      expected: () => enrolledIncarnations(watch.view),
       onChange: () => this.#reporter.look(),
     });
     pulse.onConnect(() => this.#granting.end());

@@ -1,3 +1,4 @@
+import { incarnationId } from '../control/view.js';
 import type { PulseHostStatus } from '../pulse/protocol.js';
 import { type Log, Loop } from './loop.js';
 import type { PulsePort } from './pulse-port.js';
@@ -42,12 +43,12 @@ export class GrantingWatch {
   }
 
   async #look(): Promise<void> {
-    const { pulse, nowMs, timing } = this.#parts;
+    const { pulse, nowMs, timing, expected } = this.#parts;
     const { heartbeatMs, leaseMs } = timing();
     const reply = await pulse.request({ kind: 'status' });
     const hosts = reply.kind === 'status' ? reply.hosts : [];
     const patient = nowMs() - this.#sinceMs < silenceLeases * leaseMs;
-    if (patient && !everybodyHeard(hosts)) this.#loop.triggerIn(heartbeatMs);
+    if (patient && !everybodyHeard(hosts, expected())) this.#loop.triggerIn(heartbeatMs);
     else this.#set(true);
   }
 
@@ -61,8 +62,17 @@ export class GrantingWatch {
 /** Pulse reports the silence of hosts it never heard after this many leases. */
 const silenceLeases = 5;
 
-export function everybodyHeard(hosts: readonly PulseHostStatus[]): boolean {
-  return hosts.length > 0 && hosts.every(({ lastAckAgoMs }) => lastAckAgoMs !== null);
+/** Whether pulse acknowledged each of these incarnations (`host/incarnation`) since it started. */
+export function everybodyHeard(
+  hosts: readonly PulseHostStatus[],
+  expected: readonly string[],
+): boolean {
+  const heard = new Set(
+    hosts.flatMap(({ host, incarnation, lastAckAgoMs }) =>
+      lastAckAgoMs === null ? [] : [incarnationId(host, incarnation)],
+    ),
+  );
+  return expected.every((id) => heard.has(id));
 }
 
 export interface GrantingParts {
@@ -70,5 +80,7 @@ export interface GrantingParts {
   readonly log: Log;
   nowMs(): number;
   timing(): { readonly heartbeatMs: number; readonly leaseMs: number };
+  /** Incarnations that are enrolled and not shut out. */
+  expected(): readonly string[];
   onChange(): void;
 }

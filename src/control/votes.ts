@@ -45,3 +45,14 @@ export function isShutOut(view: View, config: ClusterConfig, host: string, incar
     view.retired.has(incarnationId(host, incarnation)) || isExpired(view, config, host, incarnation)
   );
 }
+
+/** `host/incarnation` of every host of the configuration that is enrolled and not shut out. */
+export function enrolledIncarnations(view: View): readonly string[] {
+  const config = view.config?.value.config;
+  if (config === undefined) return [];
+  return config.hosts.flatMap(({ name }) => {
+    const incarnation = view.hosts.get(name)?.value.incarnation;
+    if (incarnation === undefined || isShutOut(view, config, name, incarnation)) return [];
+    return [incarnationId(name, incarnation)];
+  });
+}
