@@ -1,5 +1,5 @@
 import { canonical, isHostAddress, parseAddress } from './addresses.js';
-import { doubles, type Fault, unknown } from './faults.js';
+import { doubles, type Fault, type Path, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
 /** Each list has its own names. */
@@ -96,7 +96,7 @@ export function checkHosts(file: ClusterFile): readonly Fault[] {
 
 function checkHostAddress(
   { name, address }: ClusterFile['hosts'][number],
-  path: Fault['path'],
+  path: Path,
   inLab: boolean,
 ): readonly Fault[] {
   if (address === '') {

@@ -2,7 +2,7 @@ import { doubles, type Fault, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
 /** Nodes that every lab has besides hosts and clients. */
-const labNodes = /^(?:ctl|storage|etcd[1-3]|edge-.*)$/;
+const labNodes = /^(?:sw|ctl|storage|etcd[1-3]|edge-.*)$/;
 
 /** What a lab's own section must agree on with the rest of the file. */
 export function checkLab(file: ClusterFile): readonly Fault[] {

@@ -7,7 +7,7 @@ import {
   parseAddress,
   parsePrefix,
 } from './addresses.js';
-import { doubles, type Fault } from './faults.js';
+import { doubles, type Fault, type Path } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
 type Network = ClusterFile['networks'][number];
@@ -27,7 +27,7 @@ export function checkNetworks(file: ClusterFile): readonly Fault[] {
 /** IEEE 802.1Q: VLAN IDs 1 to 4094. RFC 7348 section 5: a VNI has 24 bits. `auto` may become either. */
 const largestId = { vlan: 4_094, auto: 4_094, vxlan: 16_777_215 } as const;
 
-function checkId({ fabric, id, name }: Network, path: Fault['path']): readonly Fault[] {
+function checkId({ fabric, id, name }: Network, path: Path): readonly Fault[] {
   const at = [...path, 'id'];
   if (fabric === 'untagged') {
     if (id === 0) return [];
@@ -41,7 +41,7 @@ function checkId({ fabric, id, name }: Network, path: Fault['path']): readonly F
   return [{ path: at, what: `${id} is no ${kind}`, write }];
 }
 
-function checkGateways({ fabric, gateways }: Network, path: Fault['path']): readonly Fault[] {
+function checkGateways({ fabric, gateways }: Network, path: Path): readonly Fault[] {
   if (gateways.length > 0 && (fabric === 'vlan' || fabric === 'untagged')) {
     const what = 'gateways are learning VTEPs: only a vxlan network has them';
     return [{ path: [...path, 'gateways'], what, write: 'leave gateways out' }];
@@ -62,7 +62,7 @@ function checkGateways({ fabric, gateways }: Network, path: Fault['path']): read
 /** RFC 8200 section 5. */
 const leastIpv6Mtu = 1_280;
 
-function checkMtu({ mtu, subnet }: Network, path: Fault['path']): readonly Fault[] {
+function checkMtu({ mtu, subnet }: Network, path: Path): readonly Fault[] {
   if (mtu >= leastIpv6Mtu || !subnet.some((text) => text.includes(':'))) return [];
   const what = `an MTU of ${mtu} is too small for IPv6`;
   return [{ path, what, write: `write ${leastIpv6Mtu} or more, or leave the IPv6 subnet out` }];

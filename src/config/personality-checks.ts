@@ -1,11 +1,14 @@
 import { contains, parseAddress, parsePrefix } from './addresses.js';
-import { doubles, type Fault, unknown } from './faults.js';
+import { doubles, type Fault, type Path, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
 type Personality = ClusterFile['personalities'][number];
 
 /** A dispatcher's namespace is named so; a personality's has the personality's name. */
 const dispatcherPrefix = 'svc-';
+
+/** Folders below the run directory that are not a personality's. */
+const takenNames: readonly string[] = ['blk', 'boot-token', 'log', 'workload'];
 
 export function checkPersonalities(file: ClusterFile): readonly Fault[] {
   const pools = [...new Set(file.hosts.flatMap(({ pool }) => pool ?? []))];
@@ -36,15 +39,20 @@ export function checkPersonalities(file: ClusterFile): readonly Fault[] {
   ];
 }
 
-function checkName({ name }: Personality, path: Fault['path']): readonly Fault[] {
+function checkName({ name }: Personality, path: Path): readonly Fault[] {
+  const at = [...path, 'name'];
+  if (takenNames.includes(name)) {
+    const what = `a personality cannot be called ${name}: its folder has another use`;
+    return [{ path: at, what, write: 'choose another name' }];
+  }
   if (!name.startsWith(dispatcherPrefix)) return [];
   const what = `${name} begins as the namespace of a dispatcher does`;
-  return [{ path: [...path, 'name'], what, write: `a name that does not begin with svc-` }];
+  return [{ path: at, what, write: `write a name that does not begin with ${dispatcherPrefix}` }];
 }
 
 function checkNics(
   { name, networks }: Personality,
-  path: Fault['path'],
+  path: Path,
   known: readonly string[],
 ): readonly Fault[] {
   const at = (index: number) => [...path, 'networks', index];
@@ -66,7 +74,7 @@ function checkNics(
 function checkRoute(
   { to, via }: Personality['routes'][number],
   { name, networks }: Personality,
-  path: Fault['path'],
+  path: Path,
 ): readonly Fault[] {
   const faults: Fault[] = [];
   const prefix = parsePrefix(to);

@@ -1,5 +1,5 @@
 import { parseAddress } from './addresses.js';
-import { doubles, type Fault, unknown } from './faults.js';
+import { doubles, type Fault, type Path, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
 export function checkVolumes(file: ClusterFile): readonly Fault[] {
@@ -102,7 +102,7 @@ function checkSharedTargets(
   entries: readonly {
     readonly entry: { readonly volume: string };
     readonly owner: string;
-    readonly path: Fault['path'];
+    readonly path: Path;
   }[],
 ): readonly Fault[] {
   const owners = new Map<string, { readonly owner: string; readonly volume: string }>();

@@ -8,7 +8,7 @@ const stubborn = process.argv[2] === 'stubborn';
 await finish(false, async () => {
   const kept = setInterval(() => {}, 60_000);
   process.stdout.write('ready\n');
-  await new Promise<void>((resolve, reject) => {
+  await new Promise<void>((_resolve, reject) => {
     signal.addEventListener('abort', () => {
       process.stdout.write('stopping\n');
       if (!stubborn) reject(new Error('the store was closed', { cause: signal.reason }));

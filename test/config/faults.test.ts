@@ -147,6 +147,7 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'MAC such as',
   ],
   ['name: db1', 'name: DB1', 'personalities[2].name', 'cannot be DB1', 'lower-case'],
+  ['name: db1', 'name: blk', 'personalities[2].name', 'another use', 'another name'],
   ['name: db1', 'name: svc-web', 'personalities[2].name', 'dispatcher', 'svc-'],
   ['name: db1', 'name: web2', 'personalities[2].name', 'two personalities', 'own name'],
   [
