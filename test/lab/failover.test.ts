@@ -1,6 +1,8 @@
-import { test } from 'tap';
+import { type Test, test } from 'tap';
+import type { Timeline } from '../../src/control/timeline.js';
 import { HttpWatch, PingWatch } from '../../src/demo/observers.js';
 import { must, personality } from '../../src/demo/stage.js';
+import type { Lab } from '../../src/lab/lab.js';
 import { incarnationOf, openLab, untilSpare } from './harness.js';
 
 const kills = 20;
@@ -41,13 +43,24 @@ test('twenty power cuts in a row: each taken over within a second, nothing synce
     gaps.push(gapMs);
     httpGaps.push(http.longestGapMs(cutMs) ?? Number.NaN);
     t.ok(gapMs < mostGapMs, `gap ${Math.round(gapMs)} ms`);
-    if (gapMs >= mostGapMs) t.comment(JSON.stringify(record.steps));
+    if (gapMs >= mostGapMs) explain(t, lab, record);
     await lab.start(host);
     await untilSpare(stage, host, incarnationOf(before, host));
   }
   t.comment(`ping gaps in ms: ${text(gaps)}`);
   t.comment(`HTTP gaps in ms: ${text(httpGaps)}`);
 });
+
+/** What a gap that is too long is understood by. */
+function explain(t: Test, lab: Lab, record: Timeline): void {
+  t.comment(JSON.stringify(record));
+  for (const { name } of lab.plan.hosts) {
+    for (const daemon of ['pulse', 'agent']) {
+      const log = lab.readFile(`logs/${name}-${daemon}.log`).trim().split('\n').slice(-25);
+      t.comment(`${name} ${daemon}\n${log.join('\n')}`);
+    }
+  }
+}
 
 function text(gaps: readonly number[]): string {
   const sorted = [...gaps].sort((a, b) => a - b).map(Math.round);
