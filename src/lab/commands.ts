@@ -10,6 +10,7 @@ import { labStatus } from './lab-status.js';
 import { parseScenario } from './scenario.js';
 import { runScenario, type ScenarioResult, type StepResult } from './scenario-run.js';
 import { ClusterWorld } from './scenario-world.js';
+import { exitCode } from './shell.js';
 import { findLab } from './state.js';
 
 /** The work behind `understudy lab …`. Each command returns its exit code. */
@@ -97,7 +98,7 @@ export async function exec(
   // A terminal's Ctrl-C reaches the command by itself; what only we get is handed on.
   options.signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-  return code ?? exitCodeOf(signal);
+  return exitCode(code, signal);
 }
 
 /** Asks the cluster which host has the personality. */
@@ -113,21 +114,6 @@ async function whereItRuns(
   }
 }
 
-/** As a shell tells it: 128 and the signal's number. */
-function exitCodeOf(signal: NodeJS.Signals | null): number {
-  const numbers: Partial<Record<NodeJS.Signals, number>> = {
-    SIGHUP: 1,
-    SIGINT: 2,
-    SIGQUIT: 3,
-    SIGABRT: 6,
-    SIGKILL: 9,
-    SIGSEGV: 11,
-    SIGPIPE: 13,
-    SIGTERM: 15,
-  };
-  return 128 + (signal === null ? 0 : (numbers[signal] ?? 0));
-}
-
 export async function kill(options: LabHostOptions): Promise<number> {
   await running(options).kill(options.host);
   return done(options, 'off', `${options.host} has no power`);
@@ -139,12 +125,12 @@ export async function start(options: LabHostOptions): Promise<number> {
 }
 
 export async function pause(options: LabHostOptions): Promise<number> {
-  const processes = running(options).pause(options.host);
+  const processes = await running(options).pause(options.host);
   return done(options, 'paused', `${options.host} is paused: ${processes} processes stopped`);
 }
 
 export async function resume(options: LabHostOptions): Promise<number> {
-  const processes = running(options).resume(options.host);
+  const processes = await running(options).resume(options.host);
   return done(options, 'on', `${options.host} goes on: ${processes} processes`);
 }
 

@@ -1,7 +1,17 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { hostInit, keepRunning } from './init-scripts.js';
 import type { LabHost, LabPlan } from './plan.js';
 
-/** Files that a lab gives its daemons, by their path in the lab's folder. */
+/** What the nodes of a lab run, each an argv without its `--config FILE`. */
+export interface LabPrograms {
+  readonly agent: readonly string[];
+  readonly pulse: readonly string[];
+  readonly target: readonly string[];
+}
+
+/** A file in the lab's folder. */
 export interface LabFile {
   readonly path: string;
   readonly content: string;
@@ -9,10 +19,29 @@ export interface LabFile {
 
 const pulsePort = 7411;
 
-export function hostFiles(
+/** Everything that the lab's first processes and daemons read. */
+export function labFiles(
+  plan: LabPlan,
+  directory: string,
+  key: string,
+  programs: LabPrograms,
+  agentSettings: Readonly<Record<string, unknown>>,
+): readonly LabFile[] {
+  const target = `${directory}/target.yaml`;
+  return [
+    { path: 'host-init', content: hostInit },
+    { path: 'keep-running', content: keepRunning },
+    { path: 'target.yaml', content: targetSettings(plan, directory) },
+    { path: 'target.command', content: argvText([...programs.target, '--config', target]) },
+    ...plan.hosts.flatMap((host) => hostFiles(plan, host, key, programs, agentSettings)),
+  ];
+}
+
+function hostFiles(
   plan: LabPlan,
   host: LabHost,
   key: string,
+  programs: LabPrograms,
   agentSettings: Readonly<Record<string, unknown>>,
 ): readonly LabFile[] {
   const { config } = plan;
@@ -27,15 +56,23 @@ export function hostFiles(
   };
   const pulse = { bind: host.internal, port: pulsePort };
   const folder = `hosts/${host.name}`;
+  const started = (name: 'agent' | 'pulse') =>
+    argvText([...programs[name], '--config', `/etc/understudy/${name}.yaml`]);
   return [
     { path: `${folder}/agent.yaml`, content: stringify(agent) },
     { path: `${folder}/pulse.yaml`, content: stringify(pulse) },
     { path: `${folder}/cluster.key`, content: `${key}\n` },
+    { path: `${folder}/agent.command`, content: started('agent') },
+    { path: `${folder}/pulse.command`, content: started('pulse') },
   ];
 }
 
-/** `directory`: the lab's own folder, which goes with it. */
-export function targetFile(plan: LabPlan, directory: string): string {
+/** Each word ended by NUL, which no word can hold. */
+function argvText(argv: readonly string[]): string {
+  return argv.map((word) => `${word}\0`).join('');
+}
+
+function targetSettings(plan: LabPlan, directory: string): string {
   const { config } = plan;
   return stringify({
     cluster: config.cluster,
@@ -45,4 +82,13 @@ export function targetFile(plan: LabPlan, directory: string): string {
     ipcSocket: `${directory}/tgt/socket`,
     stateDirectory: `${directory}/tgt`,
   });
+}
+
+/** Writes into the lab's folder from outside, by way of its first process. */
+export function writeLabFiles(folderFromOutside: string, files: readonly LabFile[]): void {
+  for (const { path, content } of files) {
+    const whole = join(folderFromOutside, path);
+    mkdirSync(dirname(whole), { recursive: true, mode: 0o700 });
+    writeFileSync(whole, content, { mode: 0o600 });
+  }
 }

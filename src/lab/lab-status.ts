@@ -1,7 +1,6 @@
 import type { Lab } from './lab.js';
 import { controlNode, storageNode } from './plan.js';
 import { membersOf } from './processes.js';
-import { portName } from './scripts.js';
 
 /** `lab status --json`. */
 export interface LabStatus {
@@ -57,16 +56,16 @@ function hostStatus(
   host: Lab['plan']['hosts'][number],
   down: ReadonlySet<string>,
 ): NodeStatus {
-  const { name, internal, storage } = host;
+  const { name, internal, storage, ports } = host;
   const pid = lab.pidOf(name);
   const addresses = [internal, storage];
   if (pid === undefined) return { ...plain(name, 'host', addresses), power: 'off', processes: 0 };
   const members = membersOf(pid);
   // A paused host's first process is stopped; nothing else stops that one.
   const paused = members.some((one) => one.pid === pid && one.state === 'T');
-  const link = (network: 'internal' | 'storage', device: string) => ({
+  const link = (network: 'internal' | 'storage', device: keyof typeof ports) => ({
     network,
-    state: down.has(portName(name, device)) ? ('down' as const) : ('up' as const),
+    state: down.has(ports[device]) ? ('down' as const) : ('up' as const),
   });
   return {
     name,

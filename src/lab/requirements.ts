@@ -1,12 +1,17 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ClusterConfig } from '../config/types.js';
 import { UnderstudyError } from '../errors.js';
+import type { KernelFeatures } from './plan.js';
 
 const programs: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   bridge: 'iproute2',
   nsenter: 'util-linux',
   unshare: 'util-linux',
+  setsid: 'util-linux',
+  bash: 'bash',
   ethtool: 'ethtool',
   etcd: 'etcd-server',
   tgtd: 'tgt',
@@ -44,4 +49,18 @@ export function checkRequirements(): void {
 
 function lacking(code: `US_${string}`, cause: string, remedy: string): UnderstudyError {
   return new UnderstudyError({ code, action: 'cannot start', object: 'a lab', cause, remedy });
+}
+
+/**
+ * What this kernel can do, asked by doing it in a namespace that ends at once: a VLAN device, for
+ * which the kernel loads 8021q where it has it as a module.
+ */
+export function kernelFeatures(config: ClusterConfig): KernelFeatures {
+  const asked = config.networks.some(({ fabric }) => fabric === 'auto' || fabric === 'vlan');
+  if (!asked) return { vlan: false };
+  const argv = ['--net', 'ip', 'link', 'add', 'link', 'lo', 'name', 'probe'];
+  const { status } = spawnSync('unshare', [...argv, 'type', 'vlan', 'id', '1'], {
+    stdio: 'ignore',
+  });
+  return { vlan: status === 0 };
 }

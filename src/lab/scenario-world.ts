@@ -1,6 +1,7 @@
 import { ClusterWatch } from '../agent/cluster-watch.js';
 import { statusFrom } from '../cli/run/status.js';
 import { configOf } from '../control/view.js';
+import { within } from '../deadline.js';
 import { UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { EtcdStore } from '../store/etcd.js';
@@ -37,7 +38,7 @@ export class ClusterWorld implements ScenarioWorld {
     try {
       await world.#store.start(signal);
       world.#watch.start(AbortSignal.any([signal, world.#stop.signal]));
-      await world.#watch.until(() => world.#watch.known, AbortSignal.timeout(snapshotMs));
+      await world.#watch.until(() => world.#watch.known, within(snapshotMs));
     } catch (thrown) {
       await world.close();
       throw thrown;
@@ -85,16 +86,16 @@ export class ClusterWorld implements ScenarioWorld {
       case 'partition':
         return this.#lab.partition(host, devices[step.cut]);
       case 'pause':
-        this.#lab.pause(host);
+        await this.#lab.pause(host);
         return;
       case 'resume':
-        this.#lab.resume(host);
+        await this.#lab.resume(host);
         return;
     }
   }
 
   async until(holds: (status: unknown) => boolean, withinMs: number): Promise<boolean> {
-    const timeout = AbortSignal.timeout(withinMs);
+    const timeout = within(withinMs);
     const signal = AbortSignal.any([this.#signal, this.#stop.signal, timeout]);
     while (!signal.aborted) {
       const changed = this.#nextChange(signal);

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { UnderstudyError } from '../errors.js';
+import type { ChildProcess } from 'node:child_process';
 
 /** How a command ended, with what it wrote. */
 export interface Ran {
+  /** 128 and the signal's number where a signal ended it, as shells tell it. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -27,7 +27,7 @@ export function collect(child: ChildProcess, input?: string): Promise<Ran> {
     child.once('close', (code, signal) => {
       const stdout = Buffer.concat(out).toString();
       const stderr = Buffer.concat(err).toString();
-      resolve({ code: code ?? (signal === null ? 1 : 128), stdout, stderr });
+      resolve({ code: exitCode(code, signal), stdout, stderr });
     });
     // A command that ends before it read all of its input is no error of ours.
     child.stdin?.on('error', () => undefined);
@@ -35,18 +35,20 @@ export function collect(child: ChildProcess, input?: string): Promise<Ran> {
   });
 }
 
-/** Runs a shell script inside the lab's mount and PID namespace; it has to succeed. */
-export async function runScript(labPid: number, what: string, script: string): Promise<string> {
-  const child = spawn('nsenter', ['-t', String(labPid), '-m', '-p', 'bash', '-s'], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  const { code, stdout, stderr } = await collect(child, script);
-  if (code === 0) return stdout;
-  throw new UnderstudyError({
-    code: 'US_LAB_SCRIPT',
-    action: 'cannot',
-    object: what,
-    cause: stderr.trim().split('\n').slice(-3).join('; ') || `exit code ${code}`,
-    remedy: 'npm run setup installs what a lab needs; see also the logs in the lab’s folder',
-  });
+const signalNumbers: Partial<Record<NodeJS.Signals, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+};
+
+/** A shell's `$?` for how a child ended. */
+export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
+  return code ?? 128 + (signal === null ? 0 : (signalNumbers[signal] ?? 0));
 }

@@ -1,0 +1,229 @@
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { insideLab, type NodeCommand, runBatch, runBatches, spawnInside } from './inside.js';
+import type { LabHost } from './plan.js';
+import {
+  isAlive,
+  killAndWait,
+  type ProcessId,
+  signalExactly,
+  signals,
+  statesInside,
+} from './processes.js';
+import { collect } from './shell.js';
+import {
+  addNodes,
+  bringUp,
+  cutPower,
+  hostCables,
+  layCables,
+  plugPorts,
+  removeNodes,
+  removePorts,
+  setPorts,
+} from './wiring.js';
+
+const bootMs = 15_000;
+const goneMs = 15_000;
+/** Processes in the middle of a system call stop when they leave it. */
+const stopRounds = 500;
+const stopPauseMs = 2;
+
+/** What a host's power switch needs to know of the lab. */
+export interface HostPlace {
+  readonly labPid: number;
+  /** The lab's folder, as the lab itself sees it. */
+  readonly directory: string;
+  readonly mountPoints: readonly string[];
+}
+
+/** One host of a lab: its power, its cables and its first process. */
+export class Host {
+  readonly name: string;
+  readonly #plan: LabHost;
+  readonly #index: number;
+  readonly #place: HostPlace;
+
+  constructor(plan: LabHost, index: number, place: HostPlace) {
+    this.name = plan.name;
+    this.#plan = plan;
+    this.#index = index;
+    this.#place = place;
+  }
+
+  /** Its first process, as this machine numbers it; undefined without power. */
+  get process(): ProcessId | undefined {
+    const { labPid, directory } = this.#place;
+    try {
+      const path = `/proc/${labPid}/root${directory}/hosts/${this.name}/pid`;
+      const [pid = '', startTime = ''] = readFileSync(path, 'utf8').trim().split(' ');
+      const id = { pid: Number(pid), startTime };
+      return isAlive(id) ? id : undefined;
+    } catch {
+      return undefined; // it never had power
+    }
+  }
+
+  get #powered(): ProcessId {
+    const id = this.process;
+    if (id !== undefined) return id;
+    throw new UnderstudyError({
+      code: 'US_LAB_NO_POWER',
+      action: 'cannot reach',
+      object: this.name,
+      cause: 'it has no power',
+      remedy: `understudy lab start ${this.name}`,
+    });
+  }
+
+  /** @throws {UnderstudyError} US_LAB_NO_POWER */
+  command(argv: readonly string[]): NodeCommand {
+    const { pid } = this.#powered;
+    const enter = ['nsenter', '-t', String(pid), '-m', '-u', '-n', '--wdns=/', '--'];
+    return { argv: [...enter, ...argv], pidNamespace: `/proc/${pid}/ns/pid` };
+  }
+
+  /**
+   * Power on: network namespace, cables, then its first process.
+   *
+   * @throws {UnderstudyError} US_LAB_POWER when it has power, US_LAB_HOST when it does not come up
+   */
+  async powerOn(): Promise<void> {
+    if (this.process !== undefined) {
+      throw new UnderstudyError({
+        code: 'US_LAB_POWER',
+        action: 'cannot start',
+        object: this.name,
+        cause: 'it has power',
+        remedy: `understudy lab kill ${this.name} cuts it`,
+      });
+    }
+    const { labPid } = this.#place;
+    const cables = hostCables(this.#plan, this.#index);
+    const wire = `wire ${this.name}`;
+    await runBatch(labPid, wire, addNodes([this.name]));
+    await runBatch(labPid, wire, layCables(cables));
+    await runBatches(labPid, wire, [...plugPorts(cables), ...bringUp(cables)]);
+    await this.#boot();
+  }
+
+  /** Starts the first process, which says `ready` once it has its own root. */
+  async #boot(): Promise<void> {
+    const { labPid, directory, mountPoints } = this.#place;
+    const enter = insideLab(labPid, this.name, [
+      ...[
+        'sh',
+        '-c',
+        'for nic in eth1 eth2; do ethtool -K $nic tx off > /dev/null; done; exec "$@"',
+        'boot',
+      ],
+      ...['unshare', '--mount', '--uts', '--pid', '--propagation', 'slave', '--'],
+      ...['setsid', '--fork', 'bash', `${directory}/host-init`, this.name, directory],
+      ...mountPoints,
+    ]);
+    const child = spawnInside(enter, { stdio: ['ignore', 'pipe', 'pipe'] });
+    await untilReady(child, bootMs).catch((thrown: unknown) => {
+      throw new UnderstudyError({
+        code: 'US_LAB_HOST',
+        action: 'cannot start',
+        object: this.name,
+        cause: messageOf(thrown),
+        remedy: 'if nothing of the machine is missing (npm run setup), report this',
+      });
+    });
+  }
+
+  /**
+   * A power cut: both links go dead in one step, then the first process is killed, and by the kernel
+   * every other one with it. Nothing is flushed: whatever a file system would still write on its way
+   * out meets a dead disk.
+   */
+  async cut(): Promise<void> {
+    const id = this.#powered;
+    const { labPid } = this.#place;
+    const what = `cut the power of ${this.name}`;
+    await runBatch(labPid, what, cutPower(this.#plan));
+    if (!(await killAndWait(id, goneMs))) throw this.#stuck('it still has processes after SIGKILL');
+    await runBatch(labPid, what, removePorts(this.#plan));
+    await runBatch(labPid, what, removeNodes([this.name]));
+  }
+
+  /**
+   * Stops every process, as a hypervisor would. kill(2) with -1 reaches all of a PID namespace in one
+   * step that no fork escapes, except its first process, which is stopped before.
+   *
+   * @returns how many are stopped
+   */
+  async pause(): Promise<number> {
+    const id = this.#powered;
+    signalExactly(id, signals.stop);
+    await this.#signalAll(id, 'STOP');
+    for (let round = 0; round < stopRounds; round++) {
+      const states = statesInside(id.pid);
+      if (states.every((state) => 'TtZX'.includes(state))) return states.length;
+      await pause(stopPauseMs);
+    }
+    throw this.#stuck('some process does not stop');
+  }
+
+  /** Lets all go on, the first process last. */
+  async resume(): Promise<number> {
+    const id = this.#powered;
+    await this.#signalAll(id, 'CONT');
+    signalExactly(id, signals.continue);
+    return statesInside(id.pid).length;
+  }
+
+  async #signalAll({ pid }: ProcessId, signal: 'STOP' | 'CONT'): Promise<void> {
+    const argv = ['kill', `-${signal}`, '--', '-1'];
+    const command = { argv, pidNamespace: `/proc/${pid}/ns/pid` };
+    await collect(spawnInside(command, { stdio: ['pipe', 'pipe', 'pipe'] }));
+  }
+
+  /** The switch's ports of these NICs go down or up. */
+  async setLinks(devices: readonly ('eth1' | 'eth2')[], state: 'up' | 'down'): Promise<void> {
+    this.#powered;
+    const ports = devices.map((device) => this.#plan.ports[device]);
+    await runBatch(this.#place.labPid, `set the links of ${this.name}`, setPorts(ports, state));
+  }
+
+  #stuck(cause: string): UnderstudyError {
+    return new UnderstudyError({
+      code: 'US_LAB_STUCK',
+      action: 'cannot go on with',
+      object: this.name,
+      cause,
+      remedy: 'understudy lab down; what stays waits in the kernel (ps -eo pid,stat,wchan,args)',
+    });
+  }
+}
+
+/** Resolves with what follows `ready` on a child's first line; rejects with its last words. */
+export function untilReady(child: ChildProcess, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-2_000);
+    });
+    const fail = (reason: string) => {
+      clearTimeout(timer);
+      reject(new Error(said.trim() === '' ? reason : said.trim().replaceAll('\n', '; ')));
+    };
+    const timer = setTimeout(() => fail(`not ready after ${timeoutMs} ms`), timeoutMs);
+    child.once('error', (error) => fail(error.message));
+    if (child.stdout === null) return fail('no pipe to it');
+    const lines = createInterface({ input: child.stdout });
+    lines.once('line', (line) => {
+      clearTimeout(timer);
+      if (/^ready\b/.test(line)) resolve(line.slice('ready '.length));
+      else fail(`it said: ${line}`);
+      lines.close();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    });
+    lines.once('close', () => fail('it ended before it was ready'));
+  });
+}

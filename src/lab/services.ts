@@ -1,0 +1,64 @@
+import { type LabPlan, portal, storageNode } from './plan.js';
+
+/** Shell for what runs beside the hosts: etcd, the iSCSI target and its daemon. */
+
+/** One word for the shell, whatever is in it. */
+export function word(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Starts a daemon in a node, on its own, with a log. */
+function daemon(node: string, log: string, command: string): string {
+  return `setsid nsenter --net=/run/netns/${node} ${command} < /dev/null >> ${log} 2>&1 &`;
+}
+
+export function startEtcd(directory: string, plan: LabPlan): string {
+  const peers = plan.etcd.map(({ node, address }) => `${node}=http://${address}:2380`).join(',');
+  return plan.etcd
+    .map(({ node, address }) => {
+      const client = `http://${address}:2379`;
+      const peer = `http://${address}:2380`;
+      const command = [
+        `etcd --name ${node} --data-dir ${directory}/etcd/${node}`,
+        `--listen-client-urls ${client} --advertise-client-urls ${client}`,
+        `--listen-peer-urls ${peer} --initial-advertise-peer-urls ${peer}`,
+        `--initial-cluster ${peers} --initial-cluster-state new`,
+        '--heartbeat-interval 40 --election-timeout 200 --logger zap --log-level warn',
+      ];
+      return daemon(node, `${directory}/logs/${node}.log`, command.join(' '));
+    })
+    .join('\n');
+}
+
+/** tgt with its targets, nobody let in yet: `understudy target` opens them one by one. */
+export function startTarget(directory: string, plan: LabPlan): string {
+  const socket = `TGT_IPC_SOCKET=${directory}/tgt/socket`;
+  const admin = `tgtadm -C 1 --lld iscsi`;
+  const log = `${directory}/logs/tgtd.log`;
+  return [
+    'set -e',
+    `export ${socket}`,
+    daemon(storageNode.name, log, `tgtd -f -C 1 --iscsi portal=${portal}`),
+    // tgtadm answers only once the daemon listens on its socket, and nothing else tells.
+    'ready=',
+    'for try in $(seq 500); do',
+    `  if ${admin} --op show --mode system > /dev/null 2>&1; then ready=1; break; fi`,
+    '  sleep 0.01',
+    'done',
+    `if [ -z "$ready" ]; then tail -n 3 ${log} >&2; echo 'tgtd does not answer' >&2; exit 1; fi`,
+    ...plan.targets.flatMap(({ id, target, luns }) => [
+      `${admin} --op new --mode target --tid ${id} -T ${word(target)}`,
+      ...luns.flatMap(({ lun, sizeBytes, file }) => [
+        `truncate -s ${sizeBytes} ${directory}/${file}`,
+        `${admin} --op new --mode logicalunit --tid ${id} --lun ${lun} -b ${directory}/${file}`,
+      ]),
+    ]),
+  ].join('\n');
+}
+
+/** Keeps the command in `target.command` running: masks follow the store. */
+export function startTargetDaemon(directory: string): string {
+  const command = `bash ${directory}/keep-running ${directory}/target.command`;
+  return `export TGT_IPC_SOCKET=${directory}/tgt/socket
+${daemon(storageNode.name, `${directory}/logs/target.log`, command)}`;
+}
