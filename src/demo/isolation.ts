@@ -14,7 +14,9 @@ export async function showIsolation(stage: Stage): Promise<void> {
     ({ personalities, dispatches }) => personalities.length === 0 && dispatches.length === 0,
   );
   if (outsider === undefined) throw new Error('the demonstration needs a spare');
-  const edge = lab.edge('blue').underlay;
+  const edges = ['blue', 'green']
+    .map((name) => `not src host ${lab.edge(name).underlay}`)
+    .join(' and ');
   const speaker = macOf(status, 'web1');
   const ofBlue = `ether host ${speaker}`;
   const inside = new Capture(lab, 'c1', 'eth0', ofBlue);
@@ -22,9 +24,9 @@ export async function showIsolation(stage: Stage): Promise<void> {
     { who: 'client c2 (green)', capture: new Capture(lab, 'c2', 'eth0', ofBlue) },
     { who: 'personality db1 (green)', capture: new Capture(lab, 'db1', 'eth0', ofBlue) },
     {
-      // The edge is a plain learning VTEP that floods to every host; the product's own hosts must not.
+      // Edges are plain learning VTEPs that flood to every host; the product's own hosts must not.
       who: `host ${outsider.name}, not a member, on its underlay from other hosts`,
-      capture: new Capture(lab, outsider.name, 'eth1', `udp port 4789 and not src host ${edge}`),
+      capture: new Capture(lab, outsider.name, 'eth1', `udp port 4789 and ${edges}`),
     },
   ];
   const captures = [inside, ...outside.map(({ capture }) => capture)];
