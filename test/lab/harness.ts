@@ -55,7 +55,14 @@ export async function untilSpare(stage: Stage, host: string, incarnation: number
   const status = await stage.until(
     `${host} is a spare again`,
     ({ hosts }) =>
-      hosts.some((one) => one.name === host && one.state === 'up' && one.incarnation > incarnation),
+      hosts.some(
+        (one) =>
+          one.name === host &&
+          one.state === 'up' &&
+          one.incarnation > incarnation &&
+          // A controller that is still starting takes part in no majority.
+          one.granting === one.controller,
+      ),
     30_000,
   );
   const back = status.hosts.find(({ name }) => name === host);
