@@ -3,24 +3,17 @@ import { writeFileSync } from 'node:fs';
 import { inNetworkNamespace } from '../ffi/namespace.js';
 import { type LabPrograms, labFiles, writeLabFiles } from './files.js';
 import type { Host } from './host.js';
-import {
-  insideLab,
-  namespacePath,
-  runBatch,
-  runBatches,
-  runScript,
-  spawnInside,
-} from './inside.js';
+import { namespacePath, runBatch, runBatches, runScript } from './inside.js';
 import { controlNode, type LabPlan, switchNode } from './plan.js';
 import { startEtcd, startTarget } from './services.js';
-import { collect } from './shell.js';
 import {
   addBridges,
   addEdge,
   addNodes,
   bringUp,
   type Cable,
-  floodLines,
+  floodFrom,
+  knowNics,
   layCables,
   planNetwork,
   plugPorts,
@@ -69,7 +62,8 @@ async function buildNetwork(labPid: number, plan: LabPlan): Promise<void> {
   await Promise.all([
     runBatches(labPid, what, bringUp(cables)),
     runScript(labPid, what, computeChecksums(cables)),
-    ...plan.edges.map((edge) => runBridge(labPid, edge.node, floodLines(edge, plan.hosts))),
+    runBatch(labPid, what, knowNics(cables)),
+    ...plan.edges.map((edge) => runBatch(labPid, what, floodFrom(edge, plan.hosts))),
   ]);
 }
 
@@ -85,12 +79,4 @@ function computeChecksums(cables: readonly Cable[]): string {
         : `nsenter --net=/run/netns/${node} ethtool -K ${device} tx off > /dev/null`,
     )
     .join('\n');
-}
-
-async function runBridge(labPid: number, node: string, lines: readonly string[]): Promise<void> {
-  if (lines.length === 0) return;
-  const command = insideLab(labPid, node, ['bridge', '-batch', '-']);
-  const child = spawnInside(command, { stdio: ['pipe', 'pipe', 'pipe'] });
-  const { code, stderr } = await collect(child, `${lines.join('\n')}\n`);
-  if (code !== 0) throw new Error(`bridge in ${node}: ${stderr}`);
 }

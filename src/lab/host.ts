@@ -19,6 +19,7 @@ import {
   bringUp,
   cutPower,
   hostCables,
+  knowNics,
   layCables,
   plugPorts,
   removeNodes,
@@ -107,6 +108,7 @@ export class Host {
     await runBatch(labPid, wire, addNodes([this.name]));
     await runBatch(labPid, wire, layCables(cables));
     await runBatches(labPid, wire, [...plugPorts(cables), ...bringUp(cables)]);
+    await runBatch(labPid, wire, knowNics(cables));
     await this.#boot();
   }
 

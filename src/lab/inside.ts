@@ -60,10 +60,10 @@ export function runScript(labPid: number, what: string, script: string): Promise
   return run(insideLab(labPid, undefined, ['bash', '-s']), what, script);
 }
 
-/** Equals: `ip -batch -` in the batch's node. @throws {UnderstudyError} US_LAB_SCRIPT */
+/** Equals: `ip -batch -` (or `bridge -batch -`) in the batch's node. @throws {UnderstudyError} US_LAB_SCRIPT */
 export async function runBatch(labPid: number, what: string, batch: Batch): Promise<void> {
   if (batch.lines.length === 0) return;
-  const command = insideLab(labPid, batch.node, ['ip', '-batch', '-']);
+  const command = insideLab(labPid, batch.node, [batch.tool ?? 'ip', '-batch', '-']);
   await run(command, what, `${batch.lines.join('\n')}\n`);
 }
 

@@ -42,9 +42,11 @@ const vxlanAgeingSeconds = 30_000;
 /** IANA's port for VXLAN (RFC 7348). */
 const vxlanPort = 4_789;
 
-/** One run of `ip -batch`, in the lab's own network namespace or in a node's. */
+/** One run of `ip -batch` or `bridge -batch`, in the lab's own network namespace or in a node's. */
 export interface Batch {
   readonly node: string | undefined;
+  /** Default ip. */
+  readonly tool?: 'ip' | 'bridge';
   readonly lines: readonly string[];
 }
 
@@ -195,10 +197,22 @@ export function addEdge(edge: LabEdge): Batch {
   };
 }
 
-/** Where an edge sends broadcasts, as `bridge -batch` lines: every host, member or not. */
-export function floodLines(edge: LabEdge, hosts: readonly LabHost[]): readonly string[] {
-  if (edge.fabric !== 'vxlan') return [];
-  return hosts.map(({ internal }) => `fdb append 00:00:00:00:00:00 dev lan dst ${internal}`);
+/** Where an edge sends broadcasts: every host, member or not. */
+export function floodFrom(edge: LabEdge, hosts: readonly LabHost[]): Batch {
+  const to = edge.fabric === 'vxlan' ? hosts.map(({ internal }) => internal) : [];
+  const lines = to.map((address) => `fdb append 00:00:00:00:00:00 dev lan dst ${address}`);
+  return { node: edge.node, tool: 'bridge', lines };
+}
+
+/**
+ * The switch knows the NICs of its nodes for good. It floods no unknown unicast, and a port that was
+ * down has forgotten what it learned: a host that is joined again could not be reached before it speaks.
+ */
+export function knowNics(cables: readonly Cable[]): Batch {
+  const lines = cables
+    .filter(({ to }) => to.node === switchNode)
+    .map(({ mac, to }) => `fdb replace ${mac} dev ${to.port} master static`);
+  return { node: switchNode, tool: 'bridge', lines };
 }
 
 /** Brings up the ends that are ports of bridges, by node. */

@@ -1,0 +1,124 @@
+import { test } from 'tap';
+import { lookUp, unmet } from '../../src/lab/condition.js';
+import { parseScenario } from '../../src/lab/scenario.js';
+import { runScenario, type ScenarioWorld } from '../../src/lab/scenario-run.js';
+import type { Ran } from '../../src/lab/shell.js';
+
+const text = `
+scenario: a power cut
+lab: lab.yaml
+steps:
+  - exec: {node: c1, command: [ping, -c, 1, 10.10.0.11], expect: {stdout: "1 received"}, within: 2s}
+  - kill: h1
+  - wait: {for: {personalities.web1.host: h4, personalities.web1.epoch: {atLeast: 2}, leader: {not: null}}, within: 500ms}
+  - partition: {host: h2, cut: all}
+  - partition: h3
+  - heal: h2
+  - pause: h2
+  - resume: h2
+  - start: h1
+`;
+
+const status = {
+  leader: 'h2',
+  personalities: [{ name: 'web1', host: 'h4', epoch: 2 }],
+  hosts: [{ name: 'h1', state: 'expired' }],
+};
+
+class FakeWorld implements ScenarioWorld {
+  readonly log: string[] = [];
+  ran: Ran = { code: 0, stdout: '1 packets transmitted, 1 received', stderr: '' };
+  status: unknown = status;
+
+  async exec(node: string, argv: readonly string[], withinMs: number): Promise<Ran> {
+    this.log.push(`${node} ${argv.join(' ')} within ${withinMs}`);
+    return this.ran;
+  }
+
+  async act(step: Parameters<ScenarioWorld['act']>[0]): Promise<void> {
+    this.log.push(`${step.kind} ${step.host}${step.kind === 'partition' ? ` ${step.cut}` : ''}`);
+    if (step.host === 'h9') throw new Error('no such host');
+  }
+
+  async until(holds: (status: unknown) => boolean): Promise<boolean> {
+    return holds(this.status);
+  }
+}
+
+let clockMs = 0;
+const options = { nowMs: () => clockMs++, signal: new AbortController().signal };
+
+test('steps run in order, and the result says what each did', async (t) => {
+  const world = new FakeWorld();
+  const result = await runScenario(parseScenario(text, 'x.yaml'), world, options);
+  t.equal(result.ok, true, JSON.stringify(result));
+  t.equal(result.steps.length, 9);
+  t.strictSame(world.log, [
+    'c1 ping -c 1 10.10.0.11 within 2000',
+    'kill h1',
+    'partition h2 all',
+    'partition h3 internal',
+    'heal h2',
+    'pause h2',
+    'resume h2',
+    'start h1',
+  ]);
+  t.equal(
+    result.steps[2]?.what,
+    'wait for personalities.web1.host = h4, personalities.web1.epoch ≥ 2, leader ≠ null',
+  );
+});
+
+test('the first step that fails ends it, with what was there instead', async (t) => {
+  const world = new FakeWorld();
+  world.ran = { code: 1, stdout: '0 received', stderr: '' };
+  const scenario = parseScenario(text, 'x.yaml');
+  const first = await runScenario(scenario, world, options);
+  t.equal(first.ok, false);
+  t.strictSame(
+    first.steps.map(({ detail }) => detail),
+    ['exit code 1, wanted 0; stdout does not match /1 received/; it said: 0 received'],
+  );
+  world.ran = { code: 0, stdout: '1 received', stderr: '' };
+  world.status = {
+    ...status,
+    leader: null,
+    personalities: [{ name: 'web1', host: 'h1', epoch: 1 }],
+  };
+  const second = await runScenario(scenario, world, options);
+  t.equal(
+    second.steps.at(-1)?.detail,
+    'after 500 ms: personalities.web1.host is "h1", wanted "h4"; personalities.web1.epoch is 1, wanted at least 2; leader is null, wanted anything but null',
+  );
+  const broken = parseScenario('{scenario: x, steps: [{kill: h9}]}', 'x.yaml');
+  t.equal((await runScenario(broken, world, options)).steps[0]?.detail, 'no such host');
+});
+
+test('places in a status are named', (t) => {
+  t.equal(lookUp(status, 'personalities.web1.host'), 'h4');
+  t.equal(lookUp(status, 'hosts.0.state'), 'expired');
+  t.equal(lookUp(status, 'hosts.h7.state'), undefined);
+  t.equal(lookUp(status, 'leader.name'), undefined);
+  const absent = { path: 'hosts.h7.state', expected: { kind: 'not', value: 'up' } } as const;
+  t.equal(unmet(status, absent), 'hosts.h7.state is not there, wanted anything but "up"');
+  t.end();
+});
+
+test('a scenario that cannot be run says which step, and why', (t) => {
+  const steps = (list: string) => () => parseScenario(`{scenario: x, steps: ${list}}`, 'x.yaml');
+  for (const [list, cause] of [
+    ['[{boil: h1}]', /step 1: there is no step called boil/],
+    ['[{kill: h1}, {kill: h1, start: h1}]', /step 2 has 2 keys/],
+    ['[{exec: {node: c1}}]', /step 1: exec\.command/],
+    ['[{exec: {node: c1, command: [x], expect: {stdout: "("}}}]', /step 1: exec\.expect\.stdout/],
+    ['[{wait: {for: {a: 1}, within: 5}}]', /step 1: wait\.within/],
+    ['[{wait: {for: {}}}]', /step 1: wait: write at least one/],
+    ['[{wait: {for: {a: 1}, within: 11m}}]', /write at most 10m/],
+    ['[{partition: {host: h1, cut: some}}]', /step 1: partition/],
+    ['[]', /steps/],
+  ] as const) {
+    t.throws(steps(list), { code: 'US_LAB_SCENARIO', reason: cause }, list);
+  }
+  t.throws(() => parseScenario('steps: [', 'x.yaml'), { code: 'US_LAB_SCENARIO' });
+  t.end();
+});
