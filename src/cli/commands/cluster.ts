@@ -7,36 +7,13 @@ import {
   finish,
   withClusterOptions,
 } from '../context.js';
-import { load } from '../load.js';
 
 /** Commands about a running cluster. */
 export function register(program: Command, context: Context): void {
-  plan(program, context);
   apply(program, context);
   look(program, context);
   change(program, context);
   which(program, context);
-  doctor(program, context);
-}
-
-type ClusterRun = ReturnType<typeof clusterOptions>;
-
-/** What src/cli/run/plan.ts exports: 3 when there are changes, 0 when there are none. */
-interface PlanModule {
-  run(options: ClusterRun & { readonly file: string }): Promise<number>;
-}
-
-function plan(program: Command, context: Context): void {
-  const command = withClusterOptions(program.command('plan'))
-    .description('what apply would do: each operation, per host, and how many flows would move')
-    .argument('<file>', 'cluster file (YAML)')
-    .action((file: string, options: CommonOptions) =>
-      finish(options.json, async () => {
-        const { run } = await load<PlanModule>('cli/run/plan.js');
-        return run({ ...clusterOptions(options, context), file });
-      }),
-    );
-  example(command, 'understudy plan cluster.yaml', 'echo $?   # 3: there are changes');
 }
 
 function apply(program: Command, context: Context): void {
@@ -123,21 +100,4 @@ function which(program: Command, context: Context): void {
       await finish(options.json, () => run({ ...common, service, client }));
     });
   example(command, 'understudy which web 10.10.0.200:40001');
-}
-
-/** What src/cli/run/doctor.ts exports: 1 when something would stop a failover from working. */
-interface DoctorModule {
-  run(options: ClusterRun): Promise<number>;
-}
-
-function doctor(program: Command, context: Context): void {
-  const command = withClusterOptions(program.command('doctor'))
-    .description('what on this host or in the cluster would stop a failover from working')
-    .action((options: CommonOptions) =>
-      finish(options.json, async () => {
-        const { run } = await load<DoctorModule>('cli/run/doctor.js');
-        return run(clusterOptions(options, context));
-      }),
-    );
-  example(command, 'understudy doctor');
 }

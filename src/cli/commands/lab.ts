@@ -1,6 +1,5 @@
 import { type Command, Option } from 'commander';
 import { type Context, example, finish } from '../context.js';
-import { load } from '../load.js';
 
 /** What every command about a lab gets. */
 export interface LabOptions {
@@ -59,7 +58,7 @@ export function register(program: Command, context: Context): void {
     finish(flags.json, async () => {
       const { json = false, lab: name } = flags;
       const common = { json, signal: context.signal, ...(name === undefined ? {} : { lab: name }) };
-      return work(await load<LabCommands>('lab/commands.js'), common);
+      return work(await import('../../lab/commands.js'), common);
     });
   whole(lab, perform);
   hosts(lab, perform);

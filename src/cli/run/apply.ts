@@ -6,7 +6,7 @@ import { allocationKey, configKey } from '../../control/keys.js';
 import { statusOf } from '../../control/status.js';
 import { configOf, ViewKeeper } from '../../control/view.js';
 import { within } from '../../deadline.js';
-import { UnderstudyError } from '../../errors.js';
+import { messageOf, UnderstudyError } from '../../errors.js';
 import type { Compare, Store } from '../../store/types.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
 import { printProblems, readClusterFile } from '../cluster-file.js';
@@ -39,7 +39,16 @@ export async function run(options: ApplyOptions): Promise<number> {
     const generation = await applyConfig(cluster.store, parsed.config);
     if (options.wait) {
       const signal = within(settleBudgetMs, options.signal);
-      await waitUntilSettled(cluster.store, signal);
+      await waitUntilSettled(cluster.store, signal).catch((thrown: unknown) => {
+        options.signal.throwIfAborted();
+        throw new UnderstudyError({
+          code: 'US_APPLY_WAIT',
+          action: 'cannot see all of it run after applying',
+          object: options.file,
+          cause: messageOf(thrown),
+          remedy: 'it is applied; understudy status and understudy events tell what holds it up',
+        });
+      });
     }
     process.stdout.write(
       options.json
