@@ -137,7 +137,7 @@ function attachGuard({ path, guard }: NicPlace, { name, tag }: NicPlan): void {
         action: 'cannot guard NIC',
         object: `${name} of ${tag.name}`,
         cause: messageOf(thrown),
-        remedy: 'a NIC without its lease in the kernel is never brought up: see understudy doctor',
+        remedy: 'a NIC without its lease in the kernel is never brought up; correct the cause, it is tried again',
       },
       { cause: thrown },
     );

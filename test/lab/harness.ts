@@ -6,7 +6,7 @@ import type { Stage } from '../../src/demo/stage.js';
 import type { Lab, LabOptions } from '../../src/lab/lab.js';
 
 /** Four hosts, one LAN (IPv4 alone, so that only the announcement speaks), two members, a client. */
-const file = `
+const pair = `
 cluster: CLUSTER
 controllers: [h1, h2, h3]
 hosts: [{name: h1}, {name: h2}, {name: h3}, {name: h4}]
@@ -30,6 +30,7 @@ export async function openLab(
   t: Test,
   cluster: string,
   settings: Pick<LabOptions, 'agentSettings'> = {},
+  file = pair,
 ): Promise<{ stage: Stage; lab: Lab }> {
   const parsed = parseClusterFile(file.replace('CLUSTER', cluster));
   if (!parsed.ok || parsed.lab === undefined) throw new Error('the test’s own file is broken');
