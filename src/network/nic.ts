@@ -137,7 +137,8 @@ function attachGuard({ path, guard }: NicPlace, { name, tag }: NicPlan): void {
         action: 'cannot guard NIC',
         object: `${name} of ${tag.name}`,
         cause: messageOf(thrown),
-        remedy: 'a NIC without its lease in the kernel is never brought up; correct the cause, it is tried again',
+        remedy:
+          'a NIC without its lease in the kernel is never brought up; correct the cause, it is tried again',
       },
       { cause: thrown },
     );
