@@ -1,15 +1,15 @@
-import { decideHandover } from '../control/handover.js';
 import { volumeKey } from '../control/keys.js';
 import type { VolumeReport } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
+import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
 import { attachSpecs, nicsOf, personalityNamespace } from './specs.js';
 import type { RoleWork } from './task.js';
-import { handoverTransaction, put } from './transactions.js';
+import { put } from './transactions.js';
 
 /** A mask that does not come is an outage of the target's side; then the takeover says so. */
 const maskBudgetMs = 20_000;
@@ -96,24 +96,7 @@ export class PersonalityWork implements RoleWork {
   }
 
   async handOver(drainStartedMs: number): Promise<void> {
-    const { watch, host, clock, bootId, store, journal } = this.#parts;
-    const role = { kind: 'personality', name: this.#name } as const;
-    const handover = decideHandover(watch.view, role, {
-      me: host,
-      nowMs: clock.bootMs(),
-      unixMs: clock.unixMs(),
-      bootId,
-      drainStartedMs,
-    });
-    if (handover === undefined) return;
-    const result = await store.transact(handoverTransaction(role, handover));
-    if (!result.done) return;
-    const { next } = handover;
-    journal.event(
-      'handover',
-      this.#name,
-      `${host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}`,
-    );
+    await handOver({ kind: 'personality', name: this.#name }, drainStartedMs, this.#parts);
   }
 
   /** `quiet`: all but up, so that nobody hears of it before the disks are there. */

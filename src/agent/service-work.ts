@@ -1,11 +1,10 @@
-import { decideHandover } from '../control/handover.js';
 import { configOf } from '../control/view.js';
 import { messageOf } from '../errors.js';
+import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
 import { dispatchSpec, namespaceName, nicsOf, serviceNamespace } from './specs.js';
 import type { RoleWork } from './task.js';
-import { handoverTransaction } from './transactions.js';
 
 /** The dispatcher role of a service on this host. */
 export class ServiceWork implements RoleWork {
@@ -81,18 +80,7 @@ export class ServiceWork implements RoleWork {
   }
 
   async handOver(drainStartedMs: number): Promise<void> {
-    const { watch, host, clock, bootId, store, journal } = this.#parts;
-    const role = { kind: 'service', name: this.#name } as const;
-    const handover = decideHandover(watch.view, role, {
-      me: host,
-      nowMs: clock.bootMs(),
-      unixMs: clock.unixMs(),
-      bootId,
-      drainStartedMs,
-    });
-    if (handover === undefined) return;
-    const result = await store.transact(handoverTransaction(role, handover));
-    if (result.done) journal.event('handover', this.#name, `${host} → ${handover.next.host}`);
+    await handOver({ kind: 'service', name: this.#name }, drainStartedMs, this.#parts);
   }
 
   get #namespace(): string {

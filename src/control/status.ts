@@ -1,5 +1,5 @@
 import type { ClusterConfig } from '../config/types.js';
-import type { PersonalityReport, Phase, ReportRecord } from './records.js';
+import type { PersonalityReport, Phase, ReportRecord, VolumeReport } from './records.js';
 import { incarnationId, type View } from './view.js';
 import { isShutOut } from './votes.js';
 
@@ -36,17 +36,7 @@ export interface PersonalityStatus {
     readonly mac: string;
     readonly addresses: readonly string[];
   }[];
-  readonly volumes: readonly {
-    readonly name: string;
-    readonly lun: number;
-    readonly device: string;
-    readonly mount: string;
-    readonly portal: string;
-    readonly target: string;
-    readonly targetLun: number;
-    readonly serial: string;
-    readonly sizeBytes: number;
-  }[];
+  readonly volumes: readonly VolumeReport[];
 }
 
 export interface ServiceStatus {
