@@ -5,10 +5,10 @@
  * No argument: linter, then every fast lane. Arguments: test sources to run alone, e.g.
  * `npm run test:one test/control/votes.test.ts`; what follows `--` is handed to tap.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 const split = process.argv.indexOf('--');
 const named = process.argv.slice(2, split < 0 ? undefined : split);
@@ -27,37 +27,56 @@ function testsBelow(folder) {
     .sort();
 }
 
-/** Runs tap on test sources; returns its counts and exit status. */
-function runTap(sources, jobs) {
+/** One test file's part of the TAP stream: a line when it passed, everything when it did not. */
+class Report {
+  #block = [];
+  counts = { pass: 0, fail: 0, skip: 0 };
+
+  take(line) {
+    // tap's closing summary has the assertions of every file: `# { total: 9, pass: 8, skip: 1 }`.
+    const summary = line.match(/^# \{([^}]*)\}/)?.[1];
+    if (summary !== undefined) {
+      for (const name of Object.keys(this.counts)) {
+        this.counts[name] = Number(summary.match(new RegExp(`${name}: (\\d+)`))?.[1] ?? 0);
+      }
+    }
+    if (/^\s+ok .*# SKIP/.test(line)) console.log(line.trim());
+    const end = line.match(/^(ok|not ok) \d+ - (.*)$/);
+    if (end === null) {
+      this.#block.push(line);
+      return;
+    }
+    if (end[1] === 'not ok') for (const told of this.#block) console.log(told);
+    console.log(`${end[1]} ${end[2]}`);
+    this.#block = [];
+  }
+}
+
+/** Runs tap on test sources; resolves with its counts and exit status. */
+async function runTap(sources, jobs) {
   const files = sources.map((source) => `dist/${source.replace(/\.ts$/, '.js')}`);
   for (const file of files) {
     if (existsSync(file)) continue;
     console.error(`no such compiled test: ${file}`);
     process.exit(2);
   }
-  const folder = mkdtempSync(join(tmpdir(), 'understudy-tap-'));
-  const output = join(folder, 'run.tap');
-  const run = spawnSync(
+  const run = spawn(
     'npx',
     [
       'tap',
       '--disable-coverage',
       `--jobs=${jobs}`,
       '--timeout=240',
-      '--reporter=terse',
-      `--output-file=${output}`,
+      '--reporter=tap',
       ...extra,
       ...files,
     ],
-    { stdio: ['ignore', 'inherit', 'inherit'] },
+    { stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  const text = existsSync(output) ? readFileSync(output, 'utf8') : '';
-  rmSync(folder, { recursive: true });
-  // tap's closing summary has the assertions of every file: `# { total: 9, pass: 8, skip: 1 }`.
-  const summary = text.match(/^# \{([^}]*)\}/m)?.[1] ?? '';
-  const count = (name) => Number(summary.match(new RegExp(`${name}: (\\d+)`))?.[1] ?? 0);
-  for (const skip of text.matchAll(/^.*# SKIP.*$/gm)) console.log(skip[0].trim());
-  return { pass: count('pass'), fail: count('fail'), skip: count('skip'), status: run.status ?? 1 };
+  const report = new Report();
+  createInterface({ input: run.stdout }).on('line', (line) => report.take(line));
+  const status = await new Promise((resolve) => run.on('close', (code) => resolve(code ?? 1)));
+  return { ...report.counts, status };
 }
 
 let status = 0;
@@ -83,14 +102,14 @@ if (named.length === 0) {
   // What measures time or fills the machine runs after the rest, one at a time.
   const alone = all.filter((path) => path.startsWith('test/lab/') || path.startsWith('test/uml/'));
   add(
-    runTap(
+    await runTap(
       all.filter((path) => !alone.includes(path)),
       2,
     ),
   );
-  if (alone.length > 0) add(runTap(alone, 1));
+  if (alone.length > 0) add(await runTap(alone, 1));
 } else {
-  add(runTap(named, 1));
+  add(await runTap(named, 1));
 }
 if (status !== 0 && total.fail === 0) total.fail = 1;
 console.log(`${total.pass} passed, ${total.fail} failed, ${total.skip} skipped`);
