@@ -23,7 +23,7 @@ test('status shows spares, roles and what is wrong', (t) => {
   const status = statusOf(world.view, clusterConfig(), undefined, () => new Map([['web1', 7]]));
   const text = statusText(status);
   t.match(text, /leader none/);
-  t.match(text, /^h1 +up +default +1 +web1, dispatches web$/m);
+  t.match(text, /^h1 +up, starting +default +1 +web1, dispatches web$/m);
   t.match(text, /^h4 +up +default +1 +spare$/m);
   t.match(text, /web2 is unplaced: waiting for the leader to place it/);
   t.match(text, /web1 up 7 slots/);
