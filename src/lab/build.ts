@@ -56,7 +56,7 @@ async function buildNetwork(labPid: number, plan: LabPlan): Promise<void> {
     });
   }
   await runBatch(labPid, what, addBridges());
-  await runBatch(labPid, what, layCables(cables));
+  await runBatches(labPid, what, layCables(cables));
   await runBatches(labPid, what, plan.edges.map(addEdge));
   await runBatches(labPid, what, plugPorts(cables));
   await Promise.all([

@@ -106,7 +106,7 @@ export class Host {
     const cables = hostCables(this.#plan, this.#index);
     const wire = `wire ${this.name}`;
     await runBatch(labPid, wire, addNodes([this.name]));
-    await runBatch(labPid, wire, layCables(cables));
+    await runBatches(labPid, wire, layCables(cables));
     await runBatches(labPid, wire, [...plugPorts(cables), ...bringUp(cables)]);
     await runBatch(labPid, wire, knowNics(cables));
     await this.#boot();

@@ -149,15 +149,19 @@ export function removeNodes(nodes: readonly string[]): Batch {
   return { node: undefined, lines: nodes.map((node) => `netns del ${node}`) };
 }
 
-/** Both ends of every cable, made where they belong; nothing is up yet. */
-export function layCables(cables: readonly Cable[]): Batch {
-  return {
-    node: undefined,
-    lines: cables.map(
-      ({ node, device, mtu, mac, to }) =>
-        `link add name ${device} netns ${node} address ${mac} mtu ${mtu} type veth peer name ${to.port} netns ${to.node} mtu ${mtu}`,
-    ),
-  };
+/**
+ * Both ends of every cable, made where they belong; nothing is up yet. Made from the bridge's side,
+ * where each name is free: kernels before 6.13 look for a new link's name in the caller's namespace,
+ * even if the link is to be in another.
+ */
+export function layCables(cables: readonly Cable[]): readonly Batch[] {
+  return byNode(
+    cables,
+    ({ to }) => to.node,
+    ({ node, device, mtu, mac, to }) => [
+      `link add name ${to.port} mtu ${mtu} type veth peer name ${device} netns ${node} address ${mac} mtu ${mtu}`,
+    ],
+  );
 }
 
 /** The switch's two bridges, before any cable. */
@@ -188,8 +192,9 @@ export function addEdge(edge: LabEdge): Batch {
     return { node, lines: [...bridge(edgeBridge, mtu), device, ...up] };
   }
   if (edge.fabric === 'vlan') {
+    // A VLAN device only comes up on a device that is up.
     const device = `link add link eth0 name lan mtu ${mtu} type vlan id ${id}`;
-    return { node, lines: [...bridge(edgeBridge, mtu), device, ...up] };
+    return { node, lines: [...bridge(edgeBridge, mtu), 'link set dev eth0 up', device, ...up] };
   }
   return {
     node,
