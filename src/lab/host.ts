@@ -165,7 +165,9 @@ export class Host {
     await this.#signalAll(id, 'STOP');
     for (let round = 0; round < stopRounds; round++) {
       const states = statesInside(id.pid);
-      if (states.every((state) => 'TtZX'.includes(state))) return states.length;
+      // One that waits for a device ('D': its disk process was stopped before it) has its signal pending
+      // and comes back to its program only as a stopped one.
+      if (states.every((state) => 'TtZXD'.includes(state))) return states.length;
       await pause(stopPauseMs);
     }
     throw this.#stuck('some process does not stop');

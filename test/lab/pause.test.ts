@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { createInterface } from 'node:readline';
 import { test } from 'tap';
 import { Capture, PingWatch } from '../../src/demo/observers.js';
 import { macOf, must, personality } from '../../src/demo/stage.js';
@@ -13,9 +14,15 @@ test('a host that is paused, taken over and resumed sends and writes nothing mor
   const { node, device, underlay } = stage.lab.edge('blue');
   // A writer that never rests: each line is synced, so it is in flight when the pause comes.
   const loop =
-    'i=0; while :; do i=$((i+1)); echo "$i of the old owner" >> /srv/www/log; sync /srv/www/log; done';
+    'i=0; while :; do i=$((i+1)); echo "$i of the old owner" >> /srv/www/log; sync /srv/www/log; echo "$i"; done';
   const writer = stage.lab.spawn('web1', ['sh', '-c', loop]);
   t.teardown(() => writer.kill('SIGKILL'));
+  await new Promise<void>((resolve) => {
+    if (writer.stdout === null) throw new Error('the writer has no output');
+    createInterface({ input: writer.stdout }).on('line', (line) => {
+      if (Number(line) >= 5) resolve();
+    });
+  });
   const ping = new PingWatch(stage.lab, 'c1', '10.10.0.11');
   t.teardown(() => ping.stop());
   await ping.answerAfter(Date.now(), 5_000);
@@ -57,4 +64,5 @@ test('a host that is paused, taken over and resumed sends and writes nothing mor
   const count = await must(stage, 'web1', ['sh', '-c', 'wc -l < /srv/www/log; cat /srv/www/count']);
   const [now, then] = count.trim().split('\n');
   t.equal(now, then, 'the new owner’s file is as it was');
+  t.ok(Number(now) >= 5, 'with every line that was synced before the pause');
 });
