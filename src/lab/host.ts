@@ -176,9 +176,10 @@ export class Host {
   /** Lets all go on, the first process last. */
   async resume(): Promise<number> {
     const id = this.#powered;
+    const { length } = livingStates(id);
     await this.#signalAll(id, 'CONT');
     signalExactly(id, signals.continue);
-    return statesInside(id.pid).length;
+    return length;
   }
 
   async #signalAll({ pid }: ProcessId, signal: 'STOP' | 'CONT'): Promise<void> {
@@ -203,6 +204,11 @@ export class Host {
       remedy: 'understudy lab down; what stays waits in the kernel (ps -eo pid,stat,wchan,args)',
     });
   }
+}
+
+/** Without those that have ended and are not yet waited for. */
+function livingStates({ pid }: ProcessId): readonly string[] {
+  return statesInside(pid).filter((state) => !'ZX'.includes(state));
 }
 
 /** Resolves with what follows `ready` on a child's first line; rejects with its last words. */

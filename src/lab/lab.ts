@@ -1,44 +1,35 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { applyConfig, waitUntilSettled } from '../cli/run/apply.js';
 import type { ClusterConfig, LabConfig } from '../config/types.js';
-import { within } from '../deadline.js';
-import { messageOf, UnderstudyError } from '../errors.js';
-import { enterNetworkNamespace } from '../ffi/namespace.js';
-import { EtcdStore } from '../store/etcd.js';
+import { UnderstudyError } from '../errors.js';
 import { enterPersonalityCommand } from '../workload/enter.js';
 import { buildNodes } from './build.js';
 import type { LabPrograms } from './files.js';
 import { Host } from './host.js';
-import { insideLab, type NodeCommand, namespacePath, runScript, spawnInside } from './inside.js';
+import { insideLab, type NodeCommand, namespacePath, spawnInside } from './inside.js';
 import { type LaunchedLab, launchLab } from './launch.js';
 import { removeUnboundLoops } from './loops.js';
 import { ownMountPoints } from './mount-points.js';
 import { controlNode, type LabPlan, planLab, storageNode, switchNode } from './plan.js';
 import { killAndWait } from './processes.js';
 import { checkRequirements, kernelFeatures } from './requirements.js';
-import { startTargetDaemon } from './services.js';
+import { type SettleOptions, settle } from './settle.js';
 import { collect, type Ran } from './shell.js';
 import { claimName, type LabState, labDirectory, removeState, updateState } from './state.js';
 
-export interface LabOptions {
+export interface LabOptions extends SettleOptions {
   readonly name: string;
   readonly config: ClusterConfig;
   readonly lab: LabConfig;
-  readonly signal: AbortSignal;
-  readonly say: (line: string) => void;
   /** true: it stays when this process ends. false: it ends with this process, however that ends. */
   readonly keep?: boolean;
   /** Changes to every agent's configuration file, e.g. `{announce: false}`. */
   readonly agentSettings?: Readonly<Record<string, unknown>>;
-  /** How long until everything has to run. Default 60 000. */
-  readonly settleMs?: number;
   /** What the hosts run instead of this checkout's own daemons. */
   readonly programs?: Partial<LabPrograms>;
 }
 
 const goneMs = 15_000;
-const etcdMs = 20_000;
 
 /** A little data centre inside one PID and mount namespace of this machine. */
 export class Lab {
@@ -74,7 +65,7 @@ export class Lab {
   static async up(options: LabOptions): Promise<Lab> {
     const lab = await Lab.#launch(options);
     try {
-      await lab.#settle(options);
+      await settle(lab, options);
       lab.#finish(options);
       return lab;
     } catch (thrown) {
@@ -133,33 +124,6 @@ export class Lab {
   #finish(options: LabOptions): void {
     updateState({ ...this.#state, ready: true });
     if (options.keep) this.#launched?.keep();
-  }
-
-  async #settle(options: LabOptions): Promise<void> {
-    const { pid, plan } = this.#state;
-    const { signal, settleMs = 60_000 } = options;
-    enterNetworkNamespace(this.namespacePath(controlNode.name));
-    const prefix = `/understudy/${plan.config.cluster}/`;
-    const store = new EtcdStore({ endpoints: this.endpoints, prefix, identity: 'lab' });
-    try {
-      await store.list('config', { budgetMs: etcdMs, signal });
-      await applyConfig(store, plan.config);
-      const directory = labDirectory(this.name);
-      await runScript(pid, 'start the target daemon', startTargetDaemon(directory));
-      options.say('nodes are up; waiting until every personality runs');
-      await waitUntilSettled(store, within(settleMs, signal)).catch((thrown: unknown) => {
-        signal.throwIfAborted();
-        throw new UnderstudyError({
-          code: 'US_LAB_SETTLE',
-          action: 'cannot bring up lab',
-          object: this.name,
-          cause: `not everything ran within ${settleMs} ms: ${messageOf(thrown)}\n${this.#lastWords()}`,
-          remedy: 'look at the agents’ last words above',
-        });
-      });
-    } finally {
-      await store.stop();
-    }
   }
 
   get name(): string {
@@ -286,19 +250,6 @@ export class Lab {
   /** A file of the lab, from inside: logs are in `logs/`. */
   readFile(path: string): string {
     return readFileSync(`/proc/${this.#state.pid}/root${labDirectory(this.name)}/${path}`, 'utf8');
-  }
-
-  /** The ends of the agents' logs, for an error: the logs go with the lab. */
-  #lastWords(): string {
-    return [...this.plan.hosts.map(({ name }) => `${name}-agent`), 'target']
-      .map((name) => {
-        try {
-          return `-- ${name}\n${this.readFile(`logs/${name}.log`).split('\n').slice(-6).join('\n')}`;
-        } catch {
-          return `-- ${name}: no log`;
-        }
-      })
-      .join('\n');
   }
 
   #host(name: string): Host {

@@ -32,12 +32,13 @@ export async function launchLab(
     'unshare',
     [
       ...['--mount', '--net', '--pid', '--propagation', 'slave', '--'],
-      ...['setsid', '--fork', 'bash', '-c', labInit, 'understudy-lab'],
-      ...[labDirectory(name), ...mountPoints],
+      ...['setsid', '--fork', 'bash', '-s', '--', labDirectory(name), ...mountPoints],
     ],
-    // Not standard input: node closes that when the child ends, and this one ends at once.
-    { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] },
+    { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] },
   );
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(labInit);
+  // Not standard input: node closes that when the child ends, and this one ends at once.
   const leash = child.stdio[3] as Duplex;
   // It may be gone when we let go of it.
   leash.on('error', () => undefined);

@@ -1,0 +1,66 @@
+import { applyConfig, waitUntilSettled } from '../cli/run/apply.js';
+import { within } from '../deadline.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { enterNetworkNamespace } from '../ffi/namespace.js';
+import { EtcdStore } from '../store/etcd.js';
+import { runScript } from './inside.js';
+import type { Lab } from './lab.js';
+import { controlNode } from './plan.js';
+import { startTargetDaemon } from './services.js';
+import { labDirectory } from './state.js';
+
+export interface SettleOptions {
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+  /** How long until everything has to run. Default 60 000. */
+  readonly settleMs?: number;
+}
+
+const etcdMs = 20_000;
+const lastLines = 6;
+
+/**
+ * Applies the lab's definition and waits until every personality and service runs. Moves this
+ * process's network into the lab's control node.
+ *
+ * @throws {UnderstudyError} US_LAB_SETTLE with the ends of the daemons' logs, which go with the lab
+ */
+export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
+  const { signal, settleMs = 60_000 } = options;
+  const { config } = lab.plan;
+  enterNetworkNamespace(lab.namespacePath(controlNode.name));
+  const prefix = `/understudy/${config.cluster}/`;
+  const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'lab' });
+  try {
+    await store.list('config', { budgetMs: etcdMs, signal });
+    await applyConfig(store, config);
+    const start = startTargetDaemon(labDirectory(lab.name));
+    await runScript(lab.pid, 'start the target daemon', start);
+    options.say('nodes are up; waiting until every personality runs');
+    await waitUntilSettled(store, within(settleMs, signal)).catch((thrown: unknown) => {
+      signal.throwIfAborted();
+      throw new UnderstudyError({
+        code: 'US_LAB_SETTLE',
+        action: 'cannot bring up lab',
+        object: lab.name,
+        cause: `not everything ran within ${settleMs} ms: ${messageOf(thrown)}\n${lastWords(lab)}`,
+        remedy: 'look at the agents’ last words above',
+      });
+    });
+  } finally {
+    await store.stop();
+  }
+}
+
+function lastWords(lab: Lab): string {
+  return [...lab.plan.hosts.map(({ name }) => `${name}-agent`), 'target']
+    .map((name) => {
+      try {
+        const lines = lab.readFile(`logs/${name}.log`).trimEnd().split('\n');
+        return `-- ${name}\n${lines.slice(-lastLines).join('\n')}`;
+      } catch {
+        return `-- ${name}: no log`;
+      }
+    })
+    .join('\n');
+}
