@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { printProblems, readClusterFile } from '../cli/cluster-file.js';
@@ -95,10 +96,22 @@ export async function exec(
     ? lab.command(options.node, options.argv)
     : await whereItRuns(lab, options);
   const child = lab.spawn(command, { stdio: 'inherit' });
-  // A terminal's Ctrl-C reaches the command by itself; what only we get is handed on.
-  options.signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+  handSignalsTo(child);
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   return exitCode(code, signal);
+}
+
+/**
+ * From here on signals are the command's: a shell or a REPL in a node answers Ctrl-C itself, however
+ * often. A terminal sends it to the command as well as to us; other signals only we get.
+ */
+function handSignalsTo(child: ChildProcess): void {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.removeAllListeners(name);
+    process.on(name, () => {
+      if (name !== 'SIGINT' || !process.stdin.isTTY) child.kill(name);
+    });
+  }
 }
 
 /** Asks the cluster which host has the personality. */

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { lookUp, unmet } from '../../src/lab/condition.js';
 import { parseScenario } from '../../src/lab/scenario.js';
@@ -120,5 +121,14 @@ test('a scenario that cannot be run says which step, and why', (t) => {
     t.throws(steps(list), { code: 'US_LAB_SCENARIO', reason: cause }, list);
   }
   t.throws(() => parseScenario('steps: [', 'x.yaml'), { code: 'US_LAB_SCENARIO' });
+  t.end();
+});
+
+test('the examples can be run', (t) => {
+  const folder = new URL('../../../examples/scenarios/', import.meta.url);
+  for (const name of readdirSync(folder)) {
+    const scenario = parseScenario(readFileSync(new URL(name, folder), 'utf8'), name);
+    t.ok(scenario.steps.length > 0, name);
+  }
   t.end();
 });
