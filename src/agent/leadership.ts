@@ -9,6 +9,7 @@ import { configOf, roleId } from '../control/view.js';
 import type { Compare, Store } from '../store/types.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import { Housekeeping } from './housekeeping.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { commitTransaction, rewriteTransaction } from './transactions.js';
@@ -21,6 +22,7 @@ export class Leadership {
   readonly #parts: LeadershipParts;
   readonly #failovers: Loop;
   readonly #stewardship: Loop;
+  readonly #housekeeping: Housekeeping;
   readonly #held = new Map<string, string>();
   #state: FailoverState = initialFailoverState;
   #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
@@ -28,6 +30,7 @@ export class Leadership {
   constructor(parts: LeadershipParts) {
     this.#parts = parts;
     this.#failovers = new Loop('failover', parts.log, () => this.#failOver());
+    this.#housekeeping = new Housekeeping(parts.store, parts.log);
     this.#stewardship = new Loop('stewardship', parts.log, () => this.#tend());
   }
 
@@ -43,11 +46,13 @@ export class Leadership {
           {
             elected: (guard) => {
               this.#office = { guard, sinceMs: clock.bootMs() };
+              this.#housekeeping.begin(guard);
               journal.event('leader', host, `${host} was elected leader`);
               this.look();
             },
             lost: (reason) => {
               this.#office = undefined;
+              this.#housekeeping.end();
               journal.event('leader', host, `${host} is leader no longer: ${reason}`);
             },
           },
@@ -65,7 +70,11 @@ export class Leadership {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#failovers.stop(), this.#stewardship.stop()]);
+    await Promise.all([
+      this.#failovers.stop(),
+      this.#stewardship.stop(),
+      this.#housekeeping.stop(),
+    ]);
   }
 
   async #failOver(): Promise<void> {

@@ -61,13 +61,17 @@ export function parseKey(key: string): ParsedKey | undefined {
     case 'volume':
     case 'failovers':
       return { kind: head, name: first };
-    case 'mask':
-      return { kind: head, name: decodeURIComponent(first) };
+    case 'mask': {
+      const name = decoded(first);
+      return name === undefined ? undefined : { kind: head, name };
+    }
     case 'controllers':
       return second === 'start' ? { kind: 'controller', name: first } : undefined;
     case 'votes':
+      if (!isNumber(second)) return undefined;
       return { kind: 'vote', host: first, incarnation: Number(second), controller: third };
     case 'retired':
+      if (!isNumber(second)) return undefined;
       return { kind: 'retired', host: first, incarnation: Number(second) };
     case 'assign':
       return first === 'personality' || first === 'service'
@@ -79,5 +83,16 @@ export function parseKey(key: string): ParsedKey | undefined {
       return { kind: 'event', id: first };
     default:
       return undefined;
+  }
+}
+
+const isNumber = (text: string): boolean => /^\d{1,15}$/.test(text);
+
+/** Undefined for what no `maskKey` made: somebody else's key must not end the watch of all keys. */
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
   }
 }

@@ -41,6 +41,9 @@ test('keys are taken apart as they were put together', (t) => {
   t.same(parseKey('assign/service/web'), { kind: 'assign', role: 'service', name: 'web' });
   t.equal(parseKey('assign/other/web'), undefined);
   t.equal(parseKey('nonsense'), undefined);
+  t.equal(parseKey('mask/%'), undefined, 'somebody else’s key is no error');
+  t.equal(parseKey('votes/h1/many/h2'), undefined);
+  t.equal(parseKey('retired/h1/'), undefined);
   t.ok(eventKey(999, 'h1', 0) < eventKey(1_000, 'h1', 0), 'events sort by time');
   t.end();
 });

@@ -1,0 +1,57 @@
+import { test } from 'tap';
+import { Housekeeping } from '../../src/agent/housekeeping.js';
+import type { Log } from '../../src/agent/loop.js';
+import { keptEvents, mostDeletions, surplus } from '../../src/control/retention.js';
+import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+test('the oldest are beyond the bound, in portions', (t) => {
+  const entries = [3, 1, 2].map((createRevision) => ({
+    key: `k${createRevision}`,
+    createRevision,
+  }));
+  t.same(surplus(entries, 5), []);
+  t.same(surplus(entries, 1), ['k1', 'k2']);
+  const many = Array.from({ length: 300 }, (_, index) => ({
+    key: `k${index}`,
+    createRevision: index,
+  }));
+  t.equal(surplus(many, 0).length, mostDeletions);
+  t.end();
+});
+
+test('the leader trims events, and nobody does who is not in office', async (t) => {
+  const store = new MemoryStore(new MemoryBackend());
+  await store.start(new AbortController().signal);
+  const key = (index: number) => `events/${String(index).padStart(6, '0')}`;
+  for (let index = 0; index < keptEvents + 20; index++) {
+    await store.transact({ compare: [], write: [{ kind: 'put', key: key(index), value: '{}' }] });
+  }
+  await store.transact({ compare: [], write: [{ kind: 'put', key: 'office', value: 'h1' }] });
+  const trimmed = new Promise<void>((resolve) => {
+    store.watch(
+      'events/',
+      {
+        snapshot: () => undefined,
+        changes: (changes) => {
+          if (changes.some((change) => change.kind === 'delete' && change.key === key(0)))
+            resolve();
+        },
+      },
+      new AbortController().signal,
+    );
+  });
+  const stale = new Housekeeping(store, quiet);
+  stale.begin({ kind: 'value', key: 'office', value: 'somebody else' });
+  await stale.stop();
+  t.equal((await store.list('events/')).entries.length, keptEvents + 20);
+  const housekeeping = new Housekeeping(store, quiet);
+  housekeeping.begin({ kind: 'value', key: 'office', value: 'h1' });
+  await trimmed;
+  await housekeeping.stop();
+  const { entries } = await store.list('events/');
+  t.equal(entries.length, keptEvents);
+  t.equal(entries[0]?.key, key(20), 'the newest stay');
+  await store.stop();
+});
