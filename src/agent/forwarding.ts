@@ -15,6 +15,8 @@ export class Forwarding {
   /** One job a network at a time: setting up and taking away must not cross. */
   readonly #turns = new Map<string, Promise<void>>();
   readonly #present = new Set<string>();
+  /** What an earlier agent left was looked for. */
+  #adopted = false;
   readonly #done = new Map<string, string>();
 
   constructor(parts: ForwardingParts) {
@@ -40,12 +42,24 @@ export class Forwarding {
     await this.#turn(network, () => this.#setUp(network, signal));
   }
 
+  /** Something that stands on the network failed: look at all of it again. */
+  doubt(network: string): void {
+    this.#done.delete(network);
+  }
+
   async #reconcile(signal: AbortSignal): Promise<void> {
     const { watch, facts } = this.#parts;
     const config = configOf(watch.view);
     if (!watch.known || config === undefined) return;
+    if (!this.#adopted) {
+      for (const name of await this.#parts.network.observeNetworks(signal)) this.#present.add(name);
+      this.#adopted = true;
+    }
     const wanted = networksHere(watch.view, config, facts.host);
-    for (const network of wanted) await this.ensure(network, signal);
+    for (const network of wanted) {
+      // Not one that is gone from the file: its role is being let go of.
+      if (config.networks.some(({ name }) => name === network)) await this.ensure(network, signal);
+    }
     const inUse = new Set(this.#parts.networksInUse());
     for (const network of [...this.#present]) {
       if (wanted.has(network) || inUse.has(network)) continue;

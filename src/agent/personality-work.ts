@@ -113,7 +113,12 @@ export class PersonalityWork implements RoleWork {
       await forwarding.ensure(nic.network, signal);
     }
     const spec = personalityNamespace(config, this.#name, epoch, incarnation);
-    await network.ensureNamespace({ ...spec, quiet }, signal);
+    try {
+      await network.ensureNamespace({ ...spec, quiet }, signal);
+    } catch (thrown) {
+      for (const nic of spec.nics) forwarding.doubt(nic.network);
+      throw thrown;
+    }
   }
 
   async #storage(epoch: number, timer: StepTimer, signal: AbortSignal): Promise<void> {

@@ -109,6 +109,8 @@ export interface NetworkAdapter {
   /** Takes the NICs down and the namespace away. Idempotent. */
   removeNamespace(name: string, signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]>;
+  /** Networks whose device on this host is ours, also from before a restart. */
+  observeNetworks(signal: AbortSignal): Promise<readonly string[]>;
   /**
    * Both ARP forms and unsolicited NA for every address of every NIC, from that NIC, the vMAC as
    * Ethernet source. One burst; the caller schedules the rest and the refresh.
