@@ -11,9 +11,12 @@ import type { Log } from './loop.js';
 import { PersonalityWork } from './personality-work.js';
 import type { RoleParts } from './role-parts.js';
 import { ServiceWork } from './service-work.js';
+import { wishOf } from './specs.js';
 import { type Duty, RoleTask } from './task.js';
 
 const dropBudgetMs = 60_000;
+/** What stands in the kernel is compared with what should this often, without any news. */
+const checkEveryMs = 10_000;
 
 /** All roles on this host: one task each, told what the store wants of it. */
 export class Owner {
@@ -23,6 +26,7 @@ export class Owner {
   readonly #waiters = new Set<() => void>();
   #incarnation: number | undefined;
   #adopted = false;
+  #checks: NodeJS.Timeout | undefined;
 
   constructor(parts: OwnerParts) {
     this.#parts = parts;
@@ -30,9 +34,13 @@ export class Owner {
 
   start(): void {
     this.#parts.watch.onChange(() => this.#follow());
+    this.#checks = setInterval(() => {
+      for (const task of this.#tasks.values()) task.check();
+    }, checkEveryMs);
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#checks);
     await Promise.all([...this.#tasks.values()].map((task) => task.stop()));
   }
 
@@ -108,7 +116,10 @@ export class Owner {
     if (incarnation === undefined) return;
     const { view } = this.#parts.watch;
     const duties = dutiesOf(view, this.#parts.host, incarnation);
-    for (const [id, duty] of duties) this.#task(parseRoleId(id)).set(duty);
+    for (const [id, duty] of duties) {
+      const role = parseRoleId(id);
+      this.#task(role).set(duty, wishOf(view, role, this.#parts.host));
+    }
     for (const [id, task] of this.#tasks) if (!duties.has(id)) task.set({ kind: 'none' });
   }
 

@@ -211,3 +211,24 @@ export function peerSpec(
   const others = [...flood].sort();
   return { network, unicast, flood: others, allowed: others };
 }
+
+/**
+ * Everything that a role here is made of, as one text: when it changes, the role is looked at again.
+ * Most news in the store change nothing of it.
+ */
+export function wishOf(view: View, role: Role, host: string): string {
+  const config = view.config?.value.config;
+  if (config === undefined) return '';
+  const { name } = role;
+  if (role.kind === 'personality') {
+    const personality = config.personalities.find((found) => found.name === name);
+    const namespace = personalityNamespace(config, name, 0, 0);
+    return JSON.stringify([namespace, attachSpecs(view, config, name, host, 0), personality]);
+  }
+  const service = config.services.find((found) => found.name === name);
+  if (service === undefined) return '';
+  return JSON.stringify([
+    serviceNamespace(config, name, 0, 0, true),
+    dispatchSpec(view, service, 0),
+  ]);
+}

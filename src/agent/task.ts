@@ -55,6 +55,7 @@ export class RoleTask {
   readonly #loop: Loop;
   #duty: Duty = { kind: 'none' };
   #dutyText = '';
+  #wish = '';
   #step = new AbortController();
   /** Epoch of which something may stand on this host; undefined when nothing does. */
   #standing: number | undefined;
@@ -82,17 +83,28 @@ export class RoleTask {
     this.#standing ??= epoch;
   }
 
-  set(duty: Duty): void {
+  /**
+   * What the store wants now. `wish` stands for all else that the role is made of (addresses, disks,
+   * members, health): when only that changes, what is there is corrected and nothing called off.
+   */
+  set(duty: Duty, wish = ''): void {
     const text = JSON.stringify(duty);
     if (text === this.#dutyText) {
-      this.#loop.nudge();
+      if (wish !== this.#wish) this.#loop.nudge();
+      this.#wish = wish;
       return;
     }
     this.#dutyText = text;
+    this.#wish = wish;
     this.#duty = duty;
     this.#step.abort(new Error('the assignment changed'));
     this.#step = new AbortController();
     this.#loop.trigger();
+  }
+
+  /** Looks whether what should be there still is. */
+  check(): void {
+    this.#loop.nudge();
   }
 
   async stop(): Promise<void> {
@@ -103,6 +115,7 @@ export class RoleTask {
   /** Lets go of everything now; resolves when nothing is left. */
   async drop(): Promise<void> {
     this.set({ kind: 'none' });
+    this.#loop.trigger();
     await this.#parts.settled(() => this.#standing === undefined);
   }
 

@@ -106,6 +106,22 @@ test('a planned stop releases in good order and then hands over', async (t) => {
   t.same(work.calls, ['take 1', 'release', 'hand over']);
 });
 
+test('news look at a role again only when they change what it is made of', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1), 'one disk');
+  await phase('running');
+  task.set(hold(1), 'one disk');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(work.calls, ['take 1']);
+  task.set(hold(1), 'two disks');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(work.calls, ['take 1', 'take 1'], 'corrected, and nothing let go of');
+  task.check();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(work.calls.length, 3, 'a check looks in any case');
+  await task.stop();
+});
+
 test('a failed takeover says why and is tried again', async (t) => {
   const { work, task, phase } = setUp();
   work.fail = true;
