@@ -140,7 +140,7 @@ test('news of other things do not hurry a task that has failed', async (t) => {
   await phase('failed');
   await new Promise((resolve) => setImmediate(resolve));
   for (let index = 0; index < 20; index++) {
-    task.set(hold(1));
+    task.set(hold(1), `wish ${index}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
   t.same(work.calls, ['take 1']);
