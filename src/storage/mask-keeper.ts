@@ -1,6 +1,6 @@
+import { maskKey } from '../control/keys.js';
 import type { MaskRecord } from '../control/records.js';
 import { messageOf, UnderstudyError } from '../errors.js';
-import { maskKey } from '../store/keys.js';
 import type { Operation, Store } from '../store/types.js';
 import type { Log } from './log.js';
 import type { MaskLedger } from './mask-ledger.js';

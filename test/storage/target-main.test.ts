@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
+import { assignmentKey, configKey, maskKey } from '../../src/control/keys.js';
 import { readTargetConfig, runTarget } from '../../src/storage/target-main.js';
 import { initiatorName } from '../../src/storage/types.js';
 import { EtcdStore } from '../../src/store/etcd.js';
 import { startEtcd, waitForEtcd } from '../../src/store/etcd-process.js';
-import { assignmentKey, configKey, maskKey } from '../../src/store/keys.js';
 import { configWith } from './cluster-file.js';
 import { enterOwnNamespace, startLunServer, until } from './lun-server.js';
 

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
+import { assignmentKey, configKey, maskKey } from '../../src/control/keys.js';
 import type { ConfigRecord } from '../../src/control/records.js';
 import { IscsiSession } from '../../src/storage/iscsi-session.js';
 import { silent } from '../../src/storage/log.js';
 import { keepMasks } from '../../src/storage/target-main.js';
 import { TgtMask } from '../../src/storage/tgt-mask.js';
 import { initiatorName } from '../../src/storage/types.js';
-import { assignmentKey, configKey, maskKey } from '../../src/store/keys.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { configWith } from './cluster-file.js';
 import { startLunServer, until } from './lun-server.js';
