@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { readSettings } from '../config/settings.js';
 
 /** One host's own settings, /etc/understudy/agent.yaml. All else is in the store. */
 const schema = z.strictObject({
@@ -25,20 +23,7 @@ const schema = z.strictObject({
 
 export type AgentConfig = z.infer<typeof schema>;
 
+/** @throws {UnderstudyError} US_AGENT_CONFIG */
 export function readAgentConfig(path: string): AgentConfig {
-  try {
-    return schema.parse(parse(readFileSync(path, 'utf8')));
-  } catch (thrown) {
-    const cause =
-      thrown instanceof z.ZodError
-        ? thrown.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
-        : messageOf(thrown);
-    throw new UnderstudyError({
-      code: 'US_AGENT_CONFIG',
-      action: 'cannot read agent configuration',
-      object: path,
-      cause,
-      remedy: 'see docs/reference for the keys of agent.yaml',
-    });
-  }
+  return readSettings(path, schema, 'US_AGENT_CONFIG');
 }

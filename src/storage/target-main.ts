@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import pino from 'pino';
-import { parse } from 'yaml';
 import { z } from 'zod';
+import { readSettings } from '../config/settings.js';
 import { assignmentKey, configKey, parseKey } from '../control/keys.js';
 import type { AssignmentRecord, ConfigRecord } from '../control/records.js';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
 import { EtcdStore } from '../store/etcd.js';
@@ -33,21 +32,7 @@ export type TargetConfig = z.infer<typeof schema>;
 
 /** @throws {UnderstudyError} US_TARGET_CONFIG */
 export function readTargetConfig(path: string): TargetConfig {
-  try {
-    return schema.parse(parse(readFileSync(path, 'utf8')));
-  } catch (thrown) {
-    const cause =
-      thrown instanceof z.ZodError
-        ? thrown.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
-        : messageOf(thrown);
-    throw new UnderstudyError({
-      code: 'US_TARGET_CONFIG',
-      action: 'cannot read target configuration',
-      object: path,
-      cause,
-      remedy: 'see docs/reference for the keys of target.yaml',
-    });
-  }
+  return readSettings(path, schema, 'US_TARGET_CONFIG');
 }
 
 /** The daemon `understudy target`, until the signal aborts. Masks stay as they are when it ends. */
