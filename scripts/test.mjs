@@ -100,7 +100,8 @@ if (named.length === 0) {
   });
   const all = testsBelow('test');
   // What measures time or fills the machine runs after the rest, one at a time.
-  const alone = all.filter((path) => path.startsWith('test/lab/') || path.startsWith('test/uml/'));
+  const timed = ['test/pulse/', 'test/lab/', 'test/uml/'];
+  const alone = all.filter((path) => timed.some((folder) => path.startsWith(folder)));
   add(
     await runTap(
       all.filter((path) => !alone.includes(path)),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { test } from 'tap';
-import { control, enrol, promiseMs, startCluster } from './cluster.js';
+import { control, enrol, everybodyPromised, promiseMs, startCluster } from './cluster.js';
 import { Relay } from './relay.js';
 
 test('a host that is heard but hears nothing lapses everywhere, and comes back', async (t) => {
@@ -20,6 +20,7 @@ test('a host that is heard but hears nothing lapses everywhere, and comes back',
     ),
   );
   await host.next('lease-held');
+  await everybodyPromised({ controllers });
 
   toHost.cut = true;
   const passed = toControllers[0]?.passed ?? 0;

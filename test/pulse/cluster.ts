@@ -67,3 +67,12 @@ export async function settle(
   await host.order(enrol(host, peers, times));
   await host.next('lease-held');
 }
+
+/** A lease is held with a majority; this waits until the last controller has promised too. */
+export async function everybodyPromised({
+  controllers,
+}: Pick<SmallCluster, 'controllers'>): Promise<void> {
+  for (const controller of controllers) {
+    while (((await controller.status()).counters.promised ?? 0) === 0);
+  }
+}

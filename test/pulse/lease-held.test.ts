@@ -1,6 +1,14 @@
 import { test } from 'tap';
 import { bootMs } from '../../src/ffi/clock.js';
-import { enrol, leaseMs, promiseMs, roomy, settle, startCluster } from './cluster.js';
+import {
+  enrol,
+  everybodyPromised,
+  leaseMs,
+  promiseMs,
+  roomy,
+  settle,
+  startCluster,
+} from './cluster.js';
 import type { Daemon } from './farm.js';
 
 const mapMs = (host: Daemon) => Number(host.deadlineNs) / 1e6;
@@ -14,6 +22,7 @@ test('a lease is held at once, and lapses first at the host', async (t) => {
   const tookMs = bootMs() - beforeMs;
   t.ok(tookMs < leaseMs, `held ${tookMs.toFixed(1)} ms after the first order`);
   t.ok((held?.deadlineMs ?? 0) > beforeMs && (held?.deadlineMs ?? 0) <= bootMs() + leaseMs);
+  await everybodyPromised(cluster);
   const { deadlineMs } = await host.status();
   t.ok((deadlineMs ?? 0) <= mapMs(host), 'status tells what the map says');
 
