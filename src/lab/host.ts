@@ -27,8 +27,8 @@ import {
   setPorts,
 } from './wiring.js';
 
-const bootMs = 15_000;
-const goneMs = 15_000;
+const bootMs = 60_000;
+const goneMs = 60_000;
 /** Processes in the middle of a system call stop when they leave it. */
 const stopRounds = 500;
 const stopPauseMs = 2;
