@@ -2,7 +2,7 @@ import type { ClusterConfig } from '../config/types.js';
 import { hostKey, retiredKey } from '../control/keys.js';
 import type { HostRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
-import { isShutOut } from '../control/votes.js';
+import { isShutOut, leaseEnforced } from '../control/votes.js';
 import { UnderstudyError } from '../errors.js';
 import type { PulsePeer } from '../pulse/protocol.js';
 import type { Store } from '../store/types.js';
@@ -153,8 +153,7 @@ export class Enrolment {
       heartbeatMs: config.timing.heartbeatMs,
       leaseMs: config.timing.leaseMs,
       clockMarginPercent: config.timing.clockMarginPercent,
-      // A single controller's loss must not become an outage of everything (design: one controller).
-      enforce: config.controllers.length > 1,
+      enforce: leaseEnforced(config),
       guardMapPath: maps.prepare(incarnation),
     } as const;
     const text = JSON.stringify(request);

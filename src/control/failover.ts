@@ -2,7 +2,7 @@ import type { ClusterConfig } from '../config/types.js';
 import { choosePlacement, type HoldReason, type Liveness } from './placement.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
-import { majority, type StandingVote, standingVotes } from './votes.js';
+import { leaseEnforced, majority, type StandingVote, standingVotes } from './votes.js';
 
 /** Any controller may commit; each next one in rank leaves the one before this long to do it. */
 export const rankStepMs = 20;
@@ -71,6 +71,10 @@ export function decideFailovers(
     majoritySinceMs.set(key, sinceMs);
     const turnMs = sinceMs + rankOf(config, now) * rankStepMs;
     const role = parseRoleId(id);
+    if (!isSilent(view, config, host, incarnation)) {
+      verdicts.push({ kind: 'hold', role, reason: 'not-proven-silent' });
+      continue;
+    }
     if (now.nowMs < turnMs) {
       wakeAtMs = Math.min(wakeAtMs ?? turnMs, turnMs);
       verdicts.push({ kind: 'hold', role, reason: 'not-my-turn' });
@@ -79,6 +83,15 @@ export function decideFailovers(
     verdicts.push(failOver(view, config, role, votes, sinceMs, now));
   }
   return { state: { majoritySinceMs }, verdicts, wakeAtMs };
+}
+
+/**
+ * Whether an incarnation that was voted expired can do no harm. Votes say so where the kernel enforces
+ * the lease. Where it does not, only the host itself can: it enrols anew once it holds nothing any more.
+ */
+function isSilent(view: View, config: ClusterConfig, host: string, incarnation: number): boolean {
+  if (leaseEnforced(config)) return true;
+  return (view.hosts.get(host)?.value.incarnation ?? 0) > incarnation;
 }
 
 function failOver(

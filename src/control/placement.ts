@@ -14,7 +14,8 @@ export type Placement =
 
 export type HoldReason =
   | 'no-spare-in-pool' // nobody in the pool is up, enrolled and not drained
-  | 'unknown-role'; // the configuration no longer names it
+  | 'unknown-role' // the configuration no longer names it
+  | 'not-proven-silent'; // no lease ends its owner's frames, and it has not come back as a spare
 
 /** What placement needs to know besides the store: hosts whose promise this controller saw lapse. */
 export interface Liveness {

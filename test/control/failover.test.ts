@@ -149,3 +149,19 @@ test('a role that left the cluster file becomes unplaced when its host dies', (t
   });
   t.end();
 });
+
+test('with one controller a vote proves nothing: only the owner’s own return as a spare does', (t) => {
+  const world = new World(clusterConfig({ controllers: ['h2'] }));
+  world.assign(web1, 'h1');
+  world.vote('h1', 1, 'h2');
+  t.match(
+    decideFailovers(initialFailoverState, world.view, leader).verdicts,
+    [{ kind: 'hold', role: web1, reason: 'not-proven-silent' }],
+    'it may be cut off from the controller, and serve',
+  );
+  world.enrol('h1', 2);
+  t.match(decideFailovers(initialFailoverState, world.view, leader).verdicts, [
+    { kind: 'fail-over', commit: { from: { host: 'h1', incarnation: 1 } } },
+  ]);
+  t.end();
+});
