@@ -15,7 +15,9 @@ export type ApplyDecision =
   | { readonly kind: 'apply'; readonly application: Application }
   | { readonly kind: 'unchanged' }
   /** `fabric: auto` cannot be decided: these hosts have not said what their kernels can. */
-  | { readonly kind: 'undecided'; readonly network: string; readonly hosts: readonly string[] };
+  | { readonly kind: 'undecided'; readonly network: string; readonly hosts: readonly string[] }
+  /** It would break the promises that owners of roles stand on. */
+  | { readonly kind: 'refused'; readonly cause: string; readonly remedy: string };
 
 /** A cluster file, on top of what the store holds already. */
 export function decideApply(
@@ -24,6 +26,8 @@ export function decideApply(
   digest: Digest,
   randomHex: (bytes: number) => string,
 ): ApplyDecision {
+  const refused = refusal(view, wanted);
+  if (refused !== undefined) return { kind: 'refused', ...refused };
   const decided = decideFabrics(view, wanted);
   if ('network' in decided) return { kind: 'undecided', ...decided };
   const { config, allocation } = allocate(
@@ -45,6 +49,36 @@ export function decideApply(
       configRevision: view.config?.revision,
       allocationRevision: view.allocation?.revision,
     },
+  };
+}
+
+/**
+ * Two changes must wait until nobody depends on what they take away. Controllers: a majority of the old
+ * ones may go on granting a lease that a majority of the new ones votes expired. A host: nobody grants
+ * it a lease any more, and nobody watches it, so what it holds would be lost with no failover.
+ */
+function refusal(
+  view: View,
+  wanted: ClusterConfig,
+): { readonly cause: string; readonly remedy: string } | undefined {
+  const before = view.config?.value.config;
+  if (before === undefined) return undefined;
+  const placed = [...view.assignments].filter(([, { value }]) => value.host !== null);
+  const sorted = (names: readonly string[]) => [...names].sort().join(', ');
+  if (placed.length > 0 && sorted(before.controllers) !== sorted(wanted.controllers)) {
+    return {
+      cause: `it names the controllers ${sorted(wanted.controllers)} instead of ${sorted(before.controllers)}, and roles are placed under the lease of those`,
+      remedy:
+        'apply the old controllers with no personalities and services, wait until nothing is placed, then apply this',
+    };
+  }
+  const named = new Set(wanted.hosts.map(({ name }) => name));
+  const stranded = placed.find(([, { value }]) => !named.has(value.host ?? ''));
+  if (stranded === undefined) return undefined;
+  const [id, { value }] = stranded;
+  return {
+    cause: `it no longer names host ${value.host}, which holds ${id.replace('/', ' ')}`,
+    remedy: `understudy drain ${value.host}, wait until it holds nothing, then apply this`,
   };
 }
 

@@ -27,7 +27,8 @@ export function decideHandover(
   if (kept === undefined || config === undefined || kept.value.state !== 'draining')
     return undefined;
   const { to, epoch, cause, reason } = kept.value;
-  const host = to === null ? undefined : view.hosts.get(to);
+  const named = config.hosts.some(({ name }) => name === to);
+  const host = to === null || !named ? undefined : view.hosts.get(to);
   if (to === null || host === undefined || isShutOut(view, config, to, host.value.incarnation)) {
     const next = { ...unplaced(kept.value), cause, reason };
     return { assignmentRevision: kept.revision, toHostRevision: undefined, next, record: null };

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'tap';
 import { decideApply } from '../../src/control/apply.js';
 import { allocationKey, configKey, featuresKey } from '../../src/control/keys.js';
-import { clusterConfig, World } from './world.js';
+import { clusterConfig, World, web1 } from './world.js';
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 const zeroes = (bytes: number) => '00'.repeat(bytes);
@@ -52,5 +52,26 @@ test('auto becomes vlan only where every kernel has 8021q, and stays what it bec
   if (decided.kind === 'apply') world.write(configKey, decided.application.config);
   world.write(featuresKey('h4'), { vlan: false, kernel: '6.1' });
   t.match(decide(world, { ...auto(), services: [] }), networks('vlan'));
+  t.end();
+});
+
+test('controllers stay while a role is placed under the leases they grant', (t) => {
+  const world = new World();
+  const others = clusterConfig({ controllers: ['h2', 'h3', 'h4'] });
+  t.match(decide(world, others), { kind: 'apply' }, 'nobody holds anything yet');
+  world.assign(web1, 'h1');
+  t.match(decide(world, others), { kind: 'refused', cause: /controllers h2, h3, h4 instead of/ });
+  const reordered = clusterConfig({ controllers: ['h3', 'h2', 'h1'] });
+  t.match(decide(world, reordered), { kind: 'apply' }, 'their order is no matter of safety');
+  t.end();
+});
+
+test('a host stays in the definition while it holds a role', (t) => {
+  const world = new World();
+  world.assign(web1, 'h4');
+  const without = clusterConfig({ hosts: clusterConfig().hosts.slice(0, 3) });
+  t.match(decide(world, without), { kind: 'refused', cause: /h4, which holds personality web1/ });
+  world.assign(web1, 'h1', { epoch: 2 });
+  t.match(decide(world, without), { kind: 'apply' });
   t.end();
 });

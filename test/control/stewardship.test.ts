@@ -80,6 +80,15 @@ test('an owner hands over to nobody when the chosen host was shut out meanwhile'
   t.end();
 });
 
+test('an owner hands over to nobody when the chosen host left the cluster file', (t) => {
+  const config = clusterConfig();
+  const world = new World({ ...config, hosts: config.hosts.filter(({ name }) => name !== 'h4') });
+  world.enrol('h4', 1);
+  world.assign(web1, 'h1', { state: 'draining', to: 'h4', epoch: 4 });
+  t.match(decideHandover(world.view, web1, owner), { next: { host: null, state: 'unplaced' } });
+  t.end();
+});
+
 test('an owner that is not draining hands nothing over', (t) => {
   const world = new World();
   world.assign(web1, 'h1');

@@ -80,8 +80,8 @@ export async function waitUntilSettled(store: Store, signal: AbortSignal): Promi
  * Writes a cluster file to the store, with everything allocated. Agents follow from there.
  *
  * @returns the generation that now stands
- * @throws US_FABRIC_UNKNOWN when `fabric: auto` cannot be decided yet, US_APPLY_RACE when somebody
- *   else keeps changing the definition
+ * @throws US_FABRIC_UNKNOWN when `fabric: auto` cannot be decided yet, US_APPLY_REFUSED when a running
+ *   role would lose what it stands on, US_APPLY_RACE when somebody else keeps changing the definition
  */
 export async function applyConfig(store: Store, wanted: ClusterConfig): Promise<number> {
   for (let attempt = 0; attempt < attempts; attempt++) {
@@ -96,6 +96,7 @@ export async function applyConfig(store: Store, wanted: ClusterConfig): Promise<
     );
     if (decision.kind === 'unchanged') return keeper.view.config?.value.generation ?? 0;
     if (decision.kind === 'undecided') throw undecided(decision.network, decision.hosts);
+    if (decision.kind === 'refused') throw refused(wanted.cluster, decision);
     const { config, allocation, configRevision, allocationRevision } = decision.application;
     const result = await store.transact({
       compare: [at(configKey, configRevision), at(allocationKey, allocationRevision)],
@@ -119,6 +120,20 @@ function at(key: string, revision: number | undefined): Compare {
   return revision === undefined
     ? { kind: 'absent', key }
     : { kind: 'revision', key, modRevision: revision };
+}
+
+function refused(
+  cluster: string,
+  { cause, remedy }: { readonly cause: string; readonly remedy: string },
+): UnderstudyError {
+  const action = 'cannot apply this definition to';
+  return new UnderstudyError({
+    code: 'US_APPLY_REFUSED',
+    action,
+    object: cluster,
+    cause,
+    remedy,
+  });
 }
 
 function undecided(network: string, hosts: readonly string[]): UnderstudyError {
