@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { systemTimers, type Timers } from './store/timers.js';
 
 /**
  * A signal that aborts after `timeoutMs`, or with its parent.
@@ -7,16 +8,20 @@ import { setMaxListeners } from 'node:events';
  * time-out alive, and once it is collected as garbage the deadline never comes
  * (test/deadline.test.ts).
  */
-export function within(timeoutMs: number, parent?: AbortSignal): AbortSignal {
+export function within(
+  timeoutMs: number,
+  parent?: AbortSignal,
+  timers: Timers = systemTimers(),
+): AbortSignal {
   const controller = new AbortController();
   const end = (reason: unknown) => {
-    clearTimeout(timer);
+    cancel();
     parent?.removeEventListener('abort', follow);
     controller.abort(reason);
   };
   const follow = () => end(parent?.reason);
-  const timer = setTimeout(() => end(new Error(`it took longer than ${timeoutMs} ms`)), timeoutMs);
-  timer.unref();
+  const late = () => end(new Error(`it took longer than ${timeoutMs} ms`));
+  const cancel = timers.after(timeoutMs, late, { background: true });
   if (parent?.aborted) follow();
   else if (parent !== undefined) {
     // One listener for each deadline under way, gone with it: many are no leak.

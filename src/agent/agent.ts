@@ -5,6 +5,7 @@ import { enrolledIncarnations } from '../control/votes.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
+import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import { Announcer } from './announcer.js';
@@ -43,6 +44,7 @@ export interface AgentParts {
   readonly maps: LeaseMaps;
   readonly probe: Probe;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly log: Log;
   namespacePath(name: string): string;
   hostMount(personality: string, lun: number): string;
@@ -70,24 +72,26 @@ export class Agent {
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
-    const { store, log, clock, facts, network, storage, workload, pulse, bootId } = parts;
+    const { store, log, timers, clock, facts, network, storage, workload, pulse, bootId } = parts;
     const { host } = facts;
     const watch = new ClusterWatch(store);
     const journal = new Journal({ store, clock, host, log });
     this.#watch = watch;
     this.#journal = journal;
-    this.#announcer = new Announcer(network, log, parts.announce);
+    this.#announcer = new Announcer(network, parts, parts.announce);
     this.#forwarding = new Forwarding({
       watch,
       network,
       facts,
       log,
+      timers,
       networksInUse: () => this.#owner.networksInUse,
     });
     this.#owner = new Owner({
       host,
       watch,
       log,
+      timers,
       network,
       storage,
       workload,
@@ -102,14 +106,16 @@ export class Agent {
     this.#health = new HealthWatch({
       watch,
       probe: parts.probe,
+      timers,
       running: () => this.#owner.running(),
       namespacePath: parts.namespacePath,
       onChange: () => this.#reporter.look(),
     });
-    this.#reporter = new Reporter({ host, store, log, report: () => this.#report() });
+    this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({
       pulse,
       log,
+      timers,
       nowMs: clock.bootMs,
       timing: () => configOf(watch.view)?.timing ?? { heartbeatMs: 50, leaseMs: 200 },
       expected: () => enrolledIncarnations(watch.view),
@@ -125,6 +131,7 @@ export class Agent {
       clock,
       journal,
       log,
+      timers,
       onLapse: () => this.#leadership.look(),
       onControl: () => this.#granting.begin(),
     });
@@ -136,10 +143,20 @@ export class Agent {
       clock,
       journal,
       log,
+      timers,
       lapsed: () => this.#voter.lapsed,
     });
-    this.#warmth = new Warmth({ host, watch, storage, log });
-    this.#verifier = new Verifier({ host, bootId, watch, network, clock, journal, log });
+    this.#warmth = new Warmth({ host, watch, storage, log, timers });
+    this.#verifier = new Verifier({
+      host,
+      bootId,
+      watch,
+      network,
+      clock,
+      journal,
+      log,
+      timers,
+    });
     this.#enrolment = new Enrolment({
       host,
       bootToken: parts.bootToken,
@@ -150,6 +167,7 @@ export class Agent {
       maps: parts.maps,
       journal,
       log,
+      timers,
       dropEverything: () => this.#owner.dropEverything(),
       onIncarnation: (incarnation) => {
         this.#owner.setIncarnation(incarnation);
@@ -202,7 +220,8 @@ export class Agent {
   }
 
   #roleParts(): RoleParts {
-    const { facts, bootId, store, clock, log, network, storage, workload, dispatch } = this.#parts;
+    const { facts, bootId, store, clock, log, timers, network, storage, workload, dispatch } =
+      this.#parts;
     return {
       host: facts.host,
       bootId,
@@ -211,6 +230,7 @@ export class Agent {
       clock,
       journal: this.#journal,
       log,
+      timers,
       network,
       storage,
       workload,

@@ -1,6 +1,7 @@
 import { messageOf } from '../errors.js';
 import type { AnnounceSpec, NetworkAdapter } from '../network/types.js';
-import type { Log } from './loop.js';
+import { repeat, type Timers } from '../store/timers.js';
+import type { Log, LoopParts } from './loop.js';
 
 /**
  * After the first burst, more follow at these times: a switch port or a neighbour may have been
@@ -16,11 +17,13 @@ export class Announcer {
   readonly #network: NetworkAdapter;
   readonly #log: Log;
   readonly #enabled: boolean;
-  readonly #timers = new Map<string, NodeJS.Timeout[]>();
+  readonly #timers: Timers;
+  readonly #repetitions = new Map<string, (() => void)[]>();
 
-  constructor(network: NetworkAdapter, log: Log, enabled: boolean) {
+  constructor(network: NetworkAdapter, parts: LoopParts, enabled: boolean) {
     this.#network = network;
-    this.#log = log;
+    this.#log = parts.log;
+    this.#timers = parts.timers;
     this.#enabled = enabled;
   }
 
@@ -34,18 +37,18 @@ export class Announcer {
         if (!signal.aborted) this.#log.warn({ name: spec.name }, messageOf(thrown));
       });
     };
-    this.#timers.set(spec.name, [
-      ...repeatsMs.map((delayMs) => setTimeout(again, delayMs)),
-      setInterval(again, refreshMs),
+    this.#repetitions.set(spec.name, [
+      ...repeatsMs.map((delayMs) => this.#timers.after(delayMs, again)),
+      repeat(this.#timers, refreshMs, again),
     ]);
   }
 
   end(name: string): void {
-    for (const timer of this.#timers.get(name) ?? []) clearTimeout(timer);
-    this.#timers.delete(name);
+    for (const cancel of this.#repetitions.get(name) ?? []) cancel();
+    this.#repetitions.delete(name);
   }
 
   stop(): void {
-    for (const name of [...this.#timers.keys()]) this.end(name);
+    for (const name of [...this.#repetitions.keys()]) this.end(name);
   }
 }

@@ -5,6 +5,7 @@ import { configOf } from '../control/view.js';
 import { isShutOut, leaseEnforced } from '../control/votes.js';
 import { UnderstudyError } from '../errors.js';
 import type { PulsePeer } from '../pulse/protocol.js';
+import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import type { Journal } from './journal.js';
@@ -36,7 +37,7 @@ export class Enrolment {
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts;
-    this.#loop = new Loop('enrolment', parts.log, () => this.#enrol());
+    this.#loop = new Loop('enrolment', parts, () => this.#enrol());
   }
 
   /** The incarnation that this host acts under; undefined while it has none. */
@@ -173,6 +174,7 @@ export interface EnrolmentParts {
   readonly maps: LeaseMaps;
   readonly journal: Journal;
   readonly log: Log;
+  readonly timers: Timers;
   /** Aborts and removes everything of ours on this host; returns when nothing is left. */
   dropEverything(): Promise<void>;
   onIncarnation(incarnation: number): void;

@@ -1,5 +1,6 @@
 import { configOf, parseRoleId } from '../control/view.js';
 import type { NetworkAdapter } from '../network/types.js';
+import type { Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
 import { type HostFacts, networkSpec, networksHere, nicsOf, peerSpec } from './specs.js';
@@ -21,7 +22,7 @@ export class Forwarding {
 
   constructor(parts: ForwardingParts) {
     this.#parts = parts;
-    this.#loop = new Loop('forwarding', parts.log, (signal) => this.#reconcile(signal));
+    this.#loop = new Loop('forwarding', parts, (signal) => this.#reconcile(signal));
   }
 
   start(): void {
@@ -119,6 +120,7 @@ export interface ForwardingParts {
   readonly network: NetworkAdapter;
   readonly facts: HostFacts;
   readonly log: Log;
+  readonly timers: Timers;
   /** Networks that roles still standing here use, also ones being let go. */
   networksInUse(): readonly string[];
 }

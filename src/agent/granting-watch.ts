@@ -1,5 +1,6 @@
 import { incarnationId } from '../control/view.js';
 import type { PulseHostStatus } from '../pulse/protocol.js';
+import type { Timers } from '../store/timers.js';
 import { type Log, Loop } from './loop.js';
 import type { PulsePort } from './pulse-port.js';
 
@@ -19,7 +20,7 @@ export class GrantingWatch {
 
   constructor(parts: GrantingParts) {
     this.#parts = parts;
-    this.#loop = new Loop('granting', parts.log, () => this.#look());
+    this.#loop = new Loop('granting', parts, () => this.#look());
   }
 
   get granting(): boolean {
@@ -78,6 +79,7 @@ export function everybodyHeard(
 export interface GrantingParts {
   readonly pulse: PulsePort;
   readonly log: Log;
+  readonly timers: Timers;
   nowMs(): number;
   timing(): { readonly heartbeatMs: number; readonly leaseMs: number };
   /** Incarnations that are enrolled and not shut out. */

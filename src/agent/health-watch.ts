@@ -1,6 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { configOf } from '../control/view.js';
 import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
+import { repeat, type Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 
 /** Asks one member once; src/ffi/tcp-probe.ts is the real one. */
@@ -20,7 +21,7 @@ export interface MemberHealth {
 
 interface Checked {
   readonly epoch: number;
-  readonly timer: NodeJS.Timeout;
+  readonly end: () => void;
   health: Health;
   busy: boolean;
 }
@@ -56,9 +57,9 @@ export class HealthWatch {
         this.#begin(id, epoch, name, address, service.health);
       }
     }
-    for (const [id, { timer }] of this.#checks) {
+    for (const [id, { end }] of this.#checks) {
       if (wanted.has(id)) continue;
-      clearInterval(timer);
+      end();
       this.#checks.delete(id);
     }
   }
@@ -71,7 +72,7 @@ export class HealthWatch {
   }
 
   stop(): void {
-    for (const { timer } of this.#checks.values()) clearInterval(timer);
+    for (const { end } of this.#checks.values()) end();
     this.#checks.clear();
   }
 
@@ -82,11 +83,10 @@ export class HealthWatch {
     address: string,
     { tcp, everyMs }: { readonly tcp: number; readonly everyMs: number },
   ): void {
-    const before = this.#checks.get(id);
-    if (before !== undefined) clearInterval(before.timer);
+    this.#checks.get(id)?.end();
     const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
     const path = this.#parts.namespacePath(personality);
-    const timer = setInterval(() => {
+    const end = repeat(this.#parts.timers, everyMs, () => {
       const check = this.#checks.get(id);
       if (check === undefined || check.busy) return;
       check.busy = true;
@@ -96,8 +96,8 @@ export class HealthWatch {
         check.health = observe(check.health, answered);
         if (up !== check.health.up && this.#checks.get(id) === check) this.#parts.onChange();
       });
-    }, everyMs);
-    this.#checks.set(id, { epoch, timer, health: initialHealth, busy: false });
+    });
+    this.#checks.set(id, { epoch, end, health: initialHealth, busy: false });
   }
 
   async #ask(path: string, address: Uint8Array, port: number, timeoutMs: number): Promise<boolean> {
@@ -113,6 +113,7 @@ export class HealthWatch {
 export interface HealthParts {
   readonly watch: ClusterWatch;
   readonly probe: Probe;
+  readonly timers: Timers;
   running(): readonly { readonly name: string; readonly epoch: number }[];
   namespacePath(name: string): string;
   onChange(): void;

@@ -1,6 +1,6 @@
 import { keptEvents, keptFailovers, surplus } from '../control/retention.js';
 import type { Compare, Store } from '../store/types.js';
-import { type Log, Loop } from './loop.js';
+import { Loop, type LoopParts } from './loop.js';
 
 /** Often enough for a burst of a thousand events to be gone in ten minutes. */
 const everyMs = 60_000;
@@ -14,9 +14,9 @@ export class Housekeeping {
   readonly #loop: Loop;
   #office: Compare | undefined;
 
-  constructor(store: Store, log: Log) {
+  constructor(store: Store, parts: LoopParts) {
     this.#store = store;
-    this.#loop = new Loop('housekeeping', log, () => this.#tidy());
+    this.#loop = new Loop('housekeeping', parts, () => this.#tidy());
   }
 
   begin(office: Compare): void {

@@ -6,6 +6,7 @@ import {
 } from '../control/failover.js';
 import { decideStewardship } from '../control/stewardship.js';
 import { configOf, roleId } from '../control/view.js';
+import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
@@ -29,9 +30,9 @@ export class Leadership {
 
   constructor(parts: LeadershipParts) {
     this.#parts = parts;
-    this.#failovers = new Loop('failover', parts.log, () => this.#failOver());
-    this.#housekeeping = new Housekeeping(parts.store, parts.log);
-    this.#stewardship = new Loop('stewardship', parts.log, () => this.#tend());
+    this.#failovers = new Loop('failover', parts, () => this.#failOver());
+    this.#housekeeping = new Housekeeping(parts.store, parts);
+    this.#stewardship = new Loop('stewardship', parts, () => this.#tend());
   }
 
   start(signal: AbortSignal): void {
@@ -163,5 +164,6 @@ export interface LeadershipParts {
   readonly clock: Clock;
   readonly journal: Journal;
   readonly log: Log;
+  readonly timers: Timers;
   lapsed(): ReadonlySet<string>;
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.js';
+import type { Timers } from '../store/timers.js';
 
 /** The part of a logger that the agent uses; pino's fits it. */
 export interface Log {
@@ -6,6 +7,12 @@ export interface Log {
   info(fields: object, text: string): void;
   warn(fields: object, text: string): void;
   error(fields: object, text: string): void;
+}
+
+/** What every loop stands on; the parts of whatever owns one fit it. */
+export interface LoopParts {
+  readonly log: Log;
+  readonly timers: Timers;
 }
 
 const firstRetryMs = 50;
@@ -19,23 +26,23 @@ const longestRetryMs = 5_000;
 export class Loop {
   readonly #name: string;
   readonly #job: (signal: AbortSignal) => Promise<void>;
-  readonly #log: Log;
+  readonly #parts: LoopParts;
   readonly #controller = new AbortController();
   #wanted = false;
   #running: Promise<void> | undefined;
   #failures = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimer: () => void = () => {};
 
-  constructor(name: string, log: Log, job: (signal: AbortSignal) => Promise<void>) {
+  constructor(name: string, parts: LoopParts, job: (signal: AbortSignal) => Promise<void>) {
     this.#name = name;
-    this.#log = log;
+    this.#parts = parts;
     this.#job = job;
   }
 
   trigger(): void {
     if (this.#controller.signal.aborted) return;
     this.#wanted = true;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#running ??= this.#run();
   }
 
@@ -49,13 +56,14 @@ export class Loop {
 
   /** One run that starts `delayMs` from now at the latest. */
   triggerIn(delayMs: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.trigger(), Math.max(0, delayMs));
+    if (this.#controller.signal.aborted) return;
+    this.#cancelTimer();
+    this.#cancelTimer = this.#parts.timers.after(delayMs, () => this.trigger());
   }
 
   async stop(): Promise<void> {
     this.#controller.abort();
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     await this.#running;
   }
 
@@ -69,7 +77,7 @@ export class Loop {
         if (this.#controller.signal.aborted) break;
         this.#failures++;
         const pauseMs = Math.min(longestRetryMs, firstRetryMs * 2 ** (this.#failures - 1));
-        this.#log.warn(
+        this.#parts.log.warn(
           { loop: this.#name, failures: this.#failures, pauseMs, error: thrown },
           `${this.#name}: ${messageOf(thrown)}`,
         );

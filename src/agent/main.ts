@@ -13,6 +13,7 @@ import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
 import { UserStorage } from '../storage/user-storage.js';
 import { EtcdStore } from '../store/etcd.js';
+import { systemTimers } from '../store/timers.js';
 import { HostWorkloads } from '../workload/host-workloads.js';
 import { Agent } from './agent.js';
 import { type AgentConfig, readAgentConfig } from './config.js';
@@ -54,6 +55,7 @@ export async function runAgent(options: {
     maps: guard,
     probe: acceptsTcp,
     clock: { bootMs, unixMs: () => Date.now() },
+    timers: systemTimers(bootMs),
     log,
     namespacePath: (name) => join(namespaceDirectory, `us-${name}`),
     hostMount: (personality, lun) => join(config.runDirectory, personality, String(lun)),

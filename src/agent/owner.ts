@@ -4,6 +4,7 @@ import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
+import { repeat, type Timers } from '../store/timers.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { networksOfRole } from './forwarding.js';
@@ -26,7 +27,7 @@ export class Owner {
   readonly #waiters = new Set<() => void>();
   #incarnation: number | undefined;
   #adopted = false;
-  #checks: NodeJS.Timeout | undefined;
+  #endChecks: () => void = () => {};
 
   constructor(parts: OwnerParts) {
     this.#parts = parts;
@@ -34,13 +35,13 @@ export class Owner {
 
   start(): void {
     this.#parts.watch.onChange(() => this.#follow());
-    this.#checks = setInterval(() => {
+    this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
-    }, checkEveryMs);
+    });
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#checks);
+    this.#endChecks();
     await Promise.all([...this.#tasks.values()].map((task) => task.stop()));
   }
 
@@ -56,9 +57,9 @@ export class Owner {
    */
   async dropEverything(): Promise<void> {
     this.#incarnation = undefined;
-    await this.#adopt(within(dropBudgetMs));
+    await this.#adopt(this.#dropBudget());
     await Promise.all([...this.#tasks.values()].map((task) => task.drop()));
-    await this.#parts.dropNetworks(within(dropBudgetMs));
+    await this.#parts.dropNetworks(this.#dropBudget());
   }
 
   get networksInUse(): readonly string[] {
@@ -93,13 +94,17 @@ export class Owner {
       .map((task) => ({ name: task.role.name, epoch: task.state.epoch }));
   }
 
+  #dropBudget(): AbortSignal {
+    return within(dropBudgetMs, undefined, this.#parts.timers);
+  }
+
   #follow(): void {
     const { watch } = this.#parts;
     if (this.#incarnation === undefined || !watch.known || configOf(watch.view) === undefined)
       return;
     if (!this.#adopted) {
       this.#adopted = true;
-      this.#adopt(within(dropBudgetMs)).then(
+      this.#adopt(this.#dropBudget()).then(
         () => this.#assign(),
         (thrown: unknown) => {
           this.#adopted = false;
@@ -154,6 +159,7 @@ export class Owner {
     if (work instanceof PersonalityWork) this.#personalities.set(id, work);
     const task = new RoleTask(role, work, {
       log: this.#parts.log,
+      timers: this.#parts.timers,
       bootMs: () => this.#parts.roleParts().clock.bootMs(),
       onState: () => {
         for (const waiter of this.#waiters) waiter();
@@ -199,6 +205,7 @@ export interface OwnerParts {
   readonly host: string;
   readonly watch: ClusterWatch;
   readonly log: Log;
+  readonly timers: Timers;
   readonly network: NetworkAdapter;
   readonly storage: StorageAdapter;
   readonly workload: WorkloadAdapter;

@@ -148,7 +148,7 @@ export class PersonalityWork implements RoleWork {
 
   /** Waits until the target says that it lets in this host alone, for this epoch or a later one. */
   async #fenced(specs: readonly AttachSpec[], epoch: number, signal: AbortSignal): Promise<void> {
-    const { watch, until, host } = this.#parts;
+    const { watch, until, host, timers } = this.#parts;
     const open = (target: string) => {
       const mask = watch.view.masks.get(target)?.value;
       return (
@@ -160,7 +160,10 @@ export class PersonalityWork implements RoleWork {
       );
     };
     try {
-      await until(() => specs.every(({ target }) => open(target)), within(maskBudgetMs, signal));
+      await until(
+        () => specs.every(({ target }) => open(target)),
+        within(maskBudgetMs, signal, timers),
+      );
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       const missing = specs.filter(({ target }) => !open(target)).map(({ target }) => target);

@@ -1,5 +1,6 @@
 import { reportKey } from '../control/keys.js';
 import type { ReportRecord } from '../control/records.js';
+import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import { type Log, Loop } from './loop.js';
 import { put } from './transactions.js';
@@ -12,7 +13,7 @@ export class Reporter {
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
-    this.#loop = new Loop('report', parts.log, () => this.#write());
+    this.#loop = new Loop('report', parts, () => this.#write());
   }
 
   look(): void {
@@ -40,5 +41,6 @@ export interface ReporterParts {
   readonly host: string;
   readonly store: Store;
   readonly log: Log;
+  readonly timers: Timers;
   report(): ReportRecord | undefined;
 }

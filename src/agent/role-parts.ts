@@ -1,6 +1,7 @@
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
+import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import type { Announcer } from './announcer.js';
@@ -19,6 +20,7 @@ export interface RoleParts {
   readonly clock: Clock;
   readonly journal: Journal;
   readonly log: Log;
+  readonly timers: Timers;
   readonly network: NetworkAdapter;
   readonly storage: StorageAdapter;
   readonly workload: WorkloadAdapter;

@@ -2,6 +2,7 @@ import type { Phase } from '../control/records.js';
 import type { Role } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
+import type { Timers } from '../store/timers.js';
 import { type Log, Loop } from './loop.js';
 
 /** What the store wants of this host for one role. */
@@ -66,7 +67,7 @@ export class RoleTask {
     this.role = role;
     this.#work = work;
     this.#parts = parts;
-    this.#loop = new Loop(`${role.kind} ${role.name}`, parts.log, (signal) => this.#run(signal));
+    this.#loop = new Loop(`${role.kind} ${role.name}`, parts, (signal) => this.#run(signal));
   }
 
   get state(): TaskState {
@@ -138,18 +139,18 @@ export class RoleTask {
   async #follow(duty: Duty, signal: AbortSignal): Promise<void> {
     if (duty.kind === 'none') {
       if (this.#standing === undefined) return;
-      await this.#work.abort(within(releaseBudgetMs));
+      await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
       return;
     }
     if (this.#standing !== undefined && this.#standing !== duty.epoch) {
-      await this.#work.abort(within(releaseBudgetMs));
+      await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
     }
     if (duty.kind === 'drain') {
       this.#drainStartedMs ??= this.#parts.bootMs();
       this.#report('stopping', duty.epoch, 'stopping in good order');
-      await this.#work.release(within(releaseBudgetMs, signal));
+      await this.#work.release(this.#within(releaseBudgetMs, signal));
       this.#gone();
       await this.#work.handOver(this.#drainStartedMs);
       return;
@@ -161,6 +162,10 @@ export class RoleTask {
     }
     await this.#work.take(duty.epoch, duty.incarnation, duty.failover, signal);
     this.#report('running', duty.epoch, '');
+  }
+
+  #within(timeoutMs: number, parent?: AbortSignal): AbortSignal {
+    return within(timeoutMs, parent, this.#parts.timers);
   }
 
   #gone(): void {
@@ -177,6 +182,7 @@ export class RoleTask {
 
 export interface TaskParts {
   readonly log: Log;
+  readonly timers: Timers;
   bootMs(): number;
   /** The state changed: report it. */
   onState(): void;

@@ -2,6 +2,7 @@ import { currentReport } from '../control/status.js';
 import { configOf, type View } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { NetworkAdapter } from '../network/types.js';
+import type { Timers } from '../store/timers.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { type Journal, StepTimer } from './journal.js';
@@ -31,7 +32,7 @@ export class Verifier {
 
   constructor(parts: VerifierParts) {
     this.#parts = parts;
-    this.#loop = new Loop('verify', parts.log, (signal) => this.#verify(signal));
+    this.#loop = new Loop('verify', parts, (signal) => this.#verify(signal));
   }
 
   start(): void {
@@ -128,4 +129,5 @@ export interface VerifierParts {
   readonly clock: Clock;
   readonly journal: Journal;
   readonly log: Log;
+  readonly timers: Timers;
 }

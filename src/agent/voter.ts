@@ -2,6 +2,7 @@ import { controllerStartKey, voteKey } from '../control/keys.js';
 import type { StartRecord, VoteRecord } from '../control/records.js';
 import { configOf, incarnationId, type View } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
+import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
@@ -32,7 +33,7 @@ export class Voter {
 
   constructor(parts: VoterParts) {
     this.#parts = parts;
-    this.#loop = new Loop('voter', parts.log, () => this.#work());
+    this.#loop = new Loop('voter', parts, () => this.#work());
   }
 
   get lapsed(): ReadonlySet<string> {
@@ -207,6 +208,7 @@ export interface VoterParts {
   readonly clock: Clock;
   readonly journal: Journal;
   readonly log: Log;
+  readonly timers: Timers;
   /** The set of lapsed hosts changed: placement looks again. */
   onLapse(): void;
   /** Pulse grants from now on what the store lets it. */

@@ -1,5 +1,6 @@
 import { configOf } from '../control/view.js';
 import type { StorageAdapter } from '../storage/types.js';
+import type { Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
 import { attachSpecs } from './specs.js';
@@ -16,7 +17,7 @@ export class Warmth {
 
   constructor(parts: WarmthParts) {
     this.#parts = parts;
-    this.#loop = new Loop('warmth', parts.log, (signal) => this.#warm(signal));
+    this.#loop = new Loop('warmth', parts, (signal) => this.#warm(signal));
   }
 
   start(): void {
@@ -51,4 +52,5 @@ export interface WarmthParts {
   readonly watch: ClusterWatch;
   readonly storage: StorageAdapter;
   readonly log: Log;
+  readonly timers: Timers;
 }

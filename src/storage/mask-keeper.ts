@@ -1,6 +1,7 @@
 import { maskKey } from '../control/keys.js';
 import type { MaskRecord } from '../control/records.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import type { Timers } from '../store/timers.js';
 import type { Operation, Store } from '../store/types.js';
 import type { Log } from './log.js';
 import type { MaskLedger } from './mask-ledger.js';
@@ -17,6 +18,7 @@ export interface MaskKeeperParts {
   readonly mask: VerifiableMask;
   readonly store: Pick<Store, 'transact'>;
   readonly log: Log;
+  readonly timers: Timers;
   /** Boot clock of this host, ms. */
   readonly nowMs: () => number;
   readonly firstRetryMs?: number;
@@ -29,7 +31,7 @@ interface Worker {
   settled: OwnedMaskOrder | undefined;
   running: boolean;
   failures: number;
-  retry: NodeJS.Timeout | undefined;
+  cancelRetry: () => void;
 }
 
 /**
@@ -78,7 +80,7 @@ export class MaskKeeper {
   /** Waits for what is under way. */
   async stop(): Promise<void> {
     this.#stopped.abort(new Error('the mask keeper was stopped'));
-    for (const worker of this.#workers.values()) clearTimeout(worker.retry);
+    for (const worker of this.#workers.values()) worker.cancelRetry();
     await Promise.allSettled(this.#work);
   }
 
@@ -90,7 +92,7 @@ export class MaskKeeper {
         settled: undefined,
         running: false,
         failures: 0,
-        retry: undefined,
+        cancelRetry: () => {},
       };
       this.#workers.set(order.target, fresh);
       this.#start(order.target, fresh);
@@ -103,8 +105,7 @@ export class MaskKeeper {
   }
 
   #start(target: string, worker: Worker): void {
-    clearTimeout(worker.retry);
-    worker.retry = undefined;
+    worker.cancelRetry();
     // One that is running looks at `wanted` again when it is done.
     if (worker.running || this.#stopped.signal.aborted) return;
     worker.running = true;
@@ -132,9 +133,9 @@ export class MaskKeeper {
   #retryLater(target: string, worker: Worker, failure: unknown): void {
     // The order is late: only a newer one can be carried out.
     if (codeOf(failure) === 'US_STORAGE_STALE_EPOCH') return;
-    const { firstRetryMs = 50, longestRetryMs = 5_000 } = this.#parts;
+    const { timers, firstRetryMs = 50, longestRetryMs = 5_000 } = this.#parts;
     const waitMs = Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(worker.failures - 1, 16));
-    worker.retry = setTimeout(() => this.#start(target, worker), waitMs);
+    worker.cancelRetry = timers.after(waitMs, () => this.#start(target, worker));
   }
 
   /** @returns what went wrong, if anything */

@@ -7,6 +7,7 @@ import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
 import { EtcdStore } from '../store/etcd.js';
+import { repeat, systemTimers, type Timers } from '../store/timers.js';
 import type { Change, Entry, Store } from '../store/types.js';
 import type { Log } from './log.js';
 import { MaskKeeper, type VerifiableMask } from './mask-keeper.js';
@@ -57,7 +58,14 @@ export async function runTarget(options: {
   await store.start(options.signal);
   try {
     const running = keepMasks(
-      { store, mask, log, nowMs: bootMs, verifyEveryMs: config.verifyEveryMs },
+      {
+        store,
+        mask,
+        log,
+        timers: systemTimers(bootMs),
+        nowMs: bootMs,
+        verifyEveryMs: config.verifyEveryMs,
+      },
       options.signal,
     );
     notifyService('READY=1');
@@ -72,6 +80,7 @@ export interface KeepMasksParts {
   readonly store: Pick<Store, 'watch' | 'transact'>;
   readonly mask: VerifiableMask;
   readonly log: Log;
+  readonly timers: Timers;
   readonly nowMs: () => number;
   readonly verifyEveryMs: number;
 }
@@ -108,12 +117,12 @@ export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Pro
     known = true;
     update();
   });
-  const verifying = setInterval(() => void keeper.verify(), parts.verifyEveryMs);
+  const endVerifying = repeat(parts.timers, parts.verifyEveryMs, () => void keeper.verify());
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  clearInterval(verifying);
+  endVerifying();
   await keeper.stop();
 }
 

@@ -2,19 +2,37 @@
 export interface Timers {
   /** A clock that never goes back, in ms; its zero means nothing. */
   nowMs(): number;
-  /** Calls `action` once, `delayMs` from now. Returns what calls it off. */
-  after(delayMs: number, action: () => void): () => void;
+  /**
+   * Calls `action` once, `delayMs` from now. Returns what calls it off. One in the background keeps
+   * no process alive.
+   */
+  after(
+    delayMs: number,
+    action: () => void,
+    options?: { readonly background: boolean },
+  ): () => void;
 }
 
 /** The machine's timers with the given clock. */
 export function systemTimers(clock: () => number = () => performance.now()): Timers {
   return {
     nowMs: clock,
-    after: (delayMs, action) => {
+    after: (delayMs, action, { background } = { background: false }) => {
       const timer = setTimeout(action, Math.max(0, delayMs));
+      if (background) timer.unref();
       return () => clearTimeout(timer);
     },
   };
+}
+
+/** Calls `action` every `everyMs` from then on. Returns what calls it off. */
+export function repeat(timers: Timers, everyMs: number, action: () => void): () => void {
+  const again = () => {
+    cancel = timers.after(everyMs, again);
+    action();
+  };
+  let cancel = timers.after(everyMs, again);
+  return () => cancel();
 }
 
 /** Resolves after `delayMs`, or at once when a signal aborts; never rejects. */

@@ -1,10 +1,14 @@
 import { test } from 'tap';
 import { Housekeeping } from '../../src/agent/housekeeping.js';
-import type { Log } from '../../src/agent/loop.js';
+import type { LoopParts } from '../../src/agent/loop.js';
 import { keptEvents, mostDeletions, surplus } from '../../src/control/retention.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+import { systemTimers } from '../../src/store/timers.js';
 
-const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+const quiet: LoopParts = {
+  log: { debug() {}, info() {}, warn() {}, error() {} },
+  timers: systemTimers(),
+};
 
 test('the oldest are beyond the bound, in portions', (t) => {
   const entries = [3, 1, 2].map((createRevision) => ({

@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { type Log, Loop } from '../../src/agent/loop.js';
 import { RoleTask, type RoleWork } from '../../src/agent/task.js';
+import { systemTimers } from '../../src/store/timers.js';
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -38,6 +39,7 @@ function setUp() {
   let gone = 0;
   const task = new RoleTask({ kind: 'personality', name: 'web1' }, work, {
     log: quiet,
+    timers: systemTimers(),
     bootMs: () => 0,
     onState: () => {
       for (const waiter of waiters) waiter();
@@ -159,7 +161,7 @@ test('what an earlier agent left is cut off when nobody wants it', async (t) => 
 test('a loop runs once more for any number of triggers during a run', async (t) => {
   let runs = 0;
   let finish: () => void = () => undefined;
-  const loop = new Loop('test', quiet, () => {
+  const loop = new Loop('test', { log: quiet, timers: systemTimers() }, () => {
     runs++;
     return new Promise<void>((resolve) => {
       finish = resolve;

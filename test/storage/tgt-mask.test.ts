@@ -9,6 +9,7 @@ import { keepMasks } from '../../src/storage/target-main.js';
 import { TgtMask } from '../../src/storage/tgt-mask.js';
 import { initiatorName } from '../../src/storage/types.js';
 import { MemoryStore } from '../../src/store/memory.js';
+import { systemTimers } from '../../src/store/timers.js';
 import { configWith } from './cluster-file.js';
 import { startLunServer, until } from './lun-server.js';
 
@@ -114,6 +115,7 @@ test('masks on tgt', async (t) => {
           store,
           mask: newMask(join(server.directory, 'kept.json')),
           log: silent,
+          timers: systemTimers(),
           nowMs: () => performance.now(),
           verifyEveryMs: 100,
         },
