@@ -75,7 +75,7 @@ export class Agent {
     const { store, log, timers, clock, facts, network, storage, workload, pulse, bootId } = parts;
     const { host } = facts;
     const watch = new ClusterWatch(store);
-    const journal = new Journal({ store, clock, host, log });
+    const journal = new Journal({ store, clock, timers, host, log });
     this.#watch = watch;
     this.#journal = journal;
     this.#announcer = new Announcer(network, parts, parts.announce);
@@ -209,6 +209,7 @@ export class Agent {
       this.#reporter.stop(),
     ]);
     for (const adapter of [dispatch, workload, storage, network]) await adapter.stop();
+    await this.#journal.stop();
     await store.stop();
   }
 

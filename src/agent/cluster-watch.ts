@@ -1,5 +1,5 @@
 import { type View, ViewKeeper } from '../control/view.js';
-import type { Store } from '../store/types.js';
+import type { Operation, Store } from '../store/types.js';
 
 /** Keeps this agent's view of the store current and tells everybody of each change. */
 export class ClusterWatch {
@@ -27,13 +27,12 @@ export class ClusterWatch {
       '',
       {
         snapshot: (snapshot) => {
-          this.#keeper.reset(snapshot.entries);
+          this.#keeper.reset(snapshot.entries, snapshot.revision);
           this.#known = true;
           this.#tell();
         },
         changes: (changes) => {
-          this.#keeper.apply(changes);
-          this.#tell();
+          if (this.#keeper.apply(changes)) this.#tell();
         },
       },
       signal,
@@ -42,6 +41,17 @@ export class ClusterWatch {
 
   onChange(listener: (view: View) => void): void {
     this.#listeners.add(listener);
+  }
+
+  /** A transaction of our own was carried out: nobody here need wait until the watch says so. */
+  learn(writes: readonly Operation[], revision: number): void {
+    if (!this.#known) return;
+    this.#keeper.learn(
+      writes.flatMap((write) =>
+        write.kind === 'put' ? [{ key: write.key, value: write.value, modRevision: revision }] : [],
+      ),
+    );
+    this.#tell();
   }
 
   /** Resolves when the condition holds, looked at now and after each change; or rejects. */

@@ -93,8 +93,10 @@ export class Leadership {
         return;
       }
       this.#held.delete(id);
-      const result = await store.transact(commitTransaction(verdict.commit));
+      const transaction = commitTransaction(verdict.commit);
+      const result = await store.transact(transaction);
       if (result.done) {
+        watch.learn(transaction.write, result.revision);
         const { next, from } = verdict.commit;
         journal.event(
           'failover',

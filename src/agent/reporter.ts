@@ -5,11 +5,18 @@ import type { Store } from '../store/types.js';
 import { type Log, Loop } from './loop.js';
 import { put } from './transactions.js';
 
+/**
+ * A takeover that goes well is over by then. Every report reaches every agent: what tells of a
+ * takeover must not take part in it.
+ */
+const startingDelayMs = 250;
+
 /** Writes this host's report when it changes. */
 export class Reporter {
   readonly #parts: ReporterParts;
   readonly #loop: Loop;
   #written = '';
+  #cancelDelay: (() => void) | undefined;
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
@@ -17,11 +24,28 @@ export class Reporter {
   }
 
   look(): void {
-    this.#loop.trigger();
+    if (this.#isStarting()) {
+      this.#cancelDelay ??= this.#parts.timers.after(startingDelayMs, () => this.#now());
+      return;
+    }
+    this.#now();
   }
 
   async stop(): Promise<void> {
+    this.#cancelDelay?.();
     await this.#loop.stop();
+  }
+
+  #isStarting(): boolean {
+    const report = this.#parts.report();
+    const roles = [...(report?.personalities ?? []), ...(report?.services ?? [])];
+    return roles.some(({ phase }) => phase === 'starting');
+  }
+
+  #now(): void {
+    this.#cancelDelay?.();
+    this.#cancelDelay = undefined;
+    this.#loop.trigger();
   }
 
   async #write(): Promise<void> {

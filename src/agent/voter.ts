@@ -160,6 +160,7 @@ export class Voter {
       bootId: hello.bootId,
     };
     const start: StartRecord = { nonce: hello.nonce };
+    const write = [put(key, vote)];
     const result = await store.transact({
       compare: [
         { kind: 'value', key: controllerStartKey(me), value: JSON.stringify(start) },
@@ -167,8 +168,10 @@ export class Voter {
           ? { kind: 'absent', key }
           : { kind: 'revision', key, modRevision: mine.revision },
       ],
-      write: [put(key, vote)],
+      write,
     });
+    // The vote that makes the majority is committed on at once.
+    if (result.done) watch.learn(write, result.revision);
     const there = result.current.find((entry) => entry.key === key);
     if (!result.done && there?.value !== JSON.stringify(vote)) {
       this.#parts.log.warn(

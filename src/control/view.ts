@@ -1,5 +1,5 @@
 import type { ClusterConfig } from '../config/types.js';
-import { parseKey, type RoleKind } from './keys.js';
+import { type ParsedKey, parseKey, type RoleKind } from './keys.js';
 import type {
   AllocationRecord,
   AssignmentRecord,
@@ -70,45 +70,87 @@ interface EntryLike {
 
 type ChangeLike =
   | { readonly kind: 'put'; readonly entry: EntryLike }
-  | { readonly kind: 'delete'; readonly key: string };
+  | { readonly kind: 'delete'; readonly key: string; readonly revision: number };
+
+type PlacedKey = Exclude<ParsedKey, { readonly kind: 'event' }>;
 
 /** Builds a `View` from a snapshot and keeps it current. Unreadable values count as absent. */
 export class ViewKeeper {
   #view = emptyView();
+  /** The newest revision that a snapshot or the watch told of. */
+  #toldRevision = 0;
+  /** Entries that the watch has not told of yet, by key. */
+  readonly #ahead = new Map<string, EntryLike>();
 
   get view(): View {
     return this.#view;
   }
 
-  reset(entries: readonly EntryLike[]): void {
+  /** @param revision of the snapshot */
+  reset(entries: readonly EntryLike[], revision = Number.POSITIVE_INFINITY): void {
     this.#view = emptyView();
+    this.#toldRevision = revision;
     for (const entry of entries) this.#put(entry);
-  }
-
-  apply(changes: readonly ChangeLike[]): void {
-    for (const change of changes) {
-      if (change.kind === 'put') this.#put(change.entry);
-      else this.#delete(change.key);
+    for (const [key, entry] of [...this.#ahead]) {
+      if (entry.modRevision <= revision) this.#ahead.delete(key);
+      else this.#put(entry);
     }
   }
 
-  #put(entry: EntryLike): void {
-    const value = parseJson(entry.value);
-    if (value === undefined) this.#delete(entry.key);
-    else this.#set(entry.key, { value, revision: entry.modRevision });
+  /** @returns whether any of it is in the view at all: events are not, nor is what others keep */
+  apply(changes: readonly ChangeLike[]): boolean {
+    let told = false;
+    for (const change of changes) {
+      const { key, revision } =
+        change.kind === 'put'
+          ? { key: change.entry.key, revision: change.entry.modRevision }
+          : change;
+      this.#toldRevision = Math.max(this.#toldRevision, revision);
+      if (this.#isOld(key, revision)) continue;
+      const placed = change.kind === 'put' ? this.#put(change.entry) : this.#set(key, undefined);
+      told ||= placed;
+    }
+    return told;
   }
 
-  #delete(key: string): void {
-    this.#set(key, undefined);
+  /**
+   * What the store is known to hold before the watch tells of it: the writes of a transaction of
+   * our own. What the watch still has to say about these keys from before changes nothing.
+   */
+  learn(entries: readonly EntryLike[]): void {
+    for (const entry of entries) {
+      const { key, modRevision } = entry;
+      const known = this.#ahead.get(key)?.modRevision ?? 0;
+      if (modRevision <= Math.max(this.#toldRevision, known)) continue;
+      this.#ahead.set(key, entry);
+      this.#put(entry);
+    }
+  }
+
+  #isOld(key: string, revision: number): boolean {
+    const ahead = this.#ahead.get(key)?.modRevision ?? 0;
+    if (revision >= ahead) this.#ahead.delete(key);
+    return revision < ahead;
+  }
+
+  #put(entry: EntryLike): boolean {
+    const value = parseJson(entry.value);
+    const kept = value === undefined ? undefined : { value, revision: entry.modRevision };
+    return this.#set(entry.key, kept);
   }
 
   /**
    * The one place where JSON gets its type: each key's writer is this program, and what a newer
    * version writes must stay readable, so only the JSON itself is checked.
    */
-  #set(key: string, kept: Kept<unknown> | undefined): void {
+  #set(key: string, kept: Kept<unknown> | undefined): boolean {
     const parsed = parseKey(key);
-    if (parsed === undefined) return;
+    if (parsed === undefined || parsed.kind === 'event') return false;
+    this.#place(parsed, kept);
+    return true;
+  }
+
+  #place(parsed: PlacedKey, kept: Kept<unknown> | undefined): void {
     const view = this.#view;
     switch (parsed.kind) {
       case 'config':
@@ -156,8 +198,6 @@ export class ViewKeeper {
         return;
       case 'steps':
         putBelow(view.steps, parsed.failover, parsed.who, kept as Kept<StepsRecord> | undefined);
-        return;
-      case 'event':
         return;
     }
   }

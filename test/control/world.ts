@@ -91,7 +91,7 @@ export class World {
   }
 
   remove(key: string): void {
-    this.#keeper.apply([{ kind: 'delete', key }]);
+    this.#keeper.apply([{ kind: 'delete', key, revision: ++this.#revision }]);
   }
 
   enrol(host: string, incarnation: number): void {
