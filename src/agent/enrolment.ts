@@ -2,7 +2,7 @@ import type { ClusterConfig } from '../config/types.js';
 import { hostKey, retiredKey } from '../control/keys.js';
 import type { HostRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
-import { isShutOut, leaseEnforced } from '../control/votes.js';
+import { isShutOut } from '../control/votes.js';
 import { UnderstudyError } from '../errors.js';
 import type { PulsePeer } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
@@ -31,6 +31,8 @@ export class Enrolment {
   readonly #parts: EnrolmentParts;
   readonly #loop: Loop;
   #incarnation: number | undefined;
+  /** Of this incarnation: as its record says, whatever the cluster file says by now. */
+  #enforced = true;
   /** What pulse was last told; told again only when it changes or pulse restarts. */
   #told = '';
   #expelled = new Set<number>();
@@ -69,7 +71,7 @@ export class Enrolment {
     if (!watch.known || config === undefined) return;
     if (!config.hosts.some(({ name }) => name === host)) return;
     if (this.#incarnation === undefined) await this.#resume(config);
-    else if (this.#isOver(config, this.#incarnation)) await this.#renew(this.#incarnation);
+    else if (this.#isOver(config, this.#incarnation)) await this.#renew(config, this.#incarnation);
     if (this.#incarnation !== undefined) await this.#tellPulse(config, this.#incarnation);
   }
 
@@ -91,14 +93,14 @@ export class Enrolment {
       !retired &&
       !this.#isOver(config, record.incarnation)
     ) {
-      this.#begin(record.incarnation, 'agent restarted within the same boot');
+      this.#begin(record, 'agent restarted within the same boot');
       return;
     }
-    await this.#enrolAs((record?.incarnation ?? 0) + 1, entry?.modRevision);
+    await this.#enrolAs(config, (record?.incarnation ?? 0) + 1, entry?.modRevision);
   }
 
   /** The old incarnation is shut out: let go of all of it, then come back as a spare. */
-  async #renew(old: number): Promise<void> {
+  async #renew(config: ClusterConfig, old: number): Promise<void> {
     const { store, host, pulse, journal } = this.#parts;
     this.#incarnation = undefined;
     journal.event('shut-out', host, `incarnation ${old} was voted out; letting go of all it held`);
@@ -107,15 +109,21 @@ export class Enrolment {
     this.#parts.maps.forget(old);
     const entry = await store.get(hostKey(host));
     const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
-    await this.#enrolAs(Math.max(record?.incarnation ?? 0, old) + 1, entry?.modRevision);
+    const next = Math.max(record?.incarnation ?? 0, old) + 1;
+    await this.#enrolAs(config, next, entry?.modRevision);
   }
 
-  async #enrolAs(incarnation: number, revision: number | undefined): Promise<void> {
+  async #enrolAs(
+    config: ClusterConfig,
+    incarnation: number,
+    revision: number | undefined,
+  ): Promise<void> {
     const { store, host, bootToken } = this.#parts;
     // Nothing of an older incarnation may stand when the new one starts (rule 3).
     await this.#parts.dropEverything();
     const key = hostKey(host);
-    const record: HostRecord = { incarnation, bootToken };
+    const { enforce: enforced } = config.fencing;
+    const record: HostRecord = { incarnation, bootToken, enforced };
     const result = await store.transact({
       compare: [
         revision === undefined
@@ -134,12 +142,13 @@ export class Enrolment {
         remedy: 'make sure that only one machine calls itself by this name; it is tried again',
       });
     }
-    this.#begin(incarnation, 'enrolled');
+    this.#begin(record, enforced ? 'enrolled' : 'enrolled; its lease is not enforced');
   }
 
-  #begin(incarnation: number, why: string): void {
+  #begin({ incarnation, enforced }: HostRecord, why: string): void {
     this.#parts.journal.event('enrolled', this.#parts.host, `incarnation ${incarnation}: ${why}`);
     this.#incarnation = incarnation;
+    this.#enforced = enforced;
     this.#told = '';
     this.#parts.onIncarnation(incarnation);
   }
@@ -154,7 +163,7 @@ export class Enrolment {
       heartbeatMs: config.timing.heartbeatMs,
       leaseMs: config.timing.leaseMs,
       clockMarginPercent: config.timing.clockMarginPercent,
-      enforce: leaseEnforced(config),
+      enforce: this.#enforced,
       guardMapPath: maps.prepare(incarnation),
     } as const;
     const text = JSON.stringify(request);

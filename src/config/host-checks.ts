@@ -80,6 +80,7 @@ export function checkHosts(file: ClusterFile): readonly Fault[] {
         ? []
         : [unknown(['hosts', index, 'joins', at], 'network', name, networks)],
     ),
+    ...checkPower(host, ['hosts', index, 'power', 'options']),
   ]);
   return [
     ...faults,
@@ -92,6 +93,21 @@ export function checkHosts(file: ClusterFile): readonly Fault[] {
       'give each host its own',
     ),
   ];
+}
+
+/** Options that carry a secret, which the store would keep, or that the product itself gives. */
+const ownOptions: Readonly<Record<string, string>> = {
+  action: 'write action: beside options',
+  password: 'put it into a file (0600) on each controller and write passwordFile: its path',
+  passwd: 'put it into a file (0600) on each controller and write passwordFile: its path',
+};
+
+function checkPower({ power }: ClusterFile['hosts'][number], path: Path): readonly Fault[] {
+  return Object.keys(power?.options ?? {}).flatMap((name): Fault[] => {
+    const write = ownOptions[name];
+    if (write === undefined) return [];
+    return [{ path: [...path, name], what: `${name} does not belong here`, write }];
+  });
 }
 
 function checkHostAddress(

@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { canonical } from './addresses.js';
 import type { ClusterFile } from './schema.js';
-import type { ClusterConfig, LabConfig } from './types.js';
+import type { ClusterConfig, LabConfig, PowerConfig } from './types.js';
 
 /** A checked file in the form the rest of the code sees. */
 export function normalise(file: ClusterFile): ClusterConfig {
@@ -14,10 +14,13 @@ export function normalise(file: ClusterFile): ClusterConfig {
       clockMarginPercent: 1,
       announceRefreshMs: file.timing.announceRefresh,
     },
+    fencing: { enforce: file.fencing.enforce ?? file.controllers.length > 1 },
     store: { endpoints: file.store.endpoints },
-    hosts: file.hosts.map((host) => ({
+    hosts: file.hosts.map(({ power, capacity, ...host }) => ({
       ...host,
       address: host.address === '' ? '' : canonical(host.address),
+      capacity: capacity ?? null,
+      power: power === undefined ? null : normalisePower(power),
     })),
     networks: file.networks.map(({ subnet, gateways, ...network }) => ({
       ...network,
@@ -49,6 +52,11 @@ export function normalise(file: ClusterFile): ClusterConfig {
       health: health === undefined ? null : { tcp: health.tcp, everyMs: health.every },
     })),
   };
+}
+
+function normalisePower(power: NonNullable<ClusterFile['hosts'][number]['power']>): PowerConfig {
+  const { timeout, passwordFile, ...rest } = power;
+  return { ...rest, passwordFile: passwordFile ?? null, timeoutMs: timeout };
 }
 
 /** `default` by its family's name; host bits beyond the length are cleared, as the kernel wants it. */

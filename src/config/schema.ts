@@ -108,12 +108,40 @@ const argument = z
   // biome-ignore lint/suspicious/noControlCharactersInRegex: execve(2) ends an argument at a zero byte
   .regex(/^[^\u0000]*$/, 'write an argument without a zero byte');
 
+/** Told on standard input, a line each (fence-agents(7)): so no line break in a value. */
+const fenceOption = z
+  .union([z.string(), z.number(), z.boolean()])
+  .transform(String)
+  .refine((text) => !/[\r\n]/.test(text) && text.length <= 1_000, {
+    message: 'write a value of one line',
+  });
+
+const power = z.strictObject({
+  agent: z
+    .string()
+    .regex(
+      /^(?:\/(?:[A-Za-z0-9._-]+\/)*)?[A-Za-z0-9._-]+$/,
+      'write the name of a fence agent, e.g. fence_ipmilan, or its path',
+    ),
+  options: z
+    .record(
+      z.string().regex(/^[a-z][a-z0-9_-]{0,40}$/, 'write the name of an option of the agent'),
+      fenceOption,
+    )
+    .default({}),
+  passwordFile: absolutePath.optional(),
+  action: z.enum(['off', 'reboot']).default('off'),
+  timeout: duration.default(20_000),
+});
+
 const host = z.strictObject({
   name: label,
   address: z.string().default(''),
   interface: interfaceName.default('eth1'),
   pool: label.default('default').transform((name) => (name === 'none' ? null : name)),
   joins: z.array(label).default([]),
+  capacity: z.int().min(1).max(1_000).optional(),
+  power: power.optional(),
 });
 
 const network = z.strictObject({
@@ -217,6 +245,7 @@ export const clusterFileSchema = z.strictObject({
       announceRefresh: duration.default(60_000),
     })
     .default({ heartbeat: 50, lease: 200, announceRefresh: 60_000 }),
+  fencing: z.strictObject({ enforce: z.boolean().optional() }).default({}),
   store: z
     .strictObject({
       endpoints: z

@@ -7,6 +7,7 @@ export interface ClusterConfig {
   /** Names of the hosts that grant leases and vote: 1, 3 or 5. */
   readonly controllers: readonly string[];
   readonly timing: Timing;
+  readonly fencing: FencingConfig;
   readonly store: StoreConfig;
   readonly hosts: readonly HostConfig[];
   readonly networks: readonly NetworkConfig[];
@@ -26,6 +27,27 @@ export interface Timing {
   readonly announceRefreshMs: number;
 }
 
+export interface FencingConfig {
+  /**
+   * Whether each host's kernel enforces its lease. Default: with 3 or 5 controllers yes; with one no,
+   * since its loss would silence every host. It holds for incarnations enrolled after it was applied.
+   */
+  readonly enforce: boolean;
+}
+
+/** How a host is switched off from outside; where its lease is not enforced. */
+export interface PowerConfig {
+  /** A fence agent's name (looked for in PATH) or path. */
+  readonly agent: string;
+  /** Handed to it on standard input (fence-agents(7)). */
+  readonly options: Readonly<Record<string, string>>;
+  /** On each controller, mode 0600; null for none. */
+  readonly passwordFile: string | null;
+  readonly action: 'off' | 'reboot';
+  /** For all calls of the agent together. Default 20 000. */
+  readonly timeoutMs: number;
+}
+
 export interface StoreConfig {
   /** `http://host:port` of etcd members; empty where something else (a lab) fills them in. */
   readonly endpoints: readonly string[];
@@ -41,6 +63,9 @@ export interface HostConfig {
   readonly pool: string | null;
   /** Networks whose forwarding entries this host keeps although nothing is placed on it. */
   readonly joins: readonly string[];
+  /** Personalities that it carries at most; null for no bound. */
+  readonly capacity: number | null;
+  readonly power: PowerConfig | null;
 }
 
 export type Fabric = 'untagged' | 'vlan' | 'vxlan';

@@ -3,7 +3,7 @@ import type { ClusterFile } from './schema.js';
 
 /** What is allowed and yet probably not meant. The file stands. */
 export function warningsOf(file: ClusterFile): readonly Fault[] {
-  return [...spareless(file), ...silent(file), ...unused(file)];
+  return [...spareless(file), ...silent(file), ...unused(file), ...unfenced(file)];
 }
 
 /** N + 1: losing one host should leave a host for each personality. */
@@ -40,4 +40,17 @@ function unused({ volumes, personalities }: ClusterFile): readonly Fault[] {
     const write = 'add it to the storage of a personality, or leave it out';
     return [{ path: ['volumes', index], what: `volume ${name} belongs to nobody`, write }];
   });
+}
+
+/** Where nothing proves that a failed host is silent, nothing is taken over by itself. */
+function unfenced({ fencing, controllers, hosts, personalities }: ClusterFile): readonly Fault[] {
+  if (fencing.enforce ?? controllers.length > 1) return [];
+  const pools = new Set(personalities.map(({ pool }) => pool));
+  const bare = hosts.filter(({ pool, power }) => power === undefined && pools.has(pool ?? ''));
+  if (bare.length === 0) return [];
+  const names = bare.map(({ name }) => name).join(', ');
+  const what = `leases are not enforced here, and nothing can switch off ${names}: when one fails, a person must say that it is off`;
+  const write =
+    'name 3 controllers, add power: to hosts, write fencing: {enforce: true}, or accept it';
+  return [{ path: ['controllers'], what, write }];
 }

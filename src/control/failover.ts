@@ -1,8 +1,9 @@
 import type { ClusterConfig } from '../config/types.js';
 import { choosePlacement, type HoldReason, type Liveness } from './placement.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
+import { isSilent } from './silence.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
-import { leaseEnforced, majority, type StandingVote, standingVotes } from './votes.js';
+import { majority, type StandingVote, standingVotes } from './votes.js';
 
 /** Any controller may commit; each next one in rank leaves the one before this long to do it. */
 export const rankStepMs = 20;
@@ -61,6 +62,7 @@ export function decideFailovers(
   const majoritySinceMs = new Map<string, number>();
   const verdicts: Verdict[] = [];
   let wakeAtMs: number | undefined;
+  const assignments = new Map(view.assignments);
   for (const [id, assignment] of byPriority(view, config)) {
     const { host, incarnation } = assignment.value;
     if (host === null) continue;
@@ -71,27 +73,19 @@ export function decideFailovers(
     majoritySinceMs.set(key, sinceMs);
     const turnMs = sinceMs + rankOf(config, now) * rankStepMs;
     const role = parseRoleId(id);
-    if (!isSilent(view, config, host, incarnation)) {
-      verdicts.push({ kind: 'hold', role, reason: 'not-proven-silent' });
-      continue;
-    }
     if (now.nowMs < turnMs) {
       wakeAtMs = Math.min(wakeAtMs ?? turnMs, turnMs);
       verdicts.push({ kind: 'hold', role, reason: 'not-my-turn' });
       continue;
     }
-    verdicts.push(failOver(view, config, role, votes, sinceMs, now));
+    const verdict = failOver({ ...view, assignments }, config, role, votes, sinceMs, now);
+    if (verdict.kind === 'fail-over') {
+      // The next choice of this round must see the load that this one brings.
+      assignments.set(id, { ...assignment, value: verdict.commit.next });
+    }
+    verdicts.push(verdict);
   }
   return { state: { majoritySinceMs }, verdicts, wakeAtMs };
-}
-
-/**
- * Whether an incarnation that was voted expired can do no harm. Votes say so where the kernel enforces
- * the lease. Where it does not, only the host itself can: it enrols anew once it holds nothing any more.
- */
-function isSilent(view: View, config: ClusterConfig, host: string, incarnation: number): boolean {
-  if (leaseEnforced(config)) return true;
-  return (view.hosts.get(host)?.value.incarnation ?? 0) > incarnation;
 }
 
 function failOver(
@@ -115,6 +109,9 @@ function failOver(
     configRevision: view.config.revision,
     votes,
   };
+  if (!isSilent(view, from.host, from.incarnation)) {
+    return { kind: 'hold', role, reason: 'not-proven-silent' };
+  }
   const choice = choosePlacement(view, config, role, now.liveness, new Set([from.host]));
   if (choice.kind === 'hold') {
     if (choice.reason !== 'unknown-role') return { kind: 'hold', role, reason: choice.reason };

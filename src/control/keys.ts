@@ -16,6 +16,8 @@ export const voteKey = (host: string, incarnation: number, controller: string): 
   `votes/${host}/${incarnation}/${controller}`;
 export const retiredKey = (host: string, incarnation: number): string =>
   `retired/${host}/${incarnation}`;
+export const fencedKey = (host: string, incarnation: number): string =>
+  `fenced/${host}/${incarnation}`;
 export const assignmentKey = (kind: RoleKind, name: string): string => `assign/${kind}/${name}`;
 export const reportKey = (host: string): string => `report/${host}`;
 export const maskKey = (target: string): string => `mask/${encodeURIComponent(target)}`;
@@ -42,7 +44,11 @@ export type ParsedKey =
       readonly incarnation: number;
       readonly controller: string;
     }
-  | { readonly kind: 'retired'; readonly host: string; readonly incarnation: number }
+  | {
+      readonly kind: 'retired' | 'fenced';
+      readonly host: string;
+      readonly incarnation: number;
+    }
   | { readonly kind: 'assign'; readonly role: RoleKind; readonly name: string }
   | { readonly kind: 'steps'; readonly failover: string; readonly who: string }
   | { readonly kind: 'event'; readonly id: string };
@@ -71,8 +77,9 @@ export function parseKey(key: string): ParsedKey | undefined {
       if (!isNumber(second)) return undefined;
       return { kind: 'vote', host: first, incarnation: Number(second), controller: third };
     case 'retired':
+    case 'fenced':
       if (!isNumber(second)) return undefined;
-      return { kind: 'retired', host: first, incarnation: Number(second) };
+      return { kind: head, host: first, incarnation: Number(second) };
     case 'assign':
       return first === 'personality' || first === 'service'
         ? { kind: 'assign', role: first, name: second }

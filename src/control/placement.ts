@@ -1,4 +1,4 @@
-import type { ClusterConfig } from '../config/types.js';
+import type { ClusterConfig, HostConfig } from '../config/types.js';
 import { parseRoleId, type Role, roleId, type View } from './view.js';
 import { standingVotes } from './votes.js';
 
@@ -14,8 +14,9 @@ export type Placement =
 
 export type HoldReason =
   | 'no-spare-in-pool' // nobody in the pool is up, enrolled and not drained
-  | 'unknown-role' // the configuration no longer names it
-  | 'not-proven-silent'; // no lease ends its owner's frames, and it has not come back as a spare
+  | 'no-room-in-pool' // those who are carry as much as they may
+  | 'not-proven-silent' // its lease is not enforced, and nobody has switched it off
+  | 'unknown-role'; // the configuration no longer names it
 
 /** What placement needs to know besides the store: hosts whose promise this controller saw lapse. */
 export interface Liveness {
@@ -23,7 +24,8 @@ export interface Liveness {
 }
 
 /**
- * Chooses a host for a role: of its pool, enrolled, nobody having voted against it, not drained.
+ * Chooses a host for a role: of its pool, enrolled, nobody having voted against it, not drained, with
+ * room for one more personality where the file bounds that.
  *
  * A personality prefers a spare (a host without any), then the least loaded; it avoids hosts of
  * other members of its services, so that one failure never takes two. A dispatcher prefers a host
@@ -39,7 +41,7 @@ export function choosePlacement(
 ): Placement {
   const pool = poolOf(config, role);
   if (pool === undefined) return { kind: 'hold', reason: 'unknown-role' };
-  const candidates = config.hosts
+  const up = config.hosts
     .filter((host) => host.pool === pool && !avoid.has(host.name))
     .flatMap((host) => {
       const record = view.hosts.get(host.name);
@@ -48,17 +50,26 @@ export function choosePlacement(
       if (liveness.lapsed.has(`${host.name}/${incarnation}`)) return [];
       if (view.retired.has(`${host.name}/${incarnation}`)) return [];
       if (standingVotes(view, config, host.name, incarnation).length > 0) return [];
-      return [{ host: host.name, incarnation, load: loadOf(view, config, role, host.name) }];
-    })
+      const load = loadOf(view, config, role, host.name);
+      return [{ host: host.name, incarnation, load, hasRoom: hasRoom(host, role, load) }];
+    });
+  const candidates = up
+    .filter(({ hasRoom }) => hasRoom)
     .sort((a, b) => compareLoads(a.load, b.load) || (a.host < b.host ? -1 : 1));
   const best = candidates[0];
-  if (best === undefined) return { kind: 'hold', reason: 'no-spare-in-pool' };
+  if (best === undefined) {
+    return { kind: 'hold', reason: up.length > 0 ? 'no-room-in-pool' : 'no-spare-in-pool' };
+  }
   return {
     kind: 'place',
     host: best.host,
     incarnation: best.incarnation,
     reason: explain(role, best.load, candidates.length, pool),
   };
+}
+
+function hasRoom({ capacity }: HostConfig, role: Role, load: Load): boolean {
+  return role.kind === 'service' || capacity === null || load[1] < capacity;
 }
 
 /** Smaller is better; compared from left to right. */

@@ -22,6 +22,15 @@ export interface HostRecord {
   readonly incarnation: number;
   /** Random, kept in /run: a reboot or a power cut forgets it. */
   readonly bootToken: string;
+  /** Whether the kernel enforces the lease of this incarnation; fixed for its life. */
+  readonly enforced: boolean;
+}
+
+/** `fenced/<host>/<incarnation>`: this incarnation is off for sure. Never deleted. */
+export interface FencedRecord {
+  readonly by: 'power' | 'person';
+  readonly atUnixMs: number;
+  readonly detail: string;
 }
 
 /** `features/<host>`. */

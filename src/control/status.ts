@@ -1,7 +1,8 @@
 import type { ClusterConfig } from '../config/types.js';
 import type { PersonalityReport, Phase, ReportRecord, VolumeReport } from './records.js';
-import { incarnationId, type View } from './view.js';
+import { incarnationId, type Role, type View } from './view.js';
 import { isShutOut } from './votes.js';
+import { waitingFor } from './waiting.js';
 
 /** `status --json`: the shape that scripts rely on. */
 export interface Status {
@@ -73,12 +74,18 @@ export function statusOf(
     personalities: config.personalities.map((personality) => {
       const assignment = view.assignments.get(`personality/${personality.name}`)?.value;
       const report = reportOf(view, personality.name);
+      const role: Role = { kind: 'personality', name: personality.name };
+      const waiting = waitingFor(view, config, role);
       return {
         name: personality.name,
         host: assignment?.host ?? null,
         epoch: assignment?.epoch ?? 0,
-        phase: phaseOf(assignment?.host ?? null, assignment?.state, report?.phase),
-        reason: report?.detail || (assignment?.reason ?? 'waiting for the leader to place it'),
+        phase:
+          waiting === undefined
+            ? phaseOf(assignment?.host ?? null, assignment?.state, report?.phase)
+            : 'failed',
+        reason:
+          waiting || report?.detail || (assignment?.reason ?? 'waiting for the leader to place it'),
         interfaces: personality.networks.map(({ network, mac, addresses }) => ({
           network,
           mac,
@@ -134,7 +141,8 @@ function hostStatus(view: View, config: ClusterConfig, name: string, pool: strin
 function hostState(view: View, config: ClusterConfig, name: string): HostStatus['state'] {
   const record = view.hosts.get(name)?.value;
   if (record === undefined) return 'down';
-  if (view.retired.has(incarnationId(name, record.incarnation))) return 'fenced';
+  const id = incarnationId(name, record.incarnation);
+  if (view.retired.has(id) || view.fenced.has(id)) return 'fenced';
   if (isShutOut(view, config, name, record.incarnation)) return 'expired';
   return view.drained.has(name) ? 'drained' : 'up';
 }

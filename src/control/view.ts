@@ -7,6 +7,7 @@ import type {
   DrainRecord,
   FailoverRecord,
   FeaturesRecord,
+  FencedRecord,
   HostRecord,
   MaskRecord,
   ReportRecord,
@@ -38,6 +39,8 @@ export interface View {
   readonly votes: ReadonlyMap<string, ReadonlyMap<string, Kept<VoteRecord>>>;
   /** `incarnationId` of every incarnation that a commit shut out for good. */
   readonly retired: ReadonlySet<string>;
+  /** By `incarnationId`. */
+  readonly fenced: ReadonlyMap<string, Kept<FencedRecord>>;
   /** By `roleId`. */
   readonly assignments: ReadonlyMap<string, Kept<AssignmentRecord>>;
   readonly reports: ReadonlyMap<string, Kept<ReportRecord>>;
@@ -189,6 +192,13 @@ export class ViewKeeper {
         if (kept === undefined) view.retired.delete(incarnationId(parsed.host, parsed.incarnation));
         else view.retired.add(incarnationId(parsed.host, parsed.incarnation));
         return;
+      case 'fenced':
+        put(
+          view.fenced,
+          incarnationId(parsed.host, parsed.incarnation),
+          kept as Kept<FencedRecord> | undefined,
+        );
+        return;
       case 'assign':
         put(
           view.assignments,
@@ -211,6 +221,7 @@ interface MutableView extends View {
   readonly starts: Map<string, Kept<StartRecord>>;
   readonly votes: Map<string, Map<string, Kept<VoteRecord>>>;
   readonly retired: Set<string>;
+  readonly fenced: Map<string, Kept<FencedRecord>>;
   readonly assignments: Map<string, Kept<AssignmentRecord>>;
   readonly reports: Map<string, Kept<ReportRecord>>;
   readonly masks: Map<string, Kept<MaskRecord>>;
@@ -229,6 +240,7 @@ function emptyView(): MutableView {
     starts: new Map(),
     votes: new Map(),
     retired: new Set(),
+    fenced: new Map(),
     assignments: new Map(),
     reports: new Map(),
     masks: new Map(),

@@ -32,12 +32,6 @@ export interface StandingVote {
   readonly bootId: string;
 }
 
-/**
- * Whether the kernel ends what a host may send with its lease. Not with a single controller, whose loss
- * would then take everything down.
- */
-export const leaseEnforced = (config: ClusterConfig): boolean => config.controllers.length > 1;
-
 /** Whether a majority of the controllers says that this incarnation's lease is over. */
 export function isExpired(view: View, config: ClusterConfig, host: string, incarnation: number) {
   return (

@@ -31,8 +31,19 @@ hosts: [{name: h1, address: 10.66.0.1}]
     cluster: 'small',
     controllers: ['h1'],
     timing: { heartbeatMs: 50, leaseMs: 200, clockMarginPercent: 1, announceRefreshMs: 60_000 },
+    fencing: { enforce: false },
     store: { endpoints: ['http://10.66.0.1:2379'] },
-    hosts: [{ name: 'h1', address: '10.66.0.1', interface: 'eth1', pool: 'default', joins: [] }],
+    hosts: [
+      {
+        name: 'h1',
+        address: '10.66.0.1',
+        interface: 'eth1',
+        pool: 'default',
+        joins: [],
+        capacity: null,
+        power: null,
+      },
+    ],
     networks: [],
     volumes: [],
     personalities: [],
@@ -47,7 +58,7 @@ test('each part gets its defaults, and the one spelling of addresses', (t) => {
 cluster: small
 controllers: [h1]
 timing: {lease: 1.5s}
-hosts: [{name: h1, address: "FD00:66:0::1"}, {name: h2, pool: none, joins: [blue]}]
+hosts: [{name: h1, address: "FD00:66:0::1", capacity: 2, power: {agent: fence_virsh, options: {ip: 10.0.0.9, ssh: 1}, passwordFile: /etc/understudy/virsh}}, {name: h2, pool: none, joins: [blue]}]
 networks: [{name: blue, id: 7, subnet: [10.10.0.0/24, "FD00:10::/64"]}]
 volumes: [{name: d, target: "iqn.2026-11.example.lab:D_1", lun: 3}]
 personalities:
@@ -69,8 +80,30 @@ lab:
   t.equal(config.timing.leaseMs, 1_500);
   t.strictSame(config.store.endpoints, []);
   t.strictSame(config.hosts, [
-    { name: 'h1', address: 'fd00:66::1', interface: 'eth1', pool: 'default', joins: [] },
-    { name: 'h2', address: '', interface: 'eth1', pool: null, joins: ['blue'] },
+    {
+      name: 'h1',
+      address: 'fd00:66::1',
+      interface: 'eth1',
+      pool: 'default',
+      joins: [],
+      capacity: 2,
+      power: {
+        agent: 'fence_virsh',
+        options: { ip: '10.0.0.9', ssh: '1' },
+        action: 'off',
+        passwordFile: '/etc/understudy/virsh',
+        timeoutMs: 20_000,
+      },
+    },
+    {
+      name: 'h2',
+      address: '',
+      interface: 'eth1',
+      pool: null,
+      joins: ['blue'],
+      capacity: null,
+      power: null,
+    },
   ]);
   t.strictSame(config.networks, [
     {
@@ -164,6 +197,7 @@ services:
     members: [{personality: web1, weight: 0}]
 `);
   t.match(warnings, [
+    { path: 'controllers', line: 3, what: /nothing can switch off h1/ },
     { path: 'volumes[0]', line: 7, what: /belongs to nobody/ },
     { path: 'personalities[0].pool', line: 8, what: /nothing can take over/ },
     { path: 'services[0].members', line: 14, what: /no answer/ },

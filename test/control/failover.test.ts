@@ -150,18 +150,41 @@ test('a role that left the cluster file becomes unplaced when its host dies', (t
   t.end();
 });
 
-test('with one controller a vote proves nothing: only the owner’s own return as a spare does', (t) => {
-  const world = new World(clusterConfig({ controllers: ['h2'] }));
+test('what one host carried is spread over the spares, also when it is decided at once', (t) => {
+  const config = clusterConfig();
+  const world = new World({ ...config, services: [] });
   world.assign(web1, 'h1');
+  world.assign(web2, 'h1');
   world.vote('h1', 1, 'h2');
-  t.match(
-    decideFailovers(initialFailoverState, world.view, leader).verdicts,
-    [{ kind: 'hold', role: web1, reason: 'not-proven-silent' }],
-    'it may be cut off from the controller, and serve',
-  );
-  world.enrol('h1', 2);
-  t.match(decideFailovers(initialFailoverState, world.view, leader).verdicts, [
-    { kind: 'fail-over', commit: { from: { host: 'h1', incarnation: 1 } } },
+  world.vote('h1', 1, 'h3');
+  const { verdicts } = decideFailovers(initialFailoverState, world.view, leader);
+  t.match(verdicts, [
+    { role: web1, commit: { next: { host: 'h2' } } },
+    { role: web2, commit: { next: { host: 'h3' } } },
+  ]);
+  t.end();
+});
+
+test('with room for one, the higher priority is placed and the other is held', (t) => {
+  const config = clusterConfig();
+  const [first, second] = config.personalities;
+  if (first === undefined || second === undefined) throw new Error('two are expected');
+  const world = new World({
+    ...config,
+    hosts: config.hosts.slice(0, 3).map((host) => ({ ...host, capacity: 1 })),
+    personalities: [first, { ...second, priority: 200 }],
+    services: [],
+  });
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  for (const host of ['h1', 'h2']) {
+    world.vote(host, 1, 'h3');
+    world.vote(host, 1, host === 'h1' ? 'h2' : 'h1');
+  }
+  const { verdicts } = decideFailovers(initialFailoverState, world.view, leader);
+  t.match(verdicts, [
+    { kind: 'fail-over', role: web2, commit: { next: { host: 'h3' } } },
+    { kind: 'hold', role: web1, reason: 'no-room-in-pool' },
   ]);
   t.end();
 });

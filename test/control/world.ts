@@ -3,6 +3,7 @@ import {
   assignmentKey,
   configKey,
   drainedKey,
+  fencedKey,
   hostKey,
   retiredKey,
   voteKey,
@@ -18,6 +19,8 @@ export function clusterConfig(changes: Partial<ClusterConfig> = {}): ClusterConf
     interface: 'eth1',
     pool: 'default',
     joins: [],
+    capacity: null,
+    power: null,
   });
   const personality = (name: string, index: number) => ({
     name,
@@ -34,6 +37,7 @@ export function clusterConfig(changes: Partial<ClusterConfig> = {}): ClusterConf
     cluster: 'demo',
     controllers: ['h1', 'h2', 'h3'],
     timing: { heartbeatMs: 50, leaseMs: 200, clockMarginPercent: 1, announceRefreshMs: 60_000 },
+    fencing: { enforce: true },
     store: { endpoints: [] },
     hosts: ['h1', 'h2', 'h3', 'h4'].map((name, index) => host(name, index + 1)),
     networks: [
@@ -94,8 +98,8 @@ export class World {
     this.#keeper.apply([{ kind: 'delete', key, revision: ++this.#revision }]);
   }
 
-  enrol(host: string, incarnation: number): void {
-    this.write(hostKey(host), { incarnation, bootToken: `${host}-${incarnation}` });
+  enrol(host: string, incarnation: number, enforced = true): void {
+    this.write(hostKey(host), { incarnation, bootToken: `${host}-${incarnation}`, enforced });
   }
 
   assign(role: Role, host: string | null, changes: Partial<AssignmentRecord> = {}): void {
@@ -126,6 +130,10 @@ export class World {
 
   retire(host: string, incarnation: number): void {
     this.write(retiredKey(host, incarnation), {});
+  }
+
+  fence(host: string, incarnation: number): void {
+    this.write(fencedKey(host, incarnation), { by: 'person', atUnixMs: 0, detail: '' });
   }
 
   drain(host: string): void {

@@ -87,6 +87,20 @@ function change(program: Command, context: Context): void {
       });
     example(command, `understudy ${name} h2`);
   }
+  fenced(program, context);
+}
+
+function fenced(program: Command, context: Context): void {
+  const command = withClusterOptions(program.command('fenced'))
+    .description('say that a failed host is off, where its lease is not enforced')
+    .argument('<host>')
+    .option('--yes', 'I have made sure that it is off')
+    .action(async (host: string, options: CommonOptions & { yes?: boolean }) => {
+      const { run } = await import('../run/fenced.js');
+      const common = clusterOptions(options, context);
+      await finish(options.json, () => run({ ...common, host, yes: options.yes ?? false }));
+    });
+  example(command, 'understudy fenced h2 --yes');
 }
 
 function which(program: Command, context: Context): void {

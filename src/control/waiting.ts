@@ -1,0 +1,23 @@
+import type { ClusterConfig } from '../config/types.js';
+import { choosePlacement } from './placement.js';
+import { isSilent } from './silence.js';
+import { incarnationId, type Role, roleId, type View } from './view.js';
+import { isExpired } from './votes.js';
+
+/** Why a role whose host was voted out is nowhere else yet; undefined where its host is well. */
+export function waitingFor(view: View, config: ClusterConfig, role: Role): string | undefined {
+  const assignment = view.assignments.get(roleId(role))?.value;
+  if (assignment === undefined || assignment.host === null) return undefined;
+  const { host, incarnation } = assignment;
+  if (!isExpired(view, config, host, incarnation)) return undefined;
+  const id = incarnationId(host, incarnation);
+  if (!isSilent(view, host, incarnation)) {
+    return config.hosts.find(({ name }) => name === host)?.power == null
+      ? `${id} is voted out, but its lease is not enforced: make sure that ${host} is off, then say: understudy fenced ${host} --yes`
+      : `${id} is voted out and its lease is not enforced: waiting for its power to be off`;
+  }
+  const choice = choosePlacement(view, config, role, { lapsed: new Set() }, new Set([host]));
+  return choice.kind === 'hold'
+    ? `${id} is voted out and nobody can take over: ${choice.reason}`
+    : `${id} is voted out; ${choice.host} is to take over`;
+}
