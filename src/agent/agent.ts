@@ -3,6 +3,7 @@ import type { FeaturesRecord, ReportRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { enrolledIncarnations } from '../control/votes.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
+import type { PowerAdapter } from '../fencing/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import type { Timers } from '../store/timers.js';
@@ -41,6 +42,7 @@ export interface AgentParts {
   readonly storage: StorageAdapter;
   readonly workload: WorkloadAdapter;
   readonly dispatch: DispatchAdapter;
+  readonly power: PowerAdapter;
   readonly maps: LeaseMaps;
   readonly probe: Probe;
   readonly clock: Clock;
@@ -144,6 +146,7 @@ export class Agent {
       journal,
       log,
       timers,
+      power: parts.power,
       lapsed: () => this.#voter.lapsed,
     });
     this.#warmth = new Warmth({ host, watch, storage, log, timers });

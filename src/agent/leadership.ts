@@ -6,6 +6,7 @@ import {
 } from '../control/failover.js';
 import { decideStewardship } from '../control/stewardship.js';
 import { configOf, roleId } from '../control/view.js';
+import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
 import type { Clock } from './clock.js';
@@ -13,6 +14,7 @@ import type { ClusterWatch } from './cluster-watch.js';
 import { Housekeeping } from './housekeeping.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
+import { PowerFencing } from './power-fencing.js';
 import { commitTransaction, rewriteTransaction } from './transactions.js';
 
 /**
@@ -24,6 +26,7 @@ export class Leadership {
   readonly #failovers: Loop;
   readonly #stewardship: Loop;
   readonly #housekeeping: Housekeeping;
+  readonly #power: PowerFencing;
   readonly #held = new Map<string, string>();
   #state: FailoverState = initialFailoverState;
   #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
@@ -32,6 +35,7 @@ export class Leadership {
     this.#parts = parts;
     this.#failovers = new Loop('failover', parts, () => this.#failOver());
     this.#housekeeping = new Housekeeping(parts.store, parts);
+    this.#power = new PowerFencing(parts);
     this.#stewardship = new Loop('stewardship', parts, () => this.#tend());
   }
 
@@ -48,12 +52,14 @@ export class Leadership {
             elected: (guard) => {
               this.#office = { guard, sinceMs: clock.bootMs() };
               this.#housekeeping.begin(guard);
+              this.#power.begin(guard);
               journal.event('leader', host, `${host} was elected leader`);
               this.look();
             },
             lost: (reason) => {
               this.#office = undefined;
               this.#housekeeping.end();
+              this.#power.end();
               journal.event('leader', host, `${host} is leader no longer: ${reason}`);
             },
           },
@@ -67,7 +73,9 @@ export class Leadership {
   /** Something that decisions rest on has changed. */
   look(): void {
     this.#failovers.trigger();
-    if (this.#office !== undefined) this.#stewardship.trigger();
+    if (this.#office === undefined) return;
+    this.#stewardship.trigger();
+    this.#power.look();
   }
 
   async stop(): Promise<void> {
@@ -75,6 +83,7 @@ export class Leadership {
       this.#failovers.stop(),
       this.#stewardship.stop(),
       this.#housekeeping.stop(),
+      this.#power.stop(),
     ]);
   }
 
@@ -167,5 +176,6 @@ export interface LeadershipParts {
   readonly journal: Journal;
   readonly log: Log;
   readonly timers: Timers;
+  readonly power: PowerAdapter;
   lapsed(): ReadonlySet<string>;
 }

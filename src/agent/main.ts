@@ -4,6 +4,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
 import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
+import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
@@ -52,6 +53,7 @@ export async function runAgent(options: {
     storage: new UserStorage({ runDirectory: config.runDirectory, log }),
     workload: new HostWorkloads({ runDirectory: config.runDirectory, log }),
     dispatch,
+    power: new FenceAgents(),
     maps: guard,
     probe: acceptsTcp,
     clock: { bootMs, unixMs: () => Date.now() },
