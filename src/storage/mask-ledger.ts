@@ -54,7 +54,8 @@ export function nextEntry(last: LedgerEntry | undefined, order: MaskOrder): Ledg
 export class MaskLedger {
   readonly #file: string;
   #targets = new Map<string, LedgerEntry>();
-  #loaded = false;
+  /** The file is read once, whoever asks first: a second reading would undo what was admitted since. */
+  #loading: Promise<void> | undefined;
   /** Writes one after the other. */
   #writing: Promise<void> = Promise.resolve();
 
@@ -103,8 +104,15 @@ export class MaskLedger {
     if (this.#targets.delete(target)) await this.#write();
   }
 
-  async #load(): Promise<void> {
-    if (this.#loaded) return;
+  #load(): Promise<void> {
+    this.#loading ??= this.#read().catch((thrown: unknown) => {
+      this.#loading = undefined;
+      throw thrown;
+    });
+    return this.#loading;
+  }
+
+  async #read(): Promise<void> {
     try {
       const { targets } = schema.parse(JSON.parse(await readFile(this.#file, 'utf8')));
       this.#targets = new Map(Object.entries(targets));
@@ -112,7 +120,6 @@ export class MaskLedger {
       // None yet is fine; one that cannot be read is not: it may hold newer epochs.
       if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw this.#error(thrown);
     }
-    this.#loaded = true;
   }
 
   #write(): Promise<void> {
@@ -141,7 +148,7 @@ export class MaskLedger {
         await folder.close();
       }
     } catch (thrown) {
-      this.#loaded = false;
+      this.#loading = undefined;
       throw this.#error(thrown);
     }
   }
