@@ -43,6 +43,7 @@ export class MaskKeeper {
   readonly #workers = new Map<string, Worker>();
   readonly #stopped = new AbortController();
   readonly #work = new Set<Promise<void>>();
+  #verifying = false;
 
   constructor(parts: MaskKeeperParts) {
     this.#parts = parts;
@@ -58,8 +59,19 @@ export class MaskKeeper {
     for (const order of orders) this.#want(order);
   }
 
-  /** Looks at every settled mask, and applies again what somebody else (or a restart of tgtd) changed. */
+  /**
+   * Looks at every settled mask, and applies again what somebody else (or a restart of tgtd) changed.
+   * One round at a time: with many targets it may take longer than the pause between two.
+   */
   async verify(): Promise<void> {
+    if (this.#verifying) return;
+    this.#verifying = true;
+    await this.#verifyAll().finally(() => {
+      this.#verifying = false;
+    });
+  }
+
+  async #verifyAll(): Promise<void> {
     const { mask, log } = this.#parts;
     for (const [target, worker] of this.#workers) {
       if (worker.running || worker.settled !== worker.wanted || this.#stopped.signal.aborted)

@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { test } from 'tap';
+import { MaskKeeper } from '../../src/storage/mask-keeper.js';
+import { MaskLedger } from '../../src/storage/mask-ledger.js';
+import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+import { until } from './lun-server.js';
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+test('a look at all masks that takes long is not joined by the next ones', async (t) => {
+  const store = new MemoryStore(new MemoryBackend());
+  const looks: ((holds: boolean) => void)[] = [];
+  const mask = {
+    ledger: new MaskLedger(join(t.testdir(), 'epochs.json')),
+    apply: async () => undefined,
+    holds: () => new Promise<boolean>((resolve) => looks.push(resolve)),
+  };
+  const keeper = new MaskKeeper({ mask, store, log: quiet, nowMs: () => 0 });
+  const order = { target: 'iqn.t:a', personality: 'web1', generation: 1, epoch: 1, host: 'h1' };
+  await keeper.order([{ ...order, initiator: 'iqn.i' }], 1);
+  const rounds: Promise<void>[] = [];
+  // Nothing to look at before the mask is set and recorded.
+  await until(() => {
+    rounds.push(keeper.verify());
+    return looks.length > 0;
+  });
+  for (let round = 0; round < 10; round++) rounds.push(keeper.verify());
+  looks[0]?.(true);
+  await Promise.all(rounds);
+  t.equal(looks.length, 1, 'one at a time, however often it was asked for');
+  const again = keeper.verify();
+  await until(() => looks.length === 2);
+  looks[1]?.(true);
+  await again;
+  await keeper.stop();
+});
