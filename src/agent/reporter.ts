@@ -1,5 +1,6 @@
 import { reportKey } from '../control/keys.js';
 import type { ReportRecord } from '../control/records.js';
+import { SoleWriter } from '../sole-writer.js';
 import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import { type Log, Loop } from './loop.js';
@@ -15,11 +16,13 @@ const startingDelayMs = 250;
 export class Reporter {
   readonly #parts: ReporterParts;
   readonly #loop: Loop;
+  readonly #writer: SoleWriter;
   #written = '';
   #cancelDelay: (() => void) | undefined;
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
+    this.#writer = new SoleWriter(parts.store);
     this.#loop = new Loop('report', parts, () => this.#write());
   }
 
@@ -53,10 +56,7 @@ export class Reporter {
     if (report === undefined) return;
     const text = JSON.stringify(report);
     if (text === this.#written) return;
-    await this.#parts.store.transact({
-      compare: [],
-      write: [put(reportKey(this.#parts.host), report)],
-    });
+    await this.#writer.write(put(reportKey(this.#parts.host), report));
     this.#written = text;
   }
 }

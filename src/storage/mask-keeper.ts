@@ -1,6 +1,7 @@
 import { maskKey } from '../control/keys.js';
 import type { MaskRecord } from '../control/records.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { SoleWriter } from '../sole-writer.js';
 import type { Timers } from '../store/timers.js';
 import type { Operation, Store } from '../store/types.js';
 import type { Log } from './log.js';
@@ -43,10 +44,12 @@ export class MaskKeeper {
   readonly #workers = new Map<string, Worker>();
   readonly #stopped = new AbortController();
   readonly #work = new Set<Promise<void>>();
+  readonly #records: SoleWriter;
   #verifying = false;
 
   constructor(parts: MaskKeeperParts) {
     this.#parts = parts;
+    this.#records = new SoleWriter(parts.store);
   }
 
   /** Replaces all orders. Targets that were ordered before and are no longer get closed for good. */
@@ -192,11 +195,15 @@ export class MaskKeeper {
       order.retired && failure === undefined
         ? { kind: 'delete', key }
         : { kind: 'put', key, value: JSON.stringify(record) };
+    const { signal } = this.#stopped;
+    if (codeOf(failure) !== 'US_STORAGE_TARGET_NOT_FOUND') {
+      await this.#records.write(write, signal);
+      return;
+    }
     // Another storage host may have this target, and writes what is true of it.
-    const elsewhere = codeOf(failure) === 'US_STORAGE_TARGET_NOT_FOUND';
     await this.#parts.store.transact(
-      { compare: elsewhere ? [{ kind: 'absent', key }] : [], write: [write] },
-      { signal: this.#stopped.signal },
+      { compare: [{ kind: 'absent', key }], write: [write] },
+      { signal },
     );
   }
 }

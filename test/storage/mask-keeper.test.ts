@@ -3,6 +3,7 @@ import { test } from 'tap';
 import { MaskKeeper } from '../../src/storage/mask-keeper.js';
 import { MaskLedger } from '../../src/storage/mask-ledger.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+import { systemTimers } from '../../src/store/timers.js';
 import { until } from './lun-server.js';
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -15,7 +16,13 @@ test('a look at all masks that takes long is not joined by the next ones', async
     apply: async () => undefined,
     holds: () => new Promise<boolean>((resolve) => looks.push(resolve)),
   };
-  const keeper = new MaskKeeper({ mask, store, log: quiet, nowMs: () => 0 });
+  const keeper = new MaskKeeper({
+    mask,
+    store,
+    log: quiet,
+    timers: systemTimers(),
+    nowMs: () => 0,
+  });
   const order = { target: 'iqn.t:a', personality: 'web1', generation: 1, epoch: 1, host: 'h1' };
   await keeper.order([{ ...order, initiator: 'iqn.i' }], 1);
   const rounds: Promise<void>[] = [];
