@@ -8,7 +8,6 @@ import type { PulseEvent, PulseMessageToAgent, PulseReply, PulseRequest } from '
 import { parseRequest } from './requests.js';
 
 export interface AgentSocketParts {
-  readonly path: string;
   readonly counters: Counters;
   /** Thrown errors become error replies. */
   handle(request: PulseRequest): Promise<PulseReply>;
@@ -29,19 +28,21 @@ const mostUnanswered = 256;
  * agents of one controller at once could vote behind each other's back (rule 8).
  */
 export class AgentSocket {
+  readonly #path: string;
   readonly #parts: AgentSocketParts;
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
   #agent: Socket | undefined;
 
-  constructor(parts: AgentSocketParts) {
+  constructor(path: string, parts: AgentSocketParts) {
+    this.#path = path;
     this.#parts = parts;
     this.#server = createServer((socket) => this.#serve(socket));
   }
 
   /** @throws {UnderstudyError} US_PULSE_RUNNING, US_PULSE_SOCKET */
   async start(): Promise<void> {
-    const { path } = this.#parts;
+    const path = this.#path;
     if (await answers(path)) {
       throw new UnderstudyError({
         code: 'US_PULSE_RUNNING',

@@ -16,7 +16,7 @@ interface Incarnation {
 
 export interface GrantingParts {
   /** Survives restarts of this process. */
-  readonly record: PromiseRecord;
+  readonly record: Pick<PromiseRecord, 'renew'>;
   readonly counters: Counters;
   /** Never the same twice, over restarts too. */
   nextAckId(): bigint;

@@ -4,6 +4,7 @@ import { notifyService } from '../ffi/notify.js';
 import { lockProgramInMemory, scheduleRealTime } from '../ffi/scheduling.js';
 import { readClusterKey, readPulseConfig } from './config.js';
 import type { OpenLeaseMap } from './lease-map.js';
+import { thisMachine } from './machine.js';
 import { Pulse } from './pulse.js';
 
 export interface RunPulse {
@@ -31,8 +32,7 @@ export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse):
     attempt('locking the program in memory', lockProgramInMemory);
   }
   const pulse = new Pulse({
-    config,
-    key,
+    machine: thisMachine(config, key),
     loadLeaseMaps:
       loadLeaseMaps ?? (async () => (await import('../fencing/lease-map.js')).openLeaseMap),
     log: (fields, text) => log.info(fields, text),

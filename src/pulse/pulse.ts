@@ -1,23 +1,16 @@
-import { randomBytes } from 'node:crypto';
-import { createSocket, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
 import { messageOf, UnderstudyError } from '../errors.js';
-import { bootId, bootNs } from '../ffi/clock.js';
-import { AgentSocket } from './agent-socket.js';
-import { BootTimer } from './boot-timer.js';
-import type { PulseConfig } from './config.js';
+import type { BootTimer } from './boot-timer.js';
 import { Counters } from './counters.js';
 import { mapMustLimit, mayEnrol } from './enrolling.js';
 import { Granting } from './granting.js';
 import { type EnrolRequest, Holding, toMs } from './holding.js';
 import type { LeaseMap, OpenLeaseMap } from './lease-map.js';
-import { decodePacket, encodePacket, type Packet } from './packet.js';
-import { PromiseRecord } from './promise-record.js';
+import type { AgentPort, PulseMachine, Wire } from './machine.js';
+import type { Packet } from './packet.js';
 import type { PulseEvent, PulsePeer, PulseReply, PulseRequest } from './protocol.js';
 
 export interface PulseParts {
-  readonly config: PulseConfig;
-  readonly key: Buffer;
+  readonly machine: PulseMachine;
   /** Called at the first enrolment: a controller that is no host needs no BPF. */
   readonly loadLeaseMaps: () => Promise<OpenLeaseMap>;
   log(fields: object, text: string): void;
@@ -30,52 +23,53 @@ const shortestStallNs = 50_000_000n;
 export class Pulse {
   readonly #parts: PulseParts;
   readonly #counters = new Counters();
-  readonly #udp: Socket;
-  readonly #agent: AgentSocket;
+  readonly #machine: PulseMachine;
+  readonly #wire: Wire;
+  readonly #agent: AgentPort;
   readonly #granting: Granting;
-  readonly #timer: BootTimer;
-  readonly #startedAtNs = bootNs();
-  readonly #nonce = randomBytes(16).toString('hex');
-  #ackId = randomBytes(8).readBigUInt64BE() >> 1n;
+  readonly #timer: Pick<BootTimer, 'arm' | 'stop'>;
+  readonly #startedAtNs: bigint;
+  readonly #nonce: string;
+  #ackId: bigint;
   #holding: Holding | undefined;
   /** The enrolment before, retired; its map is still open, to know when its lease ends. */
   #retired: Holding | undefined;
 
   constructor(parts: PulseParts) {
     this.#parts = parts;
-    const { config, log } = parts;
+    const { machine, log } = parts;
+    this.#machine = machine;
+    this.#startedAtNs = machine.bootNs();
+    this.#nonce = this.#newNonce();
+    this.#ackId = machine.randomBytes(8).readBigUInt64BE() >> 1n;
     const emit = (event: PulseEvent) => this.#agent.emit(event);
-    this.#udp = createSocket({
-      type: isIPv6(config.bind) ? 'udp6' : 'udp4',
-      // After a stall of this process the heartbeats of a thousand hosts wait here.
-      recvBufferSize: 1024 * 1024,
-      // Peers are given by address; Node would still queue a look-up for each packet.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    this.#wire = machine.wire({
+      counters: this.#counters,
+      receive: (packet) => this.#receive(packet),
     });
-    this.#agent = new AgentSocket({
-      path: config.socket,
+    this.#agent = machine.agentPort({
       counters: this.#counters,
       handle: (request) => this.#handle(request),
       greeted: () => this.#retell(),
     });
     this.#granting = new Granting({
-      record: new PromiseRecord(`${config.socket}.promises`, bootId(), this.#startedAtNs),
+      record: machine.promises(this.#startedAtNs),
       counters: this.#counters,
       nextAckId: () => ++this.#ackId,
-      send: (peer, packet) => this.#send(peer, packet),
+      send: (peer, packet) => this.#wire.send(peer, packet),
       emit,
       log,
     });
-    this.#timer = new BootTimer((nowNs, lateNs) => this.#wake(nowNs, lateNs));
+    this.#timer = machine.timer((nowNs, lateNs) => this.#wake(nowNs, lateNs));
   }
 
   /** @throws {UnderstudyError} US_PULSE_BIND, US_PULSE_RUNNING, US_PULSE_SOCKET */
   async start(): Promise<void> {
-    await this.#bind();
+    await this.#wire.start();
     try {
       await this.#agent.start();
     } catch (thrown) {
-      this.#udp.close();
+      await this.#wire.stop();
       throw thrown;
     }
   }
@@ -84,52 +78,14 @@ export class Pulse {
   async stop(): Promise<void> {
     this.#timer.stop();
     await this.#agent.stop();
-    await new Promise<void>((resolve) => this.#udp.close(() => resolve()));
+    await this.#wire.stop();
     this.#holding?.close();
     this.#retired?.close();
   }
 
-  /** The address is bound by one process only, so two pulses of one host never act at once. */
-  async #bind(): Promise<void> {
-    const { bind, port } = this.#parts.config;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#udp.once('error', reject);
-        this.#udp.bind({ address: bind, port, exclusive: true }, () => {
-          this.#udp.off('error', reject);
-          resolve();
-        });
-      });
-    } catch (thrown) {
-      this.#udp.close();
-      const taken = (thrown as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      throw new UnderstudyError(
-        {
-          code: taken ? 'US_PULSE_RUNNING' : 'US_PULSE_BIND',
-          action: 'cannot receive heartbeats on',
-          object: `${bind} port ${port}`,
-          cause: taken ? 'another process, maybe another pulse, does' : messageOf(thrown),
-          remedy: taken
-            ? 'stop it first: systemctl stop understudy-pulse'
-            : 'bind an address of this host that is up',
-        },
-        { cause: thrown },
-      );
-    }
-    this.#udp.on('error', () => this.#counters.add('udp-failed'));
-    this.#udp.on('message', (bytes) => this.receive(bytes));
-  }
-
-  /** Takes one datagram, whoever sent it. */
-  receive(bytes: Buffer): void {
-    this.#counters.add('received');
-    const packet = decodePacket(bytes, this.#parts.key);
-    if (typeof packet === 'string') {
-      this.#counters.add(packet);
-      return;
-    }
+  #receive(packet: Packet): void {
     // Read after receiving: a promise counts from no earlier than this.
-    const nowNs = bootNs();
+    const nowNs = this.#machine.bootNs();
     if (packet.type === 'heartbeat') this.#granting.receive(packet, nowNs);
     else if (this.#holding === undefined) this.#counters.add('not-enrolled');
     else if (packet.receiver !== this.#holding.request.host) this.#counters.add('misaddressed');
@@ -137,11 +93,8 @@ export class Pulse {
     this.#arm();
   }
 
-  #send(peer: PulsePeer, packet: Packet): void {
-    const bytes = encodePacket(packet, this.#parts.key);
-    this.#udp.send(bytes, peer.port, peer.address, (failed) => {
-      if (failed) this.#counters.add('send-failed');
-    });
+  #newNonce(): string {
+    return this.#machine.randomBytes(16).toString('hex');
   }
 
   #arm(): void {
@@ -164,7 +117,7 @@ export class Pulse {
 
   async #handle(request: PulseRequest): Promise<PulseReply> {
     const ok: PulseReply = { kind: 'ok' };
-    const nowNs = bootNs();
+    const nowNs = this.#machine.bootNs();
     switch (request.kind) {
       case 'hello':
         return this.#hello();
@@ -200,7 +153,7 @@ export class Pulse {
       pid: process.pid,
       nonce: this.#nonce,
       startedAtMs: toMs(this.#startedAtNs),
-      bootId: bootId(),
+      bootId: this.#machine.bootId(),
       enrolled: held === undefined ? null : { host: held.host, incarnation: held.incarnation },
       controlling: this.#granting.controlling,
       stopped: this.#granting.stopped,
@@ -219,7 +172,7 @@ export class Pulse {
   }
 
   #retell(): void {
-    const nowNs = bootNs();
+    const nowNs = this.#machine.bootNs();
     this.#holding?.retell(nowNs);
     this.#granting.retell(nowNs);
   }
@@ -238,7 +191,7 @@ export class Pulse {
         retired: current === undefined,
         deadlineNs: earlier.deadlineNs(),
       };
-      mayEnrol(request, told, bootNs());
+      mayEnrol(request, told, this.#machine.bootNs());
     }
     const holding = this.#startHolding(request, this.#openMap(openMap, request));
     earlier?.close();
@@ -246,7 +199,7 @@ export class Pulse {
     this.#holding = holding;
     const { log } = this.#parts;
     log({ host: request.host, incarnation: request.incarnation }, 'enrolled');
-    holding.tick(bootNs());
+    holding.tick(this.#machine.bootNs());
   }
 
   /** A change of controllers or timing is treated like a restart: old acks are void (rule 12). */
@@ -254,14 +207,14 @@ export class Pulse {
     const parts = {
       request,
       map,
-      nonce: randomBytes(16).toString('hex'),
+      nonce: this.#newNonce(),
       counters: this.#counters,
-      send: (peer: PulsePeer, packet: Packet) => this.#send(peer, packet),
+      send: (peer: PulsePeer, packet: Packet) => this.#wire.send(peer, packet),
       emit: (event: PulseEvent) => this.#agent.emit(event),
       log: this.#parts.log,
     };
     try {
-      return new Holding(parts, bootNs());
+      return new Holding(parts, this.#machine.bootNs());
     } catch (thrown) {
       map.close();
       throw thrown;

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { test } from 'tap';
 import { PulseClient } from '../../src/pulse/client.js';
+import { thisMachine } from '../../src/pulse/machine.js';
 import { encodePacket, type Packet } from '../../src/pulse/packet.js';
 import type { PulseReply } from '../../src/pulse/protocol.js';
 import { Pulse } from '../../src/pulse/pulse.js';
@@ -17,9 +18,20 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
   const socket = join(farm.folder, 'pulse.sock');
   const mapPath = join(farm.folder, 'map');
   const me = farm.peer('me', 1);
-  const pulse = new Pulse({
-    config: { bind: me.address, port: me.port, keyFile: '', socket, realtime: false },
+  const machine = thisMachine(
+    { bind: me.address, port: me.port, keyFile: '', socket, realtime: false },
     key,
+  );
+  let receive: (bytes: Buffer) => void = () => {};
+  const pulse = new Pulse({
+    machine: {
+      ...machine,
+      wire: (parts) => {
+        const wire = machine.wire(parts);
+        receive = (bytes) => wire.receive(bytes);
+        return wire;
+      },
+    },
     loadLeaseMaps: async () => openFileLeaseMap,
     log: () => {},
   });
@@ -54,7 +66,7 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
     leaseNs: 0n,
   });
   const captured = [1, 2, 3, 4, 5].map((seq) => encodePacket(real(seq, 0n), key));
-  for (const bytes of captured) pulse.receive(bytes);
+  for (const bytes of captured) receive(bytes);
   const before = await status();
   t.equal(before.counters.challenged, 5);
 
@@ -64,13 +76,11 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
     const model = captured[random.below(captured.length)] ?? Buffer.alloc(0);
     switch (random.below(5)) {
       case 0: // noise
-        pulse.receive(
-          Buffer.from(Array.from({ length: random.below(90) }, () => random.below(256))),
-        );
+        receive(Buffer.from(Array.from({ length: random.below(90) }, () => random.below(256))));
         counts.malformed++;
         break;
       case 1: // cut short
-        pulse.receive(model.subarray(0, random.below(model.length)));
+        receive(model.subarray(0, random.below(model.length)));
         counts.malformed++;
         break;
       case 2: {
@@ -78,12 +88,12 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
         const changed = Buffer.from(model);
         const at = 6 + random.below(changed.length - 6);
         changed[at] = (changed[at] ?? 0) ^ (1 + random.below(255));
-        pulse.receive(changed);
+        receive(changed);
         counts.forged++;
         break;
       }
       case 3:
-        pulse.receive(model);
+        receive(model);
         counts.replayed++;
         break;
       default: {
@@ -94,7 +104,7 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
           { type: 'ack', sender: 'c1', seq: 1n, ackId: 9n, leaseNs: 10n ** 12n },
           { type: 'refuse', sender: 'c2', seq: 1n },
         ] as const;
-        pulse.receive(encodePacket({ ...real(6, 0n), ...wrong[random.below(4)] }, key));
+        receive(encodePacket({ ...real(6, 0n), ...wrong[random.below(4)] }, key));
         counts.strange++;
       }
     }

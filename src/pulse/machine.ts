@@ -1,0 +1,57 @@
+import { randomBytes } from 'node:crypto';
+import { bootId, bootNs } from '../ffi/clock.js';
+import { systemTimers } from '../store/timers.js';
+import { AgentSocket, type AgentSocketParts } from './agent-socket.js';
+import { BootTimer, type Due } from './boot-timer.js';
+import type { PulseConfig } from './config.js';
+import type { Counters } from './counters.js';
+import type { Packet } from './packet.js';
+import { PromiseRecord } from './promise-record.js';
+import type { PulseEvent, PulsePeer } from './protocol.js';
+import { UdpWire } from './udp-wire.js';
+
+/** Carries heartbeats and answers between pulses. */
+export interface Wire {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  send(peer: PulsePeer, packet: Packet): void;
+}
+
+export interface WireParts {
+  readonly counters: Counters;
+  /** Takes one packet whose sender has proven to be who it says. */
+  receive(packet: Packet): void;
+}
+
+/** Where this host's agent speaks to pulse. */
+export interface AgentPort {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Events nobody listens to are lost. */
+  emit(event: PulseEvent): void;
+}
+
+/** What pulse stands on: one host, as `thisMachine` has it; the simulator has its own. */
+export interface PulseMachine {
+  bootNs(): bigint;
+  bootId(): string;
+  randomBytes(count: number): Buffer;
+  timer(due: Due): Pick<BootTimer, 'arm' | 'stop'>;
+  wire(parts: WireParts): Wire;
+  agentPort(parts: AgentSocketParts): AgentPort;
+  promises(startedAtNs: bigint): Pick<PromiseRecord, 'renew'>;
+}
+
+export function thisMachine(config: PulseConfig, key: Buffer) {
+  const { socket } = config;
+  return {
+    bootNs,
+    bootId,
+    randomBytes,
+    timer: (due: Due) => new BootTimer(due, bootNs, systemTimers()),
+    wire: (parts: WireParts) => new UdpWire(config, key, parts),
+    agentPort: (parts: AgentSocketParts) => new AgentSocket(socket, parts),
+    promises: (startedAtNs: bigint) =>
+      new PromiseRecord(`${socket}.promises`, bootId(), startedAtNs),
+  } satisfies PulseMachine;
+}
