@@ -3,6 +3,7 @@ import { UnderstudyError } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { Campaign, officeKey } from './campaign.js';
 import { Codec } from './etcd/codec.js';
+import type { Member } from './etcd/member.js';
 import { Members, type MembersCallOptions } from './etcd/members.js';
 import { etcdOffice } from './etcd/office.js';
 import { methods, rangeEnd } from './etcd/protocol.js';
@@ -30,8 +31,12 @@ export interface EtcdStoreOptions {
   /** Whose store this is, for messages. */
   readonly identity?: string;
   readonly log?: StoreLog;
-  /** Monotonic, in ms. Default: the boot clock, which goes on while the machine is suspended. */
-  readonly clock?: () => number;
+  /** Default: on the boot clock, which goes on while the machine is suspended. */
+  readonly timers?: Timers;
+  /** Default: by gRPC. */
+  readonly connect?: (endpoint: string) => Member;
+  /** Names of leases; default: 63 random bits each. */
+  readonly newLease?: () => bigint;
 }
 
 /** Keys of a list come in pages, so that each stays within a try's deadline. */
@@ -56,8 +61,8 @@ export class EtcdStore implements Store {
     if (options.endpoints.length === 0) throw noEndpoints(options.identity ?? options.prefix);
     this.#options = options;
     this.#codec = new Codec(options.prefix);
-    this.#timers = systemTimers(options.clock ?? bootMs);
-    this.#members = new Members(options.endpoints, this.#timers);
+    this.#timers = options.timers ?? systemTimers(bootMs);
+    this.#members = new Members(options.endpoints, this.#timers, options.connect);
     // One listener for each call under way: many are no leak here.
     setMaxListeners(0, this.#running.signal);
   }
@@ -139,7 +144,16 @@ export class EtcdStore implements Store {
     const port = etcdOffice(this.#members, this.#codec, this.#timers, (key, tell, until) =>
       watchSeat(this, key, tell, until),
     );
-    const parts = { port, timers: this.#timers, log: this.#log, office, candidate, listener };
+    const { newLease } = this.#options;
+    const parts = {
+      port,
+      timers: this.#timers,
+      log: this.#log,
+      office,
+      candidate,
+      listener,
+      ...(newLease === undefined ? {} : { newLease }),
+    };
     const ended = AbortSignal.any([signal, this.#running.signal]);
     this.#track(new Campaign(parts).run(ended));
   }

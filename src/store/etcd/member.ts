@@ -29,6 +29,21 @@ const channelOptions = {
   'grpc.max_receive_message_length': 64 * 1024 * 1024,
 };
 
+/** The part of a gRPC stream that is used. */
+export interface MemberStream<Request, Response> {
+  on(event: 'data', listener: (response: Response) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  write(request: Request): unknown;
+  cancel(): void;
+}
+
+/** A way to one etcd member; the simulator has one without gRPC. */
+export type Member = Pick<
+  EtcdMember,
+  'endpoint' | 'reconnect' | 'call' | 'exchange' | 'open' | 'close'
+>;
+
 /** One etcd member: one connection, no retries, no memory of failures. */
 export class EtcdMember {
   readonly endpoint: string;
@@ -96,7 +111,7 @@ export class EtcdMember {
   /** A stream that lasts until cancelled. etcd ends it when this member has no leader for long. */
   open<Request extends object, Response extends object>(
     method: MethodDefinition<Request, Response>,
-  ): ClientDuplexStream<Request, Response> {
+  ): MemberStream<Request, Response> {
     const metadata = new Metadata();
     metadata.set('hasleader', 'true');
     return this.#stream(method, metadata);

@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { messageOf } from '../../errors.js';
 import { abortReason, defaultBudgetMs, refused, unreachable } from '../refusals.js';
 import { onAbort, pause, type Timers } from '../timers.js';
-import { EtcdMember } from './member.js';
+import { EtcdMember, type Member } from './member.js';
 
 /** Deadline of a try in the first two rounds over the members: any one of them may be frozen. */
 const tryMs = 100;
@@ -23,7 +23,7 @@ export interface MembersCallOptions {
 }
 
 interface Standing {
-  readonly member: EtcdMember;
+  readonly member: Member;
   failures: number;
   /** Asked before then only when no better member is left. */
   penaltyUntilMs: number;
@@ -33,11 +33,15 @@ interface Standing {
 export class Members {
   readonly #standings: readonly Standing[];
   readonly #timers: Timers;
-  #lastGood: EtcdMember | undefined;
+  #lastGood: Member | undefined;
 
-  constructor(endpoints: readonly string[], timers: Timers) {
+  constructor(
+    endpoints: readonly string[],
+    timers: Timers,
+    connect: (endpoint: string) => Member = (endpoint) => new EtcdMember(endpoint),
+  ) {
     this.#standings = endpoints.map((endpoint) => ({
-      member: new EtcdMember(endpoint),
+      member: connect(endpoint),
       failures: 0,
       penaltyUntilMs: Number.NEGATIVE_INFINITY,
     }));
@@ -53,7 +57,7 @@ export class Members {
   async call<T>(
     what: { readonly action: string; readonly object: string },
     options: MembersCallOptions,
-    attempt: (member: EtcdMember, deadlineMs: number) => Promise<T>,
+    attempt: (member: Member, deadlineMs: number) => Promise<T>,
   ): Promise<T> {
     const { budgetMs = defaultBudgetMs, signals = [] } = options;
     const endMs = this.#timers.nowMs() + budgetMs;
@@ -84,7 +88,7 @@ export class Members {
   }
 
   /** The member for a new stream: another than `avoid` if there is one. */
-  pick(avoid?: EtcdMember): EtcdMember {
+  pick(avoid?: Member): Member {
     const others = this.#standings.filter(({ member }) => member !== avoid);
     const best = this.#best(new Set(others)) ?? this.#standings[0];
     if (best === undefined) throw new Error('a store without endpoints');
@@ -92,7 +96,7 @@ export class Members {
   }
 
   /** A stream on this member failed: others are better for a while. */
-  failed(member: EtcdMember): void {
+  failed(member: Member): void {
     for (const standing of this.#standings) if (standing.member === member) this.#bad(standing);
   }
 

@@ -1,8 +1,7 @@
-import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { messageOf } from '../../errors.js';
 import type { Timers } from '../timers.js';
 import type { Change } from '../types.js';
-import type { EtcdMember } from './member.js';
+import type { Member, MemberStream } from './member.js';
 import { methods, type WatchRequest, type WatchResponse } from './protocol.js';
 
 const probeEveryMs = 500;
@@ -11,7 +10,7 @@ const patienceMs = 1_000;
 const lookEveryMs = 250;
 
 export interface WatchSessionSpec {
-  readonly member: EtcdMember;
+  readonly member: Member;
   readonly timers: Timers;
   readonly key: Buffer;
   readonly rangeEnd: Buffer;
@@ -35,7 +34,7 @@ export type SessionEnd =
  */
 export class WatchSession {
   readonly #spec: WatchSessionSpec;
-  readonly #stream: ClientDuplexStream<WatchRequest, WatchResponse>;
+  readonly #stream: MemberStream<WatchRequest, WatchResponse>;
   readonly #ended: (end: SessionEnd) => void;
   #revision: number;
   #open = true;

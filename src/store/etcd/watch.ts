@@ -2,7 +2,7 @@ import { messageOf } from '../../errors.js';
 import type { StoreLog } from '../log.js';
 import { pause, type Timers } from '../timers.js';
 import type { Change, Snapshot, WatchListener } from '../types.js';
-import type { EtcdMember } from './member.js';
+import type { Member } from './member.js';
 import type { Members } from './members.js';
 import type { WatchResponse } from './protocol.js';
 import { type SessionEnd, WatchSession } from './watch-session.js';
@@ -31,7 +31,7 @@ export interface WatchSpec {
 export async function follow(spec: WatchSpec, signal: AbortSignal): Promise<void> {
   const { timers, log, prefix, members } = spec;
   let known: { revision: number; readonly clusterId: string } | undefined;
-  let failed: EtcdMember | undefined;
+  let failed: Member | undefined;
   let failures = 0;
   while (!signal.aborted) {
     try {
@@ -60,7 +60,7 @@ export async function follow(spec: WatchSpec, signal: AbortSignal): Promise<void
 /** One session; moves `known.revision` on. */
 function session(
   spec: WatchSpec,
-  member: EtcdMember,
+  member: Member,
   known: { revision: number; readonly clusterId: string },
   signal: AbortSignal,
 ): Promise<SessionEnd> {
