@@ -24,7 +24,6 @@ export class Owner {
   readonly #parts: OwnerParts;
   readonly #tasks = new Map<string, RoleTask>();
   readonly #personalities = new Map<string, PersonalityWork>();
-  readonly #waiters = new Set<() => void>();
   #incarnation: number | undefined;
   #adopted = false;
   #endChecks: () => void = () => {};
@@ -161,27 +160,11 @@ export class Owner {
       log: this.#parts.log,
       timers: this.#parts.timers,
       bootMs: () => this.#parts.roleParts().clock.bootMs(),
-      onState: () => {
-        for (const waiter of this.#waiters) waiter();
-        this.#parts.onState();
-      },
+      onState: () => this.#parts.onState(),
       onGone: () => this.#parts.onGone(),
-      settled: (condition) => this.#settled(condition),
     });
     this.#tasks.set(id, task);
     return task;
-  }
-
-  #settled(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (!condition()) return;
-        this.#waiters.delete(look);
-        resolve();
-      };
-      this.#waiters.add(look);
-      look();
-    });
   }
 }
 

@@ -62,12 +62,13 @@ export class RoleTask {
   #standing: number | undefined;
   #state: TaskState = { phase: 'unplaced', epoch: 0, detail: '' };
   #drainStartedMs: number | undefined;
+  readonly #dropping = new Set<{ resolve(): void; reject(why: Error): void }>();
 
   constructor(role: Role, work: RoleWork, parts: TaskParts) {
     this.role = role;
     this.#work = work;
     this.#parts = parts;
-    this.#loop = new Loop(`${role.kind} ${role.name}`, parts, (signal) => this.#run(signal));
+    this.#loop = new Loop(`${role.kind} ${role.name}`, parts, () => this.#run());
   }
 
   get state(): TaskState {
@@ -109,20 +110,28 @@ export class RoleTask {
   }
 
   async stop(): Promise<void> {
-    this.#step.abort(new Error('the agent stops'));
+    const why = new Error('the agent stops');
+    this.#step.abort(why);
+    for (const { reject } of this.#dropping) reject(why);
+    this.#dropping.clear();
     await this.#loop.stop();
   }
 
-  /** Lets go of everything now; resolves when nothing is left. */
+  /** Lets go of everything now; resolves when nothing is left, rejects when stopped before. */
   async drop(): Promise<void> {
     this.set({ kind: 'none' });
+    if (this.#standing === undefined) return;
+    const gone = new Promise<void>((resolve, reject) => {
+      this.#dropping.add({ resolve, reject });
+    });
     this.#loop.trigger();
-    await this.#parts.settled(() => this.#standing === undefined);
+    await gone;
   }
 
-  async #run(stopping: AbortSignal): Promise<void> {
+  async #run(): Promise<void> {
     const duty = this.#duty;
-    const signal = AbortSignal.any([stopping, this.#step.signal]);
+    // Of this duty: aborted by the next one, and by `stop`.
+    const { signal } = this.#step;
     try {
       await this.#follow(duty, signal);
     } catch (thrown) {
@@ -146,6 +155,8 @@ export class RoleTask {
     if (this.#standing !== undefined && this.#standing !== duty.epoch) {
       await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
+      // Whoever waited for nothing to be left must not see the next one begin.
+      signal.throwIfAborted();
     }
     if (duty.kind === 'drain') {
       this.#drainStartedMs ??= this.#parts.bootMs();
@@ -170,6 +181,8 @@ export class RoleTask {
 
   #gone(): void {
     this.#standing = undefined;
+    for (const { resolve } of this.#dropping) resolve();
+    this.#dropping.clear();
     this.#report('unplaced', this.#state.epoch, '');
     this.#parts.onGone();
   }
@@ -188,6 +201,4 @@ export interface TaskParts {
   onState(): void;
   /** Nothing of the role is left: networks may be. */
   onGone(): void;
-  /** Resolves once the condition holds; looked at after each state change. */
-  settled(condition: () => boolean): Promise<void>;
 }

@@ -24,8 +24,12 @@ class FakeWork implements RoleWork {
     this.calls.push('release');
   }
 
+  /** An abort ends when this does. */
+  aborting: Promise<void> = Promise.resolve();
+
   async abort() {
     this.calls.push('abort');
+    await this.aborting;
   }
 
   async handOver() {
@@ -47,7 +51,6 @@ function setUp() {
     onGone: () => {
       gone++;
     },
-    settled: (condition) => until(condition),
   });
   const until = (condition: () => boolean) =>
     new Promise<void>((resolve) => {
@@ -156,6 +159,34 @@ test('what an earlier agent left is cut off when nobody wants it', async (t) => 
   await task.drop();
   t.same(work.calls, ['abort']);
   await task.stop();
+});
+
+test('nothing is taken any more once all is let go of', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  let finish: () => void = () => undefined;
+  work.aborting = new Promise((resolve) => {
+    finish = resolve;
+  });
+  task.set(hold(3));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(work.calls, ['take 1', 'abort']);
+  const dropped = task.drop();
+  finish();
+  await dropped;
+  await task.stop();
+  t.same(work.calls, ['take 1', 'abort'], 'epoch 3 is not begun behind the back of who dropped it');
+});
+
+test('an agent can stop while something cannot be let go of', async (t) => {
+  const { work, task, phase } = setUp();
+  work.aborting = Promise.reject(new Error('its disk process cannot be ended'));
+  task.adopt(1);
+  const dropped = t.rejects(task.drop(), { message: /the agent stops/ });
+  await phase('failed');
+  await task.stop();
+  await dropped;
 });
 
 test('a loop runs once more for any number of triggers during a run', async (t) => {
