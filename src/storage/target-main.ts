@@ -23,7 +23,6 @@ const schema = z.strictObject({
   controlPort: z.number().int().min(0).max(65535).default(0),
   /** TGT_IPC_SOCKET of tgtd, where it is not the default. */
   ipcSocket: z.string().optional(),
-  tgtadm: z.string().default('tgtadm'),
   stateDirectory: z.string().default('/var/lib/understudy'),
   /** How often masks are looked at, for changes by others. */
   verifyEveryMs: z.number().int().min(100).default(2_000),
@@ -50,7 +49,6 @@ export async function runTarget(options: {
     log,
   });
   const mask = new TgtMask({
-    tgtadm: config.tgtadm,
     controlPort: config.controlPort,
     ledgerFile: `${config.stateDirectory}/target-epochs.json`,
     ...(config.ipcSocket === undefined ? {} : { ipcSocket: config.ipcSocket }),

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { UnderstudyError } from '../errors.js';
 import { MaskLedger } from './mask-ledger.js';
-import { Tgtadm, type TgtadmOptions, type TgtTarget } from './tgtadm.js';
+import { TgtControl, type TgtControlOptions, type TgtTarget } from './tgt-control.js';
 import type { MaskAdapter, MaskOrder } from './types.js';
 
-export interface TgtMaskOptions extends TgtadmOptions {
+export interface TgtMaskOptions extends TgtControlOptions {
   /** The epochs that were applied; default /var/lib/understudy/target-epochs.json. */
   readonly ledgerFile?: string;
 }
@@ -18,11 +18,11 @@ const roundPauseMs = 5;
  * before the new one may come in: unbind, delete its connections, see them gone, only then bind.
  */
 export class TgtMask implements MaskAdapter {
-  readonly #tgtadm: Tgtadm;
+  readonly #tgt: TgtControl;
   readonly ledger: MaskLedger;
 
   constructor(options: TgtMaskOptions = {}) {
-    this.#tgtadm = new Tgtadm(options);
+    this.#tgt = new TgtControl(options);
     this.ledger = new MaskLedger(options.ledgerFile ?? '/var/lib/understudy/target-epochs.json');
   }
 
@@ -34,10 +34,10 @@ export class TgtMask implements MaskAdapter {
     await this.ledger.admit(order);
     const { tid, admitted } = await this.#find(order.target, signal);
     const others = admitted.filter((entry) => entry !== order.initiator);
-    for (const entry of others) await this.#tgtadm.unbind(tid, entry, signal);
+    for (const entry of others) await this.#tgt.unbind(tid, entry, signal);
     await this.#expel(tid, order, signal);
     if (order.initiator !== undefined && !admitted.includes(order.initiator)) {
-      await this.#tgtadm.bind(tid, order.initiator, signal);
+      await this.#tgt.bind(tid, order.initiator, signal);
     }
     await this.#verify(order, signal);
   }
@@ -48,7 +48,7 @@ export class TgtMask implements MaskAdapter {
   }
 
   async #find(name: string, signal: AbortSignal): Promise<TgtTarget> {
-    const found = (await this.#tgtadm.targets(signal)).find((target) => target.name === name);
+    const found = (await this.#tgt.targets(signal)).find((target) => target.name === name);
     if (found !== undefined) return found;
     throw new UnderstudyError({
       code: 'US_STORAGE_TARGET_NOT_FOUND',
@@ -63,14 +63,14 @@ export class TgtMask implements MaskAdapter {
     for (let round = 0; round < maxRounds; round += 1) {
       const strangers = await this.#strangers(tid, order, signal);
       if (strangers.length === 0) return;
-      for (const connection of strangers) await this.#tgtadm.disconnect(tid, connection, signal);
-      await pause(roundPauseMs, undefined, { signal });
+      if (round > 0) await pause(roundPauseMs, undefined, { signal });
+      for (const connection of strangers) await this.#tgt.disconnect(tid, connection, signal);
     }
     throw maskError(order, 'a connection that was deleted is still there');
   }
 
   async #strangers(tid: number, order: MaskOrder, signal: AbortSignal) {
-    const connections = await this.#tgtadm.connections(tid, signal);
+    const connections = await this.#tgt.connections(tid, signal);
     return connections.filter(({ initiator }) => initiator !== order.initiator);
   }
 

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { nextEntry, staleReason } from '../../src/storage/mask-ledger.js';
 import { maskOrders, sharedTargets } from '../../src/storage/mask-orders.js';
-import { parseConnections, parseTargets } from '../../src/storage/tgtadm.js';
+import { parseConnections, parseTargets } from '../../src/storage/tgt-control.js';
 import { initiatorName } from '../../src/storage/types.js';
 import { configWith } from './cluster-file.js';
 

@@ -88,10 +88,6 @@ test('masks on tgt', async (t) => {
       await codeOf(new TgtMask({ controlPort, ...nobody }).apply(order, never)),
       'US_STORAGE_TARGET_DAEMON',
     );
-    t.equal(
-      await codeOf(new TgtMask({ tgtadm: 'no-tgtadm', ledgerFile: file }).apply(order, never)),
-      'US_STORAGE_TARGET_DAEMON',
-    );
   });
 
   await t.test(
