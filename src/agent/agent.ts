@@ -76,7 +76,7 @@ export class Agent {
     this.#parts = parts;
     const { store, log, timers, clock, facts, network, storage, workload, pulse, bootId } = parts;
     const { host } = facts;
-    const watch = new ClusterWatch(store);
+    const watch = new ClusterWatch(store, log);
     const journal = new Journal({ store, clock, timers, host, log });
     this.#watch = watch;
     this.#journal = journal;

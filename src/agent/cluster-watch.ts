@@ -1,15 +1,20 @@
 import { type View, ViewKeeper } from '../control/view.js';
+import { messageOf } from '../errors.js';
 import type { Operation, Store } from '../store/types.js';
+import type { Log } from './loop.js';
 
 /** Keeps this agent's view of the store current and tells everybody of each change. */
 export class ClusterWatch {
   readonly #store: Store;
+  readonly #log: Pick<Log, 'error'> | undefined;
   readonly #keeper = new ViewKeeper();
   readonly #listeners = new Set<(view: View) => void>();
   #known = false;
 
-  constructor(store: Store) {
+  /** @param log where a listener's failure goes; without one it is thrown at whoever told the news */
+  constructor(store: Store, log?: Pick<Log, 'error'>) {
     this.#store = store;
+    this.#log = log;
   }
 
   /** What the store held when it was last heard of. Empty before the first snapshot. */
@@ -62,7 +67,13 @@ export class ClusterWatch {
         signal.removeEventListener('abort', abort);
       };
       const look = () => {
-        if (!condition()) return;
+        try {
+          if (!condition()) return;
+        } catch (thrown) {
+          end();
+          reject(thrown);
+          return;
+        }
         end();
         resolve();
       };
@@ -77,7 +88,15 @@ export class ClusterWatch {
     });
   }
 
+  /** One that fails (over what some other version wrote, say) keeps no other from hearing the news. */
   #tell(): void {
-    for (const listener of this.#listeners) listener(this.view);
+    for (const listener of this.#listeners) {
+      try {
+        listener(this.view);
+      } catch (thrown) {
+        if (this.#log === undefined) throw thrown;
+        this.#log.error({ error: thrown }, `news of the store: ${messageOf(thrown)}`);
+      }
+    }
   }
 }

@@ -1,5 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
 import { type ParsedKey, parseKey, type RoleKind } from './keys.js';
+import { isReadable } from './readable.js';
 import type {
   AllocationRecord,
   AssignmentRecord,
@@ -77,7 +78,10 @@ type ChangeLike =
 
 type PlacedKey = Exclude<ParsedKey, { readonly kind: 'event' }>;
 
-/** Builds a `View` from a snapshot and keeps it current. Unreadable values count as absent. */
+/**
+ * Builds a `View` from a snapshot and keeps it current. A value that cannot be read changes nothing: what
+ * was known of its key stays, under the old revision, so that no transaction can rest on it.
+ */
 export class ViewKeeper {
   #view = emptyView();
   /** The newest revision that a snapshot or the watch told of. */
@@ -110,7 +114,7 @@ export class ViewKeeper {
           : change;
       this.#toldRevision = Math.max(this.#toldRevision, revision);
       if (this.#isOld(key, revision)) continue;
-      const placed = change.kind === 'put' ? this.#put(change.entry) : this.#set(key, undefined);
+      const placed = change.kind === 'put' ? this.#put(change.entry) : this.#delete(key);
       told ||= placed;
     }
     return told;
@@ -136,23 +140,23 @@ export class ViewKeeper {
     return revision < ahead;
   }
 
-  #put(entry: EntryLike): boolean {
-    const value = parseJson(entry.value);
-    const kept = value === undefined ? undefined : { value, revision: entry.modRevision };
-    return this.#set(entry.key, kept);
-  }
-
-  /**
-   * The one place where JSON gets its type: each key's writer is this program, and what a newer
-   * version writes must stay readable, so only the JSON itself is checked.
-   */
-  #set(key: string, kept: Kept<unknown> | undefined): boolean {
-    const parsed = parseKey(key);
-    if (parsed === undefined || parsed.kind === 'event') return false;
-    this.#place(parsed, kept);
+  #put({ key, value: text, modRevision }: EntryLike): boolean {
+    const parsed = placedKey(key);
+    if (parsed === undefined) return false;
+    const value = parseJson(text);
+    if (!isReadable(parsed.kind, value)) return false;
+    this.#place(parsed, { value, revision: modRevision });
     return true;
   }
 
+  #delete(key: string): boolean {
+    const parsed = placedKey(key);
+    if (parsed === undefined) return false;
+    this.#place(parsed, undefined);
+    return true;
+  }
+
+  /** The one place where JSON gets its type; `isReadable` has looked at it. */
   #place(parsed: PlacedKey, kept: Kept<unknown> | undefined): void {
     const view = this.#view;
     switch (parsed.kind) {
@@ -211,6 +215,12 @@ export class ViewKeeper {
         return;
     }
   }
+}
+
+/** Undefined for keys that are not in the view: events, and what others keep below our prefix. */
+function placedKey(key: string): PlacedKey | undefined {
+  const parsed = parseKey(key);
+  return parsed?.kind === 'event' ? undefined : parsed;
 }
 
 interface MutableView extends View {

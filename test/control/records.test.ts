@@ -48,14 +48,6 @@ test('keys are taken apart as they were put together', (t) => {
   t.end();
 });
 
-test('unreadable values count as absent', (t) => {
-  const world = new World();
-  world.assign(web1, 'h1');
-  world.write('assign/personality/web1', { toJSON: () => undefined });
-  t.equal(world.view.assignments.has('personality/web1'), false);
-  t.end();
-});
-
 test('status says who is where and who is shut out', (t) => {
   const world = new World();
   world.assign(web1, 'h1');

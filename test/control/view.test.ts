@@ -5,7 +5,14 @@ import { ViewKeeper } from '../../src/control/view.js';
 const key = assignmentKey('personality', 'web1');
 const entry = (epoch: number, modRevision: number) => ({
   key,
-  value: JSON.stringify({ host: 'h1', epoch }),
+  value: JSON.stringify({
+    host: 'h1',
+    incarnation: 1,
+    epoch,
+    state: 'assigned',
+    to: null,
+    failover: null,
+  }),
   modRevision,
 });
 const put = (epoch: number, modRevision: number) =>
@@ -42,6 +49,23 @@ test('a snapshot replaces what was learnt, unless it is older', async (t) => {
   t.equal(epochOf(keeper), 3);
   keeper.reset([], 9);
   t.equal(epochOf(keeper), undefined);
+});
+
+test('a value that cannot be read changes nothing, and keeps its old revision', async (t) => {
+  const keeper = new ViewKeeper();
+  keeper.reset([entry(1, 5)], 5);
+  const odd = ['null', '7', '[]', '{}', '{"host":"h1","epoch":"2"}', '{', ''];
+  for (const [index, value] of odd.entries()) {
+    const change = { kind: 'put', entry: { key, value, modRevision: 6 + index } } as const;
+    t.equal(keeper.apply([change]), false, value);
+  }
+  t.equal(epochOf(keeper), 1);
+  t.equal(keeper.view.assignments.get('personality/web1')?.revision, 5);
+  for (const other of ['config', 'alloc', 'hosts/h1', 'report/h1', 'mask/a', 'votes/h1/1/h2']) {
+    keeper.apply([{ kind: 'put', entry: { key: other, value: 'null', modRevision: 99 } }]);
+  }
+  t.equal(keeper.view.config, undefined);
+  t.same([keeper.view.hosts.size, keeper.view.reports.size, keeper.view.votes.size], [0, 0, 0]);
 });
 
 test('events are not part of the view', async (t) => {
