@@ -40,7 +40,8 @@ export function allocate(
     })),
   }));
   const services = config.services.map((service) => {
-    seeds[service.name] ??= randomHex(16);
+    // Own ones only: `constructor` is a good name for a service, and every object has that.
+    if (!Object.hasOwn(seeds, service.name)) seeds[service.name] = randomHex(16);
     return { ...service, mac: macFor(`service/${service.name}`, service.mac) };
   });
   return { config: { ...config, personalities, services }, allocation: { macs, seeds } };

@@ -48,6 +48,13 @@ test('keys are taken apart as they were put together', (t) => {
   t.end();
 });
 
+test('a service may be called constructor, and has a seed all the same', (t) => {
+  const services = clusterConfig().services.map((service) => ({ ...service, name: 'constructor' }));
+  const { allocation } = allocate(clusterConfig({ services }), undefined, digest, zeroes);
+  t.same(JSON.parse(JSON.stringify(allocation)).seeds, { constructor: '00'.repeat(16) });
+  t.end();
+});
+
 test('status says who is where and who is shut out', (t) => {
   const world = new World();
   world.assign(web1, 'h1');
