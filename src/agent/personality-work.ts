@@ -14,6 +14,9 @@ import { put } from './transactions.js';
 /** A mask that does not come is an outage of the target's side; then the takeover says so. */
 const maskBudgetMs = 20_000;
 
+/** A volume that left the file is masked already: its last writes may wait for ever. */
+const detachBudgetMs = 5_000;
+
 /** A personality on this host: namespace and NICs, volumes, announcement, workload. */
 export class PersonalityWork implements RoleWork {
   readonly #name: string;
@@ -21,6 +24,8 @@ export class PersonalityWork implements RoleWork {
   #volumes: readonly VolumeReport[] = [];
   /** Epoch whose takeover is complete; later calls only repair. */
   #complete: number | undefined;
+  /** NICs as they were announced last. */
+  #announced = '';
 
   constructor(name: string, parts: RoleParts) {
     this.#name = name;
@@ -56,8 +61,12 @@ export class PersonalityWork implements RoleWork {
           await this.#network(epoch, incarnation, false, signal);
           await this.#announce(signal);
         });
+      } else if (this.#announced !== this.#nicsText()) {
+        // Another vMAC or address: who knows the old one must hear of it.
+        await this.#announce(signal);
       }
       await timer.time('workload', () => this.#workload(epoch, signal));
+      if (!first) await this.#detachSurplus(signal);
       this.#complete = epoch;
       if (first && failover !== null) this.#record(failover, heardMs, timer, 'ok');
       if (first) this.#parts.journal.event('running', this.#name, this.#summary(epoch, timer));
@@ -200,6 +209,29 @@ export class PersonalityWork implements RoleWork {
     if (config === undefined) return;
     const nics = nicsOf(config, { kind: 'personality', name: this.#name });
     await announcer.begin({ name: this.#name, nics }, config.timing.announceRefreshMs, signal);
+    this.#announced = JSON.stringify(nics);
+  }
+
+  #nicsText(): string {
+    const config = configOf(this.#parts.watch.view);
+    if (config === undefined) return this.#announced;
+    return JSON.stringify(nicsOf(config, { kind: 'personality', name: this.#name }));
+  }
+
+  /** Volumes that the file took away, once the workload does without them. */
+  async #detachSurplus(signal: AbortSignal): Promise<void> {
+    const { storage, log } = this.#parts;
+    const wanted = new Set(this.#volumes.map(({ lun }) => lun));
+    for (const { lun } of await this.#attached(signal)) {
+      if (wanted.has(lun)) continue;
+      try {
+        await storage.detach(this.#name, lun, within(detachBudgetMs, signal));
+      } catch (thrown) {
+        signal.throwIfAborted();
+        log.warn({ personality: this.#name, lun }, `cut off instead: ${messageOf(thrown)}`);
+        await storage.abort(this.#name, lun, within(detachBudgetMs, signal));
+      }
+    }
   }
 
   async #workload(epoch: number, signal: AbortSignal): Promise<void> {
@@ -246,6 +278,7 @@ export class PersonalityWork implements RoleWork {
   #forget(): void {
     this.#volumes = [];
     this.#complete = undefined;
+    this.#announced = '';
   }
 
   #record(

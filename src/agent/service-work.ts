@@ -11,6 +11,8 @@ export class ServiceWork implements RoleWork {
   readonly #name: string;
   readonly #parts: RoleParts;
   #complete: number | undefined;
+  /** NICs as they were announced last. */
+  #announced = '';
 
   constructor(name: string, parts: RoleParts) {
     this.#name = name;
@@ -47,16 +49,15 @@ export class ServiceWork implements RoleWork {
         const answering = serviceNamespace(config, this.#name, epoch, incarnation, true);
         await network.ensureNamespace(answering, signal);
       });
+      const nics = nicsOf(config, { kind: 'service', name: this.#name });
+      if (first || this.#announced !== JSON.stringify(nics)) {
+        const spec = { name: this.#namespace, nics };
+        await timer.time('announce', () =>
+          this.#parts.announcer.begin(spec, config.timing.announceRefreshMs, signal),
+        );
+        this.#announced = JSON.stringify(nics);
+      }
       if (first) {
-        await timer.time('announce', async () => {
-          const nics = nicsOf(config, { kind: 'service', name: this.#name });
-          const name = this.#namespace;
-          await this.#parts.announcer.begin(
-            { name, nics },
-            config.timing.announceRefreshMs,
-            signal,
-          );
-        });
         this.#complete = epoch;
         record('ok', '');
         journal.event('running', this.#name, `epoch ${epoch} is dispatched by ${host}`);
@@ -77,6 +78,7 @@ export class ServiceWork implements RoleWork {
     await network.removeNamespace(this.#namespace, signal);
     await dispatch.remove(this.#name);
     this.#complete = undefined;
+    this.#announced = '';
   }
 
   async handOver(drainStartedMs: number): Promise<void> {

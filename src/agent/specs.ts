@@ -200,6 +200,8 @@ export function peerSpec(
   for (const [id, { value }] of view.assignments) {
     if (value.host === null) continue;
     const via = addressOf(value.host);
+    // A host that left the file with a role on it is out of reach; the others must not be.
+    if (via === '') continue;
     for (const nic of nicsOf(config, parseRoleId(id))) {
       if (nic.network !== network) continue;
       flood.add(via);

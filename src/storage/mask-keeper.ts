@@ -52,14 +52,27 @@ export class MaskKeeper {
     this.#records = new SoleWriter(parts.store);
   }
 
-  /** Replaces all orders. Targets that were ordered before and are no longer get closed for good. */
-  async order(orders: readonly OwnedMaskOrder[], generation: number): Promise<void> {
+  /**
+   * Replaces all orders. Targets that were ordered before and are no longer get closed for good.
+   *
+   * @param leaving whether a personality has left the configuration and still stands on its host: what
+   *   it has it keeps until it has let go, so that it can write back
+   */
+  async order(
+    orders: readonly OwnedMaskOrder[],
+    generation: number,
+    leaving: (personality: string) => boolean = () => false,
+  ): Promise<void> {
     const named = new Set(orders.map(({ target }) => target));
     const known = await this.#parts.mask.ledger.targets();
+    const held = (target: string) => {
+      const last = known.get(target);
+      return last !== undefined && last.initiator !== null && leaving(last.personality);
+    };
     for (const target of known.keys()) {
-      if (!named.has(target)) this.#want(closing(target, generation));
+      if (!named.has(target) && !held(target)) this.#want(closing(target, generation));
     }
-    for (const order of orders) this.#want(order);
+    for (const order of orders) if (!held(order.target)) this.#want(order);
   }
 
   /**

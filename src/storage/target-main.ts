@@ -100,8 +100,11 @@ export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Pro
       log.warn({ target }, `${target} is shared by ${owners.join(', ')}: its mask is left alone`);
     }
     const orders = maskOrders(config.config, assignments, config.generation);
+    const named = new Set(config.config.personalities.map(({ name }) => name));
+    const leaving = (personality: string) =>
+      !named.has(personality) && (assignments.get(personality)?.host ?? null) !== null;
     keeper
-      .order(orders, config.generation)
+      .order(orders, config.generation, leaving)
       .catch((thrown: unknown) => log.warn({}, messageOf(thrown)));
   };
   follow(store, configKey, signal, (entries) => {

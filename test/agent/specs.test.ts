@@ -34,6 +34,17 @@ test('forwarding names every remote member and floods to members, joiners and ga
   t.end();
 });
 
+test('a host that left the file with a role on it is left out, and the others keep their entries', (t) => {
+  const config = clusterConfig({ hosts: clusterConfig().hosts.slice(1) });
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h3');
+  const peers = peerSpec(world.view, config, 'blue', facts);
+  t.same(peers.unicast, [{ mac: '02:00:00:00:00:12', via: '10.66.0.3' }]);
+  t.same(peers.flood, ['10.66.0.250', '10.66.0.3']);
+  t.end();
+});
+
 test('a host belongs to the networks of its roles and to those it joins', (t) => {
   const world = new World();
   t.same([...networksHere(world.view, clusterConfig(), 'h2')], []);

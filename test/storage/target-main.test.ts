@@ -60,6 +60,23 @@ test('the daemon on a storage host: from an assignment in etcd to the mask on tg
       initiatorName('test', 'web1', host, epoch),
     );
   }
+  await t.test(
+    'a personality that leaves the file keeps its volume until it has let go',
+    async (t) => {
+      const admitted = () =>
+        server.tgtadm('--op', 'show', '--mode', 'target').split('ACL information:\n')[1]?.trim();
+      await put(configKey, { generation: 2, config: configWith({ a: target }, {}) });
+      // Told after the definition, so that both have arrived once this one is recorded.
+      const other = 'iqn.2026-11.test:other';
+      server.addTarget({ tid: 2, name: other });
+      await put(configKey, { generation: 3, config: configWith({ a: target, b: other }, {}) });
+      await until(async () => (await store.get(maskKey(other))) !== undefined);
+      t.match(admitted(), initiatorName('test', 'web1', 'h4', 2), 'it writes back');
+      await put(assignmentKey('personality', 'web1'), { host: null, epoch: 3, state: 'unplaced' });
+      await until(async () => admitted()?.includes('web1') === false);
+      t.pass('then nobody is let in');
+    },
+  );
   stop.abort();
   await running;
 });
