@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import type { ClusterConfig } from '../config/types.js';
 import { type View, ViewKeeper } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
 import type { Store } from '../store/types.js';
@@ -15,6 +16,9 @@ export interface ClusterOptions {
 export interface Cluster {
   readonly name: string;
   readonly store: Store;
+  readonly endpoints: readonly string[];
+  /** A cluster file as it is meant here: a lab fills in what only it knows. */
+  fit(config: ClusterConfig): ClusterConfig;
   /** All that the store holds now. */
   view(): Promise<View>;
   /** The leader's name; undefined for none. */
@@ -29,7 +33,7 @@ const defaultConfig = '/etc/understudy/agent.yaml';
  * lab, else of this host's own agent. For a lab this process moves into the lab's control node.
  */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { name, endpoints } = await locate(options);
+  const { name, endpoints, fit } = await locate(options);
   const { EtcdStore } = await import('../store/etcd.js');
   const store = new EtcdStore({
     endpoints,
@@ -40,6 +44,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   return {
     name,
     store,
+    endpoints,
+    fit,
     view: async () => {
       const { entries } = await store.list('');
       const keeper = new ViewKeeper();
@@ -51,14 +57,22 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
-async function locate(options: ClusterOptions): Promise<{ name: string; endpoints: string[] }> {
+export interface Located {
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  fit(config: ClusterConfig): ClusterConfig;
+}
+
+async function locate(options: ClusterOptions): Promise<Located> {
   if (options.config === undefined) {
     const { findLab } = await import('../lab/state.js');
     const lab = findLab(options.lab);
     if (lab !== undefined) {
       const { enterNetworkNamespace } = await import('../ffi/namespace.js');
       enterNetworkNamespace(lab.controlNamespace);
-      return { name: lab.cluster, endpoints: [...lab.endpoints] };
+      const { fitToLab } = await import('../lab/fit.js');
+      const fit = (config: ClusterConfig) => fitToLab(config, lab.state.plan);
+      return { name: lab.cluster, endpoints: lab.endpoints, fit };
     }
   }
   const path = options.config ?? defaultConfig;
@@ -73,7 +87,7 @@ async function locate(options: ClusterOptions): Promise<{ name: string; endpoint
   }
   const { readAgentConfig } = await import('../agent/config.js');
   const { cluster, store } = readAgentConfig(path);
-  return { name: cluster, endpoints: store.endpoints };
+  return { name: cluster, endpoints: store.endpoints, fit: (config) => config };
 }
 
 /** Opens, works, closes, whatever happens. */

@@ -20,7 +20,7 @@ function everyCommand(): string[][] {
 
 test('the contract’s commands are there', async (t) => {
   const names = everyCommand().map((words) => words.join(' '));
-  const top = ['validate', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
+  const top = ['validate', 'plan', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
   const more = ['undrain', 'which', 'agent', 'pulse', 'target', 'demo', 'lab'];
   const lab = [
     'up',

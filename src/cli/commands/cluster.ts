@@ -10,10 +10,23 @@ import {
 
 /** Commands about a running cluster. */
 export function register(program: Command, context: Context): void {
+  plan(program, context);
   apply(program, context);
   look(program, context);
   change(program, context);
   which(program, context);
+}
+
+function plan(program: Command, context: Context): void {
+  const command = withClusterOptions(program.command('plan'))
+    .description('what apply would do, host by host; exit code 3 when there is something')
+    .argument('<file>', 'cluster file (YAML)')
+    .action(async (file: string, options: CommonOptions) => {
+      const { run } = await import('../run/plan.js');
+      const common = clusterOptions(options, context);
+      await finish(options.json, () => run({ ...common, file }));
+    });
+  example(command, 'understudy plan cluster.yaml');
 }
 
 function apply(program: Command, context: Context): void {

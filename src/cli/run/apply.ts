@@ -8,7 +8,7 @@ import { configOf, ViewKeeper } from '../../control/view.js';
 import { within } from '../../deadline.js';
 import { messageOf, UnderstudyError } from '../../errors.js';
 import type { Compare, Store } from '../../store/types.js';
-import { type ClusterOptions, withCluster } from '../cluster.js';
+import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 import { printProblems, readClusterFile } from '../cluster-file.js';
 
 const attempts = 5;
@@ -27,16 +27,8 @@ export async function run(options: ApplyOptions): Promise<number> {
     return 2;
   }
   return withCluster(options, async (cluster) => {
-    if (parsed.config.cluster !== cluster.name) {
-      throw new UnderstudyError({
-        code: 'US_APPLY_CLUSTER',
-        action: 'cannot apply',
-        object: options.file,
-        cause: `it is for cluster ${parsed.config.cluster}, this is ${cluster.name}`,
-        remedy: 'name the right cluster with --config or --lab',
-      });
-    }
-    const generation = await applyConfig(cluster.store, parsed.config);
+    const wanted = meantFor(cluster, parsed.config, options.file);
+    const generation = await applyConfig(cluster.store, wanted);
     if (options.wait) {
       const signal = within(settleBudgetMs, options.signal);
       await waitUntilSettled(cluster.store, signal).catch((thrown: unknown) => {
@@ -56,6 +48,18 @@ export async function run(options: ApplyOptions): Promise<number> {
         : `${cluster.name} now follows ${options.file} (generation ${generation})\n`,
     );
     return 0;
+  });
+}
+
+/** The file as this cluster takes it. @throws US_APPLY_CLUSTER */
+export function meantFor(cluster: Cluster, config: ClusterConfig, file: string): ClusterConfig {
+  if (config.cluster === cluster.name) return cluster.fit(config);
+  throw new UnderstudyError({
+    code: 'US_APPLY_CLUSTER',
+    action: 'cannot apply',
+    object: file,
+    cause: `it is for cluster ${config.cluster}, this is ${cluster.name}`,
+    remedy: 'name the right cluster with --config or --lab',
   });
 }
 
@@ -88,11 +92,8 @@ export async function applyConfig(store: Store, wanted: ClusterConfig): Promise<
     const { entries } = await store.list('');
     const keeper = new ViewKeeper();
     keeper.reset(entries);
-    const decision = decideApply(
-      keeper.view,
-      wanted,
-      (text) => createHash('sha256').update(text).digest(),
-      (bytes) => randomBytes(bytes).toString('hex'),
+    const decision = decideApply(keeper.view, wanted, digest, (bytes) =>
+      randomBytes(bytes).toString('hex'),
     );
     if (decision.kind === 'unchanged') return keeper.view.config?.value.generation ?? 0;
     if (decision.kind === 'undecided') throw undecided(decision.network, decision.hosts);
@@ -116,13 +117,18 @@ export async function applyConfig(store: Store, wanted: ClusterConfig): Promise<
   });
 }
 
+/** What vMACs are derived by. */
+export function digest(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest();
+}
+
 function at(key: string, revision: number | undefined): Compare {
   return revision === undefined
     ? { kind: 'absent', key }
     : { kind: 'revision', key, modRevision: revision };
 }
 
-function refused(
+export function refused(
   cluster: string,
   { cause, remedy }: { readonly cause: string; readonly remedy: string },
 ): UnderstudyError {
@@ -136,7 +142,7 @@ function refused(
   });
 }
 
-function undecided(network: string, hosts: readonly string[]): UnderstudyError {
+export function undecided(network: string, hosts: readonly string[]): UnderstudyError {
   return new UnderstudyError({
     code: 'US_FABRIC_UNKNOWN',
     action: 'cannot choose the fabric of network',
