@@ -82,7 +82,8 @@ export function applied(view: View, application: Application): Foresight {
   for (const { name } of config.config.hosts) {
     // An agent that has said what its kernel can do is there, and waits to be in the definition.
     if (hosts.has(name) || !view.features.has(name)) continue;
-    hosts.set(name, kept({ incarnation: 1, bootToken: '' }));
+    const { enforce: enforced } = config.config.fencing;
+    hosts.set(name, kept({ incarnation: 1, bootToken: '', enforced }));
     const why = 'its agent runs and is in the definition now';
     writes.push({ key: hostKey(name), text: 'incarnation 1', why });
   }

@@ -1,4 +1,4 @@
-import { configOf, parseRoleId, type View } from '../control/view.js';
+import { configOf, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import { sharedTargets } from '../storage/mask-orders.js';
 import type { Foresight } from './foresee.js';
@@ -11,7 +11,6 @@ export function warningsOf(
   operations: readonly Operation[],
 ): readonly string[] {
   return [
-    ...controllers(before, after.view),
     ...hosts(before, after.view),
     ...absent(after.view),
     ...holds(after),
@@ -21,27 +20,11 @@ export function warningsOf(
   ];
 }
 
-function controllers(before: View, after: View): readonly string[] {
-  const [old, young] = [configOf(before)?.controllers, configOf(after)?.controllers];
-  if (old === undefined || JSON.stringify(old) === JSON.stringify(young)) return [];
-  return [
-    'the set of controllers changes: this is not supported while hosts run (docs/architecture.md, Limits)',
-  ];
-}
-
 function hosts(before: View, after: View): readonly string[] {
   const young = configOf(after)?.hosts ?? [];
   return (configOf(before)?.hosts ?? []).flatMap((old): string[] => {
     const now = young.find(({ name }) => name === old.name);
-    if (now === undefined) {
-      const carried = [...after.assignments]
-        .filter(([, { value }]) => value.host === old.name)
-        .map(([id]) => parseRoleId(id).name);
-      if (carried.length === 0) return [];
-      return [
-        `${old.name} leaves the file and still carries ${carried.join(', ')}, which is cut off: understudy drain ${old.name} first`,
-      ];
-    }
+    if (now === undefined) return [];
     if (now.address === old.address && now.interface === old.interface) return [];
     return [
       `${old.name} has another address or interface: change its agent.yaml and pulse.yaml too, and restart both`,

@@ -89,6 +89,8 @@ const file = fc
         interface: 'eth1',
         pool: 'default',
         joins: drawn.joins && name === 'h1' ? ['green'] : [],
+        capacity: null,
+        power: null,
       })),
       networks: [
         { ...network, name: 'blue', fabric: 'vxlan', gateways },
@@ -181,6 +183,7 @@ test('after apply there is nothing left to plan; before it, every change has an 
     fc.property(file, file, (old, young) => {
       const before = atRest(old);
       const first = planApply(before, young, digest);
+      if (first.kind === 'refused') return; // it leaves out a host that carries something
       const again = planApply(follow(before, young), young, digest);
       if (first.kind !== 'plan' || again.kind !== 'plan') throw new Error('undecided');
       if (again.plan.changes || again.plan.operations.length > 0) throw new Error('not at rest');

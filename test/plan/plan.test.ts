@@ -111,14 +111,18 @@ test('a first file places everything on the hosts whose agents wait', (t) => {
   t.end();
 });
 
-test('what would be refused or would hurt is a warning', (t) => {
+test('what apply refuses, plan refuses', (t) => {
+  const hosts = clusterConfig().hosts.slice(1);
+  t.match(planApply(placed().view, { ...clusterConfig(), hosts }, digest), { kind: 'refused' });
+  t.end();
+});
+
+test('what would not work or would hurt is a warning', (t) => {
   const config = clusterConfig();
   const warn = (changed: Partial<ClusterConfig>) =>
     planOf(placed(), { ...config, ...changed }).warnings;
   const networks = config.networks.map((network) => ({ ...network, id: 101 }));
   t.match(warn({ networks }), [/^h1 refuses to change blue while web1 /, /^h2 refuses/]);
-  t.match(warn({ hosts: config.hosts.slice(1) }), [/^h1 leaves the file and still carries web1/]);
-  t.match(warn({ controllers: ['h1'] }), [/controllers/]);
   const hosts = config.hosts.map((host) => ({ ...host, pool: 'other' }));
   const [one] = config.personalities;
   if (one === undefined) throw new Error('one is expected');
