@@ -96,7 +96,7 @@ export class Enrolment {
       this.#begin(record, 'agent restarted within the same boot');
       return;
     }
-    await this.#enrolAs(config, (record?.incarnation ?? 0) + 1, entry?.modRevision);
+    await this.#enrolAfter(config, record?.incarnation ?? 0, entry?.modRevision);
   }
 
   /** The old incarnation is shut out: let go of all of it, then come back as a spare. */
@@ -105,22 +105,26 @@ export class Enrolment {
     this.#incarnation = undefined;
     journal.event('shut-out', host, `incarnation ${old} was voted out; letting go of all it held`);
     await order(pulse, { kind: 'retire' });
-    await this.#parts.dropEverything();
-    this.#parts.maps.forget(old);
     const entry = await store.get(hostKey(host));
     const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
-    const next = Math.max(record?.incarnation ?? 0, old) + 1;
-    await this.#enrolAs(config, next, entry?.modRevision);
+    await this.#enrolAfter(config, Math.max(record?.incarnation ?? 0, old), entry?.modRevision);
   }
 
-  async #enrolAs(
+  /**
+   * Nothing of an older incarnation may stand when the new one starts (rule 3), and nobody may go on
+   * renewing its lease: pulse may have been at work for it long before this agent was started, and
+   * would keep its roles from being failed over.
+   */
+  async #enrolAfter(
     config: ClusterConfig,
-    incarnation: number,
+    old: number,
     revision: number | undefined,
   ): Promise<void> {
-    const { store, host, bootToken } = this.#parts;
-    // Nothing of an older incarnation may stand when the new one starts (rule 3).
+    const { store, host, bootToken, pulse, maps } = this.#parts;
     await this.#parts.dropEverything();
+    await order(pulse, { kind: 'retire' });
+    if (old > 0) maps.forget(old);
+    const incarnation = old + 1;
     const key = hostKey(host);
     const { enforce: enforced } = config.fencing;
     const record: HostRecord = { incarnation, bootToken, enforced };

@@ -1,0 +1,157 @@
+import { type Test, test } from 'tap';
+import { ClusterWatch } from '../../src/agent/cluster-watch.js';
+import { Enrolment } from '../../src/agent/enrolment.js';
+import { Journal } from '../../src/agent/journal.js';
+import type { Log } from '../../src/agent/loop.js';
+import type { PulseHello, PulsePort } from '../../src/agent/pulse-port.js';
+import { configKey, hostKey, retiredKey } from '../../src/control/keys.js';
+import type { PulseEvent, PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
+import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+import { systemTimers } from '../../src/store/timers.js';
+import { clusterConfig } from '../control/world.js';
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+const hello: PulseHello = {
+  kind: 'hello',
+  pid: 1,
+  nonce: '0'.repeat(32),
+  startedAtMs: 0,
+  bootId: 'boot',
+  enrolled: null,
+  controlling: false,
+  stopped: [],
+};
+
+/** A pulse as strict as the real one: no second incarnation beside one whose lease it renews. */
+class FakePulse implements PulsePort {
+  readonly orders: string[] = [];
+  #held: number | undefined;
+  readonly #events: ((event: PulseEvent) => void)[] = [];
+  readonly #waiting = new Map<string, () => void>();
+
+  constructor(held?: number) {
+    this.#held = held;
+  }
+
+  async request(request: PulseRequest): Promise<PulseReply> {
+    const reply = this.#answer(request);
+    if (reply.kind === 'ok') {
+      const done = request.kind === 'enrol' ? `enrol ${request.incarnation}` : request.kind;
+      this.orders.push(done);
+      this.#waiting.get(done)?.();
+    }
+    return reply;
+  }
+
+  #answer(request: PulseRequest): PulseReply {
+    if (request.kind === 'retire') this.#held = undefined;
+    if (request.kind !== 'enrol') return { kind: 'ok' };
+    if (this.#held !== undefined && this.#held !== request.incarnation) {
+      return { kind: 'error', code: 'US_PULSE_LEASE_RUNNING', message: 'not retired' };
+    }
+    this.#held = request.incarnation;
+    return { kind: 'ok' };
+  }
+
+  onConnect(listener: (hello: PulseHello) => void): void {
+    listener(hello);
+  }
+
+  onEvent(listener: (event: PulseEvent) => void): void {
+    this.#events.push(listener);
+  }
+
+  emit(event: PulseEvent): void {
+    for (const listener of this.#events) listener(event);
+  }
+
+  done(what: string): Promise<void> {
+    if (this.orders.includes(what)) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.set(what, resolve));
+  }
+}
+
+async function agentOf(
+  t: Test,
+  pulse: FakePulse,
+  before: { readonly incarnation: number; readonly bootToken: string; readonly retired?: boolean },
+) {
+  const store = new MemoryStore(new MemoryBackend());
+  const put = (key: string, value: object) =>
+    store.transact({ compare: [], write: [{ kind: 'put', key, value: JSON.stringify(value) }] });
+  await put(configKey, { generation: 1, config: clusterConfig() });
+  const { incarnation, bootToken, retired } = before;
+  if (incarnation > 0) await put(hostKey('h1'), { incarnation, bootToken, enforced: true });
+  if (retired) await put(retiredKey('h1', incarnation), {});
+  const watch = new ClusterWatch(store);
+  const timers = systemTimers();
+  const clock = { bootMs: () => 0, unixMs: () => 0 };
+  const did: string[] = [];
+  const enrolment = new Enrolment({
+    host: 'h1',
+    bootToken: 'this boot',
+    pulsePort: 7411,
+    store,
+    watch,
+    pulse,
+    maps: {
+      prepare: (number) => `/lease-${number}`,
+      forget: (number) => did.push(`forget ${number}`),
+    },
+    journal: new Journal({ store, clock, timers, host: 'h1', log: quiet }),
+    log: quiet,
+    timers,
+    dropEverything: async () => {
+      did.push('drop');
+    },
+    onIncarnation: (number) => did.push(`incarnation ${number}`),
+  });
+  enrolment.start();
+  const stop = new AbortController();
+  watch.start(stop.signal);
+  t.teardown(async () => {
+    stop.abort();
+    await enrolment.stop();
+  });
+  return { did, store };
+}
+
+test('a host that was never here enrols as its first incarnation', async (t) => {
+  const pulse = new FakePulse();
+  const { did } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' });
+  await pulse.done('enrol 1');
+  t.same(did, ['drop', 'incarnation 1']);
+});
+
+test('an agent that restarts within a boot goes on, and lets go of nothing', async (t) => {
+  const pulse = new FakePulse(4);
+  const { did } = await agentOf(t, pulse, { incarnation: 4, bootToken: 'this boot' });
+  await pulse.done('enrol 4');
+  t.same(did, ['incarnation 4']);
+});
+
+test('an agent that finds its incarnation retired ends what pulse still does for it', async (t) => {
+  const pulse = new FakePulse(4);
+  const before = { incarnation: 4, bootToken: 'this boot', retired: true };
+  const { did } = await agentOf(t, pulse, before);
+  await pulse.done('enrol 5');
+  t.same(did, ['drop', 'forget 4', 'incarnation 5']);
+  t.same(pulse.orders, ['retire', 'enrol 5']);
+});
+
+test('a pulse that outlived the boot token does not keep the old incarnation alive', async (t) => {
+  const pulse = new FakePulse(4);
+  await agentOf(t, pulse, { incarnation: 4, bootToken: 'a token that is lost' });
+  await pulse.done('enrol 5');
+  t.same(pulse.orders, ['retire', 'enrol 5']);
+});
+
+test('an expelled incarnation lets go of everything before the next one enrols', async (t) => {
+  const pulse = new FakePulse(4);
+  const { did, store } = await agentOf(t, pulse, { incarnation: 4, bootToken: 'this boot' });
+  await pulse.done('enrol 4');
+  pulse.emit({ kind: 'expelled', incarnation: 4 });
+  await pulse.done('enrol 5');
+  t.same(did, ['incarnation 4', 'drop', 'forget 4', 'incarnation 5']);
+  t.match(JSON.parse((await store.get(hostKey('h1')))?.value ?? ''), { incarnation: 5 });
+});
