@@ -1,14 +1,13 @@
 import type { PersonalityReport, ServiceReport } from '../control/records.js';
 import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { within } from '../deadline.js';
-import { messageOf } from '../errors.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import { repeat, type Timers } from '../store/timers.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { networksOfRole } from './forwarding.js';
-import type { Log } from './loop.js';
+import { type Log, Loop } from './loop.js';
 import { PersonalityWork } from './personality-work.js';
 import type { RoleParts } from './role-parts.js';
 import { ServiceWork } from './service-work.js';
@@ -25,11 +24,13 @@ export class Owner {
   readonly #tasks = new Map<string, RoleTask>();
   readonly #personalities = new Map<string, PersonalityWork>();
   #incarnation: number | undefined;
+  readonly #adoption: Loop;
   #adopted = false;
   #endChecks: () => void = () => {};
 
   constructor(parts: OwnerParts) {
     this.#parts = parts;
+    this.#adoption = new Loop('adoption', parts, () => this.#adoptOnce());
   }
 
   start(): void {
@@ -41,6 +42,7 @@ export class Owner {
 
   async stop(): Promise<void> {
     this.#endChecks();
+    await this.#adoption.stop();
     await Promise.all([...this.#tasks.values()].map((task) => task.stop()));
   }
 
@@ -102,16 +104,17 @@ export class Owner {
     if (this.#incarnation === undefined || !watch.known || configOf(watch.view) === undefined)
       return;
     if (!this.#adopted) {
-      this.#adopted = true;
-      this.#adopt(this.#dropBudget()).then(
-        () => this.#assign(),
-        (thrown: unknown) => {
-          this.#adopted = false;
-          this.#parts.log.warn({}, `cannot see what is left here: ${messageOf(thrown)}`);
-        },
-      );
+      this.#adoption.nudge();
       return;
     }
+    this.#assign();
+  }
+
+  /** Before anything is taken or let go of; tried until it succeeds, with or without news. */
+  async #adoptOnce(): Promise<void> {
+    if (this.#adopted) return;
+    await this.#adopt(this.#dropBudget());
+    this.#adopted = true;
     this.#assign();
   }
 

@@ -1,0 +1,61 @@
+import type { DispatchAdapter, DispatchCounters } from '../../src/dispatch/types.js';
+import type { NetworkAdapter, ObservedNamespace } from '../../src/network/types.js';
+import type { AttachedVolume, StorageAdapter } from '../../src/storage/types.js';
+import type { ObservedWorkload, WorkloadAdapter } from '../../src/workload/types.js';
+
+/** Adapters of a host on which nothing is; each call succeeds. Tests override what they look at. */
+
+export class IdleNetwork implements NetworkAdapter {
+  async start() {}
+  async stop() {}
+  async ensureNetwork() {}
+  async removeNetwork() {}
+  async setPeers() {}
+  async ensureNamespace() {}
+  async removeNamespace(_name: string) {}
+  async observe(): Promise<readonly ObservedNamespace[]> {
+    return [];
+  }
+  async observeNetworks() {
+    return [];
+  }
+  async announce() {}
+  async probe(_from: string, _network: string, address: string) {
+    return { address, mac: undefined };
+  }
+}
+
+export class IdleStorage implements StorageAdapter {
+  async start() {}
+  async stop() {}
+  async warm() {}
+  async attach(): Promise<AttachedVolume> {
+    throw new Error('there is no volume here');
+  }
+  async detach() {}
+  async abort() {}
+  async observe(): Promise<readonly AttachedVolume[]> {
+    return [];
+  }
+}
+
+export class IdleWorkload implements WorkloadAdapter {
+  async start() {}
+  async stop() {}
+  async ensure() {}
+  async remove() {}
+  async abort() {}
+  async observe(): Promise<readonly ObservedWorkload[]> {
+    return [];
+  }
+}
+
+export class IdleDispatch implements DispatchAdapter {
+  async start() {}
+  async stop() {}
+  async ensure() {}
+  async remove() {}
+  async counters(): Promise<DispatchCounters> {
+    throw new Error('nothing is dispatched here');
+  }
+}
