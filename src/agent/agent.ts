@@ -10,6 +10,7 @@ import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import { Announcer } from './announcer.js';
+import { AgentApiSource } from './api-source.js';
 import type { Clock } from './clock.js';
 import { ClusterWatch } from './cluster-watch.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
@@ -214,6 +215,12 @@ export class Agent {
     for (const adapter of [dispatch, workload, storage, network]) await adapter.stop();
     await this.#journal.stop();
     await store.stop();
+  }
+
+  /** For the HTTP API. */
+  apiSource(version: string): AgentApiSource {
+    const { facts, store, pulse } = this.#parts;
+    return new AgentApiSource({ host: facts.host, version, watch: this.#watch, store, pulse });
   }
 
   #report(): ReportRecord | undefined {

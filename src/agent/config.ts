@@ -13,6 +13,16 @@ const schema = z.strictObject({
   underlayInterface: z.string().default('eth1'),
   underlayAddress: z.string(),
   storageBackend: z.literal('user').default('user'),
+  /** Read-only HTTP on loopback; false for none. */
+  api: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        bind: z.string().default('127.0.0.1'),
+        port: z.number().int().min(1).max(65535).default(7412),
+      }),
+    ])
+    .default({ bind: '127.0.0.1', port: 7412 }),
   keyFile: z.string().default('/etc/understudy/cluster.key'),
   /**
    * false leaves announcing to somebody else (a routing daemon, a controller of the fabric): then

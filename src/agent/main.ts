@@ -3,7 +3,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
+import { ApiServer } from '../api/server.js';
 import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
+import { messageOf } from '../errors.js';
 import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
@@ -15,6 +17,7 @@ import { PulseClient } from '../pulse/client.js';
 import { UserStorage } from '../storage/user-storage.js';
 import { EtcdStore } from '../store/etcd.js';
 import { systemTimers } from '../store/timers.js';
+import { ownVersion } from '../version.js';
 import { HostWorkloads } from '../workload/host-workloads.js';
 import { Agent } from './agent.js';
 import { type AgentConfig, readAgentConfig } from './config.js';
@@ -64,12 +67,32 @@ export async function runAgent(options: {
   });
   await agent.start(options.signal);
   pulse.start(options.signal);
+  const api = await startApi(config, agent, log);
   notifyService('READY=1');
   await new Promise<void>((resolve) => {
     options.signal.addEventListener('abort', () => resolve(), { once: true });
   });
   notifyService('STOPPING=1');
+  await api?.stop();
   await agent.stop();
+}
+
+/** The agent's work goes on without its API. */
+async function startApi(
+  { api: address }: AgentConfig,
+  agent: Agent,
+  log: pino.Logger,
+): Promise<ApiServer | undefined> {
+  if (address === false) return undefined;
+  const api = new ApiServer(agent.apiSource(ownVersion()), address);
+  try {
+    const port = await api.start();
+    log.info({ bind: address.bind, port }, 'HTTP API');
+    return api;
+  } catch (thrown) {
+    log.error({ error: thrown }, messageOf(thrown));
+    return undefined;
+  }
 }
 
 function network(config: AgentConfig, guard: BpfGuard, log: pino.Logger): LinuxNetwork {

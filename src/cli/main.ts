@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ownVersion } from '../version.js';
 import { commands } from './commands.js';
 import { example } from './context.js';
 import { interruptible } from './interrupt.js';
@@ -7,11 +7,9 @@ import { interruptible } from './interrupt.js';
 const usageExitCode = 2;
 
 async function main(): Promise<void> {
-  const manifest = new URL('../../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   const program = new Command('understudy')
     .description('Keeps spare Linux hosts ready to step into the role of a failed one.')
-    .version(version)
+    .version(ownVersion())
     .exitOverride()
     .enablePositionalOptions() // what stands after `lab exec NODE` belongs to that command
     .showHelpAfterError('(understudy --help shows the commands)');

@@ -1,4 +1,5 @@
 import type { FailoverRecord, StepName, StepsRecord } from './records.js';
+import type { View } from './view.js';
 
 /** One entry of `failovers --json`. Times in ms since the last acknowledged heartbeat. */
 export interface Timeline {
@@ -34,6 +35,13 @@ export interface TimelineStep {
   readonly host: string;
   readonly ok: boolean;
   readonly detail: string;
+}
+
+/** Every record, newest first. */
+export function timelinesOf(view: View): readonly Timeline[] {
+  return [...view.failovers.values()]
+    .map(({ value }) => timelineOf(value, view.steps.get(value.id)))
+    .sort((a, b) => b.atUnixMs - a.atUnixMs || (a.id < b.id ? -1 : 1));
 }
 
 /** Puts a record and everybody's steps on one time line. */

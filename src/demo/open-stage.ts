@@ -1,9 +1,9 @@
 import { ClusterWatch } from '../agent/cluster-watch.js';
-import { timelines } from '../cli/run/failovers.js';
 import { statusFrom } from '../cli/run/status.js';
 import { whichOf } from '../cli/run/which.js';
 import type { ClusterConfig, LabConfig } from '../config/types.js';
 import type { Timeline } from '../control/timeline.js';
+import { timelinesOf } from '../control/timeline.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
 import { Lab, type LabOptions } from '../lab/lab.js';
@@ -72,7 +72,7 @@ function stageOf(
     },
     failover: async (name, epoch, timeoutMs): Promise<Timeline> => {
       const find = () =>
-        timelines(watch.view).find(
+        timelinesOf(watch.view).find(
           (one) =>
             one.personality === name &&
             one.epoch >= epoch &&
@@ -80,7 +80,7 @@ function stageOf(
             one.verifiedBy !== null,
         );
       await watch.until(() => find() !== undefined, bounded(timeoutMs)).catch(() => undefined);
-      const found = find() ?? timelines(watch.view).find((one) => one.personality === name);
+      const found = find() ?? timelinesOf(watch.view).find((one) => one.personality === name);
       if (found === undefined) throw new Error(`no record of a failover of ${name}`);
       return found;
     },

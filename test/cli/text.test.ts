@@ -1,8 +1,9 @@
 import { test } from 'tap';
 import { table } from '../../src/cli/output.js';
-import { timelines, timelineText } from '../../src/cli/run/failovers.js';
+import { timelineText } from '../../src/cli/run/failovers.js';
 import { statusText } from '../../src/cli/run/status.js';
 import { statusOf } from '../../src/control/status.js';
+import { timelinesOf } from '../../src/control/timeline.js';
 import { clusterConfig, World, web, web1 } from '../control/world.js';
 
 test('columns line up and rows have no blanks at the end', (t) => {
@@ -57,7 +58,7 @@ test('a time line draws each step on one scale', (t) => {
     steps: [{ name: 'network', startMs: 212, endMs: 400, ok: false, detail: 'no such device' }],
     outcome: 'failed',
   });
-  const [one] = timelines(world.view);
+  const [one] = timelinesOf(world.view);
   if (one === undefined) throw new Error('a record is expected');
   const text = timelineText(one);
   t.match(text, /web1 h1 → h4, epoch 2, lease-expired: failed/);

@@ -35,6 +35,14 @@ test('what is done on purpose: agent restart, planned move, drain', async (t) =>
   t.teardown(() => ping.stop());
   await ping.answerAfter(Date.now(), 10_000);
 
+  await t.test('an agent tells its health and metrics on its own loopback', async (t) => {
+    const get = (path: string) =>
+      must(stage, 'h1', ['curl', '-sS', `http://127.0.0.1:7412${path}`]);
+    t.same(JSON.parse(await get('/healthz')), { store: true, pulse: true });
+    t.match(await get('/metrics'), /^understudy_lease_remaining_seconds 0\.[01]\d*$/m);
+    t.match(JSON.parse(await get('/v1/status')), { personalities: [{ name: 'web1' }, {}] });
+  });
+
   await t.test('an agent that is killed and starts again disturbs nothing', async (t) => {
     const { host, epoch } = personality(await stage.status(), 'web1');
     const sinceMs = Date.now();

@@ -1,5 +1,4 @@
-import { type Timeline, timelineOf } from '../../control/timeline.js';
-import type { View } from '../../control/view.js';
+import { type Timeline, timelinesOf } from '../../control/timeline.js';
 import { UnderstudyError } from '../../errors.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
 import { table } from '../output.js';
@@ -11,7 +10,7 @@ export interface FailoversOptions extends ClusterOptions {
 
 export async function run(options: FailoversOptions): Promise<number> {
   return withCluster(options, async (cluster) => {
-    const all = timelines(await cluster.view());
+    const all = timelinesOf(await cluster.view());
     const { id } = options;
     if (id === undefined) {
       print(options.json, all, listText(all));
@@ -30,13 +29,6 @@ export async function run(options: FailoversOptions): Promise<number> {
     print(options.json, one, timelineText(one));
     return 0;
   });
-}
-
-/** Every record, newest first. */
-export function timelines(view: View): readonly Timeline[] {
-  return [...view.failovers.values()]
-    .map(({ value }) => timelineOf(value, view.steps.get(value.id)))
-    .sort((a, b) => b.atUnixMs - a.atUnixMs || (a.id < b.id ? -1 : 1));
 }
 
 function print(json: boolean, data: unknown, text: string): void {

@@ -1,8 +1,6 @@
-import { dispatchSpec } from '../../agent/specs.js';
+import { statusOfView } from '../../agent/cluster-status.js';
 import type { Status } from '../../control/status.js';
-import { statusOf } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
-import { slotsByMember } from '../../dispatch/table.js';
 import { UnderstudyError } from '../../errors.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 import { table } from '../output.js';
@@ -29,8 +27,8 @@ export async function readStatus(cluster: Cluster): Promise<Status> {
 }
 
 export function statusFrom(view: View, leader: string | undefined): Status {
-  const config = configOf(view);
-  if (config === undefined) {
+  const status = statusOfView(view, leader);
+  if (status === undefined) {
     throw new UnderstudyError({
       code: 'US_NOT_APPLIED',
       action: 'cannot show',
@@ -39,11 +37,7 @@ export function statusFrom(view: View, leader: string | undefined): Status {
       remedy: 'understudy apply FILE',
     });
   }
-  return statusOf(view, config, leader, (name) => {
-    const service = config.services.find((found) => found.name === name);
-    if (service === undefined) return new Map();
-    return slotsByMember(dispatchSpec(view, service, 0));
-  });
+  return status;
 }
 
 async function watch(cluster: Cluster, options: StatusOptions): Promise<number> {

@@ -1,0 +1,148 @@
+import { Gauge, Registry } from 'prom-client';
+import type { Status } from '../control/status.js';
+import type { Timeline } from '../control/timeline.js';
+import type { ApiSource, LeaseFacts } from './types.js';
+
+const hostStates = ['up', 'expired', 'fenced', 'drained', 'down'] as const;
+const phases = ['unplaced', 'starting', 'running', 'stopping', 'failed'] as const;
+
+/**
+ * The metrics of one scrape, in Prometheus' text format (names and units by its conventions: base
+ * units, seconds). Made anew each time from what is so now, so that a host or personality that left the
+ * cluster file leaves no stale series.
+ */
+export async function renderMetrics(source: ApiSource): Promise<string> {
+  const registry = new Registry();
+  const gauge = gauges(registry);
+  gauge('build_info', 'Version of this agent', [[{ version: source.version }, 1]]);
+  const { store, pulse } = await source.health();
+  gauge('store_up', 'Whether the store answers this agent', [[{}, Number(store)]]);
+  gauge('pulse_up', 'Whether pulse answers this agent', [[{}, Number(pulse)]]);
+  const status = await source.status();
+  if (status !== undefined) clusterMetrics(gauge, status);
+  failoverMetrics(gauge, source.failovers());
+  const lease = await source.lease();
+  if (lease !== undefined) leaseMetrics(gauge, lease);
+  return registry.metrics();
+}
+
+export const metricsType = new Registry().contentType;
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+type AddGauge = (name: string, help: string, samples: readonly Sample[]) => void;
+
+function gauges(registry: Registry): AddGauge {
+  return (name, help, samples) => {
+    const labelNames = [...new Set(samples.flatMap(([labels]) => Object.keys(labels)))];
+    const gauge = new Gauge({
+      name: `understudy_${name}`,
+      help,
+      labelNames,
+      registers: [registry],
+    });
+    for (const [labels, value] of samples) gauge.set({ ...labels }, value);
+  };
+}
+
+function clusterMetrics(gauge: AddGauge, status: Status): void {
+  gauge(
+    'host_state',
+    'State of each host: 1 for the state it is in',
+    status.hosts.flatMap(({ name, state }) =>
+      hostStates.map((one): Sample => [{ host: name, state: one }, Number(one === state)]),
+    ),
+  );
+  gauge(
+    'controller_granting',
+    'Whether a controller takes part in majorities',
+    status.hosts.flatMap(({ name, controller, granting }): Sample[] =>
+      controller ? [[{ host: name }, Number(granting)]] : [],
+    ),
+  );
+  gauge(
+    'personality_phase',
+    'Phase of each personality: 1 for the phase it is in',
+    status.personalities.flatMap(({ name, phase }) =>
+      phases.map((one): Sample => [{ personality: name, phase: one }, Number(one === phase)]),
+    ),
+  );
+  gauge(
+    'personality_epoch',
+    'Grows with each assignment of a personality',
+    status.personalities.map(({ name, epoch }): Sample => [{ personality: name }, epoch]),
+  );
+  gauge('spares', 'Hosts of a pool that are up and carry no personality', spares(status));
+  const members = status.services.flatMap((service) =>
+    service.members.map((member) => ({
+      labels: { service: service.name, personality: member.personality },
+      ...member,
+    })),
+  );
+  gauge(
+    'service_member_up',
+    'Whether a member gets new flows',
+    members.map(({ labels, health }): Sample => [labels, Number(health === 'up')]),
+  );
+  gauge(
+    'service_member_slots',
+    'Slots of the dispatch table that a member holds',
+    members.map(({ labels, slots }): Sample => [labels, slots]),
+  );
+}
+
+function spares({ hosts }: Status): readonly Sample[] {
+  const pools = new Map<string, number>();
+  for (const { pool, state, personalities } of hosts) {
+    if (pool === null) continue;
+    const spare = state === 'up' && personalities.length === 0;
+    pools.set(pool, (pools.get(pool) ?? 0) + Number(spare));
+  }
+  return [...pools].map(([pool, count]) => [{ pool }, count]);
+}
+
+/** The newest failover of each personality or service: the store keeps records within a bound. */
+function failoverMetrics(gauge: AddGauge, failovers: readonly Timeline[]): void {
+  const newest = new Map<string, Timeline>();
+  for (const one of failovers) {
+    const key = `${one.kind} ${one.personality}`;
+    if (!newest.has(key)) newest.set(key, one);
+  }
+  const labels = (one: Timeline) => ({ kind: one.kind, name: one.personality, cause: one.cause });
+  gauge(
+    'last_failover_timestamp_seconds',
+    'When the newest failover or move was committed',
+    [...newest.values()].map((one): Sample => [labels(one), one.atUnixMs / 1_000]),
+  );
+  gauge(
+    'last_failover_duration_seconds',
+    'From the last heartbeat that was acknowledged to the end of the newest failover’s last step',
+    [...newest.values()].map((one): Sample => {
+      return [labels(one), Math.max(0, ...one.steps.map(({ endMs }) => endMs)) / 1_000];
+    }),
+  );
+  gauge(
+    'last_failover_ok',
+    'Whether the newest failover or move is complete and went well',
+    [...newest.values()].map((one): Sample => [labels(one), Number(one.outcome === 'ok')]),
+  );
+}
+
+function leaseMetrics(gauge: AddGauge, lease: LeaseFacts): void {
+  if (lease.remainingMs !== null) {
+    gauge('lease_remaining_seconds', 'Until this host falls silent if nothing renews its lease', [
+      [{}, lease.remainingMs / 1_000],
+    ]);
+  }
+  gauge(
+    'last_ack_age_seconds',
+    'On a controller: since each host was last acknowledged',
+    lease.hosts.flatMap(({ host, lastAckAgoMs }): Sample[] =>
+      lastAckAgoMs === null ? [] : [[{ host }, lastAckAgoMs / 1_000]],
+    ),
+  );
+  gauge(
+    'pulse_packets',
+    'What pulse counted since its start, by what became of a packet',
+    Object.entries(lease.counters).map(([what, count]): Sample => [{ what }, count]),
+  );
+}

@@ -1,0 +1,28 @@
+import type { EventRecord } from '../control/records.js';
+import type { Status } from '../control/status.js';
+import type { Timeline } from '../control/timeline.js';
+
+/** What the API shows; an agent hands it in. Nothing here changes anything. */
+export interface ApiSource {
+  readonly host: string;
+  readonly version: string;
+  /** Whether the store and this host's pulse answer now. */
+  health(): Promise<{ readonly store: boolean; readonly pulse: boolean }>;
+  /** What the agent last heard of the store; undefined before a cluster file was applied. */
+  status(): Promise<Status | undefined>;
+  /** Newest first. */
+  failovers(): readonly Timeline[];
+  /** The newest `most`, newest last. */
+  events(most: number): Promise<readonly EventRecord[]>;
+  lease(): Promise<LeaseFacts | undefined>;
+}
+
+/** What this host's pulse says. */
+export interface LeaseFacts {
+  /** Until this host's frames stop, if nothing renews the lease; null before the first majority. */
+  readonly remainingMs: number | null;
+  /** On a controller: how long ago each host was last acknowledged; null for never. */
+  readonly hosts: readonly { readonly host: string; readonly lastAckAgoMs: number | null }[];
+  /** What pulse counted since its start: packets by what became of them. */
+  readonly counters: Readonly<Record<string, number>>;
+}

@@ -1,0 +1,7 @@
+import { readFileSync } from 'node:fs';
+
+/** This program's version, as package.json says. */
+export function ownVersion(): string {
+  const manifest = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}
