@@ -1,5 +1,5 @@
+import { Capture } from '../observe/observers.js';
 import { initiatorName } from '../storage/types.js';
-import { Capture } from './observers.js';
 import { addressOf, macOf, must, type Stage } from './stage.js';
 
 /**

@@ -1,7 +1,7 @@
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
+import { Capture, HttpWatch, PingWatch } from '../observe/observers.js';
 import { initiatorName } from '../storage/types.js';
-import { Capture, HttpWatch, PingWatch } from './observers.js';
 import { addressOf, macOf, must, personality, type Stage } from './stage.js';
 
 export interface PowerCut {

@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { PingWatch } from '../../src/demo/observers.js';
 import { personality } from '../../src/demo/stage.js';
+import { PingWatch } from '../../src/observe/observers.js';
 import { openLab } from './harness.js';
 
 const silentMs = 3_000;

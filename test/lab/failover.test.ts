@@ -1,8 +1,8 @@
 import { type Test, test } from 'tap';
 import type { Timeline } from '../../src/control/timeline.js';
-import { HttpWatch, PingWatch } from '../../src/demo/observers.js';
 import { must, personality } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
+import { HttpWatch, PingWatch } from '../../src/observe/observers.js';
 import { incarnationOf, openLab, untilSpare } from './harness.js';
 
 const kills = 20;

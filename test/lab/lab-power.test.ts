@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { test } from 'tap';
-import { Capture } from '../../src/demo/observers.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { labStatus } from '../../src/lab/lab-status.js';
+import { Capture } from '../../src/observe/observers.js';
 import { buildLab, pings, processesOf, run, until } from './nodes.js';
 
 function nodesOf(lab: Lab) {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { test } from 'tap';
-import { Capture, PingWatch } from '../../src/demo/observers.js';
 import { macOf, must, personality } from '../../src/demo/stage.js';
+import { Capture, PingWatch } from '../../src/observe/observers.js';
 import { incarnationOf, openLab, untilSpare } from './harness.js';
 
 test('a host that is paused, taken over and resumed sends and writes nothing more', async (t) => {

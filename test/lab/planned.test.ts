@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { test } from 'tap';
-import { PingWatch } from '../../src/demo/observers.js';
 import { must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { collect } from '../../src/lab/shell.js';
+import { PingWatch } from '../../src/observe/observers.js';
 import { openLab } from './harness.js';
 
 const program = new URL('../../../bin/understudy', import.meta.url).pathname;

@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { decode } from '../../src/demo/frames.js';
-import { PcapReader } from '../../src/demo/pcap.js';
+import { decode } from '../../src/observe/frames.js';
+import { PcapReader } from '../../src/observe/pcap.js';
 
 const garp = Buffer.from(
   'ffffffffffff02000000001108060001080006040001020000000011' + '0a0a000b0000000000000a0a000b',
