@@ -35,9 +35,10 @@ export async function buildNodes(site: BuildSite): Promise<void> {
   const key = randomBytes(32).toString('base64');
   const files = labFiles(plan, directory, key, site.programs, site.agentSettings);
   writeLabFiles(`/proc/${labPid}/root${directory}`, files);
+  const etcdNodes = plan.etcd.map(({ node }) => node);
   await buildNetwork(labPid, plan);
   await Promise.all([
-    runScript(labPid, 'start etcd', startEtcd(directory, plan)),
+    runScript(labPid, 'start etcd', startEtcd(directory, plan, etcdNodes)),
     runScript(labPid, 'start the iSCSI target', startTarget(directory, plan)),
     ...site.hosts.map((host) => host.powerOn()),
   ]);

@@ -2,13 +2,21 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { printProblems, readClusterFile } from '../cli/cluster-file.js';
-import type { LabHostOptions, LabOptions, PartitionOptions } from '../cli/commands/lab.js';
+import type {
+  LabHostOptions,
+  LabOptions,
+  PartitionOptions,
+  RestartOptions,
+  SignalOptions,
+} from '../cli/commands/lab.js';
 import { table } from '../cli/output.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { compactEtcd, etcdLeader } from './etcd.js';
 import type { NodeCommand } from './inside.js';
 import { Lab } from './lab.js';
 import { labStatus } from './lab-status.js';
 import { parseScenario } from './scenario.js';
+import { networksOf, ScenarioLab } from './scenario-lab.js';
 import { runScenario, type ScenarioResult, type StepResult } from './scenario-run.js';
 import { ClusterWorld } from './scenario-world.js';
 import { exitCode } from './shell.js';
@@ -128,42 +136,98 @@ async function whereItRuns(
 }
 
 export async function kill(options: LabHostOptions): Promise<number> {
-  await running(options).kill(options.host);
-  return done(options, 'off', `${options.host} has no power`);
+  return onNode(options, 'off', async (lab, node) => {
+    await lab.kill(node);
+    return `${node} has no power`;
+  });
 }
 
 export async function start(options: LabHostOptions): Promise<number> {
-  await running(options).start(options.host);
-  return done(options, 'on', `${options.host} has power`);
+  return onNode(options, 'on', async (lab, node) => {
+    await lab.start(node);
+    return `${node} has power`;
+  });
 }
 
 export async function pause(options: LabHostOptions): Promise<number> {
-  const processes = await running(options).pause(options.host);
-  return done(options, 'paused', `${options.host} is paused: ${processes} processes stopped`);
+  return onNode(options, 'paused', async (lab, node) => {
+    return `${node} is paused: ${await lab.pause(node)} processes stopped`;
+  });
 }
 
 export async function resume(options: LabHostOptions): Promise<number> {
-  const processes = await running(options).resume(options.host);
-  return done(options, 'on', `${options.host} goes on: ${processes} processes`);
+  return onNode(options, 'on', async (lab, node) => {
+    return `${node} goes on: ${await lab.resume(node)} processes`;
+  });
 }
 
 export async function partition(options: PartitionOptions): Promise<number> {
-  await running(options).partition(options.host, devicesOf(options.cut));
-  return done(options, `cut: ${options.cut}`, `${options.host} is cut off (${options.cut})`);
+  const { cut, direction } = options;
+  const way = direction === 'both' ? cut : `${cut}, ${direction}`;
+  return onNode(options, `cut: ${way}`, async (lab, node) => {
+    await lab.partition(node, networksOf(cut), direction);
+    return `${node} is cut off (${way})`;
+  });
 }
 
 export async function heal(options: LabHostOptions): Promise<number> {
-  await running(options).heal(options.host);
-  return done(options, 'healed', `${options.host} is joined again`);
+  return onNode(options, 'healed', async (lab, node) => {
+    await lab.heal(node);
+    return `${node} is joined again`;
+  });
 }
 
-function done({ json, host }: LabHostOptions, state: string, text: string): number {
-  tell(json, { host, state }, text);
+export async function signal(options: SignalOptions): Promise<number> {
+  const { process: name, send } = options;
+  return onNode(options, `${name}: ${send}`, async (lab, node) => {
+    lab.machine(node).daemon(name).signal(send);
+    return `${name} on ${node} got ${send}`;
+  });
+}
+
+export async function restart(options: RestartOptions): Promise<number> {
+  const { process: name, argv } = options;
+  return onNode(options, `${name}: restarted`, async (lab, node) => {
+    await lab.machine(node).daemon(name).restart(argv);
+    return `${name} on ${node} is started again`;
+  });
+}
+
+export async function compact(options: LabOptions): Promise<number> {
+  await compactEtcd(running(options));
+  tell(options.json, { compacted: true }, 'etcd has forgotten its history');
   return 0;
 }
 
-function devicesOf(cut: PartitionOptions['cut']): readonly ('eth1' | 'eth2')[] {
-  return cut === 'all' ? ['eth1', 'eth2'] : cut === 'storage' ? ['eth2'] : ['eth1'];
+export async function load(options: LabOptions & { readonly processes: number }): Promise<number> {
+  const { processes } = options;
+  await running(options).load(processes);
+  tell(options.json, { processes }, `${processes} processes burn CPU`);
+  return 0;
+}
+
+/** Does something to a node, which may be named by its office: `leader`, `etcd-leader`. */
+async function onNode(
+  options: LabHostOptions,
+  state: string,
+  action: (lab: Lab, node: string) => Promise<string>,
+): Promise<number> {
+  const lab = running(options);
+  const host = await nodeNamed(lab, options);
+  const text = await action(lab, host);
+  tell(options.json, { host, state }, text);
+  return 0;
+}
+
+async function nodeNamed(lab: Lab, { host, signal }: LabHostOptions): Promise<string> {
+  if (host === 'etcd-leader') return etcdLeader(lab);
+  if (host !== 'leader' || lab.nodes.includes(host)) return host;
+  const world = await ClusterWorld.open(lab, signal);
+  try {
+    return await world.node(host);
+  } finally {
+    await world.close();
+  }
 }
 
 export async function run(options: LabOptions & { readonly scenario: string }): Promise<number> {
@@ -187,7 +251,7 @@ export async function run(options: LabOptions & { readonly scenario: string }): 
     });
   }
   try {
-    const world = await ClusterWorld.open(lab, options.signal);
+    const world = await ScenarioLab.open(lab, options.signal);
     try {
       const result = await runScenario(scenario, world, {
         nowMs: () => performance.now(),
@@ -209,10 +273,15 @@ function stepLine({ step, what, ok, startMs, endMs, detail }: StepResult): strin
   return `${ok ? 'ok    ' : 'FAILED'} ${String(step).padStart(3)} ${took}  ${what}${detail === '' ? '' : `\n  ${detail}`}`;
 }
 
-function summary({ ok, scenario, steps }: ScenarioResult, planned: number): string {
-  return ok
-    ? `${scenario}: all ${planned} steps went as expected`
-    : `${scenario}: step ${steps.length} of ${planned} failed`;
+function summary({ scenario, steps, judge }: ScenarioResult, planned: number): string {
+  const failed = steps.some(({ ok }) => !ok);
+  const story = failed
+    ? `${scenario}: step ${steps.length} of ${planned} failed`
+    : `${scenario}: all ${planned} steps went as expected`;
+  const seen = judge.ok
+    ? `the judge saw ${judge.frames} frames and no vMAC live from two ports`
+    : `the judge: ${judge.faults.join('; ')}`;
+  return `${story}\n${seen}`;
 }
 
 function absolute(path: string): string {

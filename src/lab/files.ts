@@ -32,7 +32,7 @@ export function labFiles(
     { path: 'host-init', content: hostInit },
     { path: 'keep-running', content: keepRunning },
     { path: 'target.yaml', content: targetSettings(plan, directory) },
-    { path: 'target.command', content: argvText([...programs.target, '--config', target]) },
+    { path: 'run/target.command', content: argvText([...programs.target, '--config', target]) },
     ...plan.hosts.flatMap((host) => hostFiles(plan, host, key, programs, agentSettings)),
   ];
 }
@@ -68,7 +68,7 @@ function hostFiles(
 }
 
 /** Each word ended by NUL, which no word can hold. */
-function argvText(argv: readonly string[]): string {
+export function argvText(argv: readonly string[]): string {
   return argv.map((word) => `${word}\0`).join('');
 }
 

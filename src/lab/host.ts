@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { cutPorts, cutPower, type Direction, joinPorts, removePorts } from './cuts.js';
+import { Daemon, unknownDaemon } from './daemon.js';
 import { insideLab, type NodeCommand, runBatch, runBatches, spawnInside } from './inside.js';
+import type { Machine, Network } from './machine.js';
 import type { LabHost } from './plan.js';
 import {
   isAlive,
@@ -17,16 +20,15 @@ import { collect } from './shell.js';
 import {
   addNodes,
   bringUp,
-  cutPower,
   hostCables,
   knowNics,
   layCables,
   plugPorts,
   removeNodes,
-  removePorts,
-  setPorts,
 } from './wiring.js';
 
+/** What the first process keeps running (src/lab/init-scripts.ts). */
+const daemons: readonly string[] = ['pulse', 'agent'];
 const bootMs = 60_000;
 const goneMs = 60_000;
 /** Processes in the middle of a system call stop when they leave it. */
@@ -42,7 +44,7 @@ export interface HostPlace {
 }
 
 /** One host of a lab: its power, its cables and its first process. */
-export class Host {
+export class Host implements Machine {
   readonly name: string;
   readonly #plan: LabHost;
   readonly #index: number;
@@ -188,11 +190,23 @@ export class Host {
     await collect(spawnInside(command, { stdio: ['pipe', 'pipe', 'pipe'] }));
   }
 
-  /** The switch's ports of these NICs go down or up. */
-  async setLinks(devices: readonly ('eth1' | 'eth2')[], state: 'up' | 'down'): Promise<void> {
+  async partition(networks: readonly Network[], direction: Direction): Promise<void> {
     this.#powered;
-    const ports = devices.map((device) => this.#plan.ports[device]);
-    await runBatch(this.#place.labPid, `set the links of ${this.name}`, setPorts(ports, state));
+    const { eth1, eth2 } = this.#plan.ports;
+    const ports = networks.map((network) => (network === 'internal' ? eth1 : eth2));
+    await runBatches(this.#place.labPid, `cut ${this.name} off`, cutPorts(ports, direction));
+  }
+
+  async heal(): Promise<void> {
+    this.#powered;
+    const { eth1, eth2 } = this.#plan.ports;
+    await runBatches(this.#place.labPid, `join ${this.name}`, joinPorts([eth1, eth2]));
+  }
+
+  daemon(name: string): Daemon {
+    const { pid } = this.#powered;
+    if (!daemons.includes(name)) throw unknownDaemon(this.name, name, daemons);
+    return new Daemon({ node: this.name, name, initPid: pid, folder: `/proc/${pid}/root/run/lab` });
   }
 
   #stuck(cause: string): UnderstudyError {

@@ -32,7 +32,7 @@ mount -t sysfs sysfs "$root/sys"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mkdir -p "$root/run/outer-proc" "$root/run/outer-state" "$root/run/netns" "$root/run/lock" "$root/run/tgtd"
 mkdir -p -m 700 "$root$directory"
-mkdir "$root$directory"/{hosts,logs,luns,etcd,tgt}
+mkdir "$root$directory"/{hosts,logs,luns,etcd,tgt,run}
 mount --bind /proc "$root/run/outer-proc"
 mount --bind "$(dirname "$directory")" "$root/run/outer-state"
 cd "$root"
@@ -54,10 +54,22 @@ while :; do
 done
 `;
 
+/**
+ * `supervise FOLDER NAME` keeps a daemon running whose argv, each word ended by NUL, is in
+ * FOLDER/NAME.command; read anew each time, so that another build may take its place. Again a second
+ * after it ended, or as soon as somebody writes a line to FOLDER/NAME.again.
+ */
 const supervise = `supervise() {
+  local command
+  mkfifo "$1/$2.again"
+  exec 9<> "$1/$2.again"
   while :; do
-    "$@" || :
-    sleep 1
+    mapfile -d '' -t command < "$1/$2.command"
+    "\${command[@]}" 9>&- &
+    echo "$!" > "$1/$2.pid.new"
+    mv "$1/$2.pid.new" "$1/$2.pid"
+    wait "$!" || :
+    read -r -t 1 -u 9 || :
   done
 }`;
 
@@ -92,11 +104,10 @@ mkdir -p "$root/etc/understudy" "$root/var/lib/understudy"
 for folder in run var/log etc/understudy var/lib/understudy; do
   mount -t tmpfs -o mode=755 tmpfs "$root/$folder"
 done
-mkdir -p "$root/run/netns" "$root/run/lock" "$root/var/log/nginx"
+mkdir -p "$root/run/netns" "$root/run/lock" "$root/run/lab" "$root/var/log/nginx"
 cp "$boot"/*.yaml "$boot/cluster.key" "$root/etc/understudy/"
 chmod 600 "$root/etc/understudy/cluster.key"
-mapfile -d '' -t pulse < "$boot/pulse.command"
-mapfile -d '' -t agent < "$boot/agent.command"
+cp "$boot"/*.command "$root/run/lab/"
 echo "\${stat[0]} \${stat[21]}" > "$boot/pid.new"
 mv "$boot/pid.new" "$boot/pid"
 cd "$root"
@@ -107,8 +118,8 @@ hostname "$name"
 echo ready
 exec < /dev/null > /dev/null 2>&1
 ${supervise}
-supervise "\${pulse[@]}" >&3 2>&3 3>&- 4>&- &
-supervise "\${agent[@]}" >&4 2>&4 3>&- 4>&- &
+supervise /run/lab pulse >&3 2>&3 3>&- 4>&- &
+supervise /run/lab agent >&4 2>&4 3>&- 4>&- &
 exec 3>&- 4>&-
 while :; do
   wait
@@ -116,8 +127,7 @@ while :; do
 done
 `;
 
-/** Runs the daemon whose argv, each word ended by NUL, is in a file; again a second after it ends. */
-export const keepRunning = `mapfile -d '' -t command < "$1"
-${supervise}
-supervise "\${command[@]}"
+/** `keep-running FOLDER NAME`, for a daemon beside the hosts. */
+export const keepRunning = `${supervise}
+supervise "$1" "$2"
 `;

@@ -4,15 +4,19 @@ import type { ClusterConfig, LabConfig } from '../config/types.js';
 import { UnderstudyError } from '../errors.js';
 import { enterPersonalityCommand } from '../workload/enter.js';
 import { buildNodes } from './build.js';
+import type { Direction } from './cuts.js';
 import type { LabPrograms } from './files.js';
 import { Host } from './host.js';
 import { insideLab, type NodeCommand, namespacePath, spawnInside } from './inside.js';
 import { type LaunchedLab, launchLab } from './launch.js';
+import { loadLab } from './load.js';
 import { removeUnboundLoops } from './loops.js';
+import { BesideMachine, type Machine, type Network } from './machine.js';
 import { ownMountPoints } from './mount-points.js';
 import { controlNode, type LabPlan, planLab, storageNode, switchNode } from './plan.js';
 import { killAndWait } from './processes.js';
 import { checkRequirements, kernelFeatures } from './requirements.js';
+import { besidePlans } from './services.js';
 import { type SettleOptions, settle } from './settle.js';
 import { collect, type Ran } from './shell.js';
 import { claimName, type LabState, labDirectory, removeState, updateState } from './state.js';
@@ -35,6 +39,7 @@ const goneMs = 15_000;
 export class Lab {
   readonly #state: LabState;
   readonly #hosts: ReadonlyMap<string, Host>;
+  readonly #machines: ReadonlyMap<string, Machine>;
   /** Holds the pipe that the lab lives by; known only to who started it. */
   readonly #launched: LaunchedLab | undefined;
 
@@ -49,6 +54,10 @@ export class Lab {
     this.#hosts = new Map(
       state.plan.hosts.map((host, index) => [host.name, new Host(host, index, place)]),
     );
+    const beside = besidePlans(place.directory, state.plan).map(
+      (plan) => [plan.name, new BesideMachine(plan, state.pid, place.directory)] as const,
+    );
+    this.#machines = new Map<string, Machine>([...this.#hosts, ...beside]);
   }
 
   /** A lab that runs already. */
@@ -203,32 +212,48 @@ export class Lab {
     return collect(this.spawn(command, { stdio: ['pipe', 'pipe', 'pipe'] }));
   }
 
+  /** What faults are done to. @throws {UnderstudyError} US_LAB_NODE */
+  machine(node: string): Machine {
+    const found = this.#machines.get(node);
+    if (found === undefined) throw unknownNode(node, [...this.#machines.keys()]);
+    return found;
+  }
+
   /** A power cut. @throws {UnderstudyError} US_LAB_NODE, US_LAB_NO_POWER, US_LAB_STUCK */
-  async kill(host: string): Promise<void> {
-    await this.#host(host).cut();
+  async kill(node: string): Promise<void> {
+    await this.machine(node).cut();
     await removeUnboundLoops();
   }
 
-  /** Power again: fresh namespaces, the same addresses. @throws {UnderstudyError} US_LAB_POWER */
-  start(host: string): Promise<void> {
-    return this.#host(host).powerOn();
+  /** Power again: of a host fresh namespaces, the same addresses. @throws {UnderstudyError} US_LAB_POWER */
+  start(node: string): Promise<void> {
+    return this.machine(node).powerOn();
   }
 
-  /** Stops every process of the host; its kernel goes on. @returns how many are stopped */
-  pause(host: string): Promise<number> {
-    return this.#host(host).pause();
+  /** Stops every process of the node; its kernel goes on. @returns how many are stopped */
+  pause(node: string): Promise<number> {
+    return this.machine(node).pause();
   }
 
-  resume(host: string): Promise<number> {
-    return this.#host(host).resume();
+  resume(node: string): Promise<number> {
+    return this.machine(node).resume();
   }
 
-  partition(host: string, networks: readonly ('eth1' | 'eth2')[]): Promise<void> {
-    return this.#host(host).setLinks(networks, 'down');
+  partition(
+    node: string,
+    networks: readonly Network[],
+    direction: Direction = 'both',
+  ): Promise<void> {
+    return this.machine(node).partition(networks, direction);
   }
 
-  heal(host: string): Promise<void> {
-    return this.#host(host).setLinks(['eth1', 'eth2'], 'up');
+  heal(node: string): Promise<void> {
+    return this.machine(node).heal();
+  }
+
+  /** So many processes that only burn CPU, instead of those of an earlier call. */
+  load(processes: number): Promise<void> {
+    return loadLab(this.#state.pid, labDirectory(this.name), processes);
   }
 
   /** Ends everything. The kernel takes namespaces, mounts, pins and devices away with it. */

@@ -1,7 +1,7 @@
 import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { openProcess, signalProcess, waitForEnd } from '../ffi/pidfd.js';
 
-export const signals = { kill: 9, continue: 18, stop: 19 } as const;
+export const signals = { kill: 9, terminate: 15, continue: 18, stop: 19 } as const;
 
 /** A process by number and start time, so that a later one of the same number is not meant. */
 export interface ProcessId {
@@ -98,4 +98,24 @@ export function statesInside(initPid: number): readonly string[] {
       return [];
     }
   });
+}
+
+/** A process by the number that its own PID namespace gives it; undefined when there is none. */
+export function memberNumbered(initPid: number, number: number): ProcessId | undefined {
+  for (const { pid } of membersOf(initPid)) {
+    const startTime = startTimeOf(pid);
+    if (startTime !== undefined && innermostNumber(pid) === number) return { pid, startTime };
+  }
+  return undefined;
+}
+
+/** The last of `NSpid` (proc_pid_status(5)). */
+function innermostNumber(pid: number): number | undefined {
+  try {
+    const [, numbers = ''] =
+      /^NSpid:(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(numbers.trim().split(/\s+/).at(-1));
+  } catch {
+    return undefined; // it ended meanwhile
+  }
 }

@@ -1,20 +1,20 @@
 import { ClusterWatch } from '../agent/cluster-watch.js';
 import { statusFrom } from '../cli/run/status.js';
-import { configOf } from '../control/view.js';
+import { configOf, type View } from '../control/view.js';
 import { within } from '../deadline.js';
 import { UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { EtcdStore } from '../store/etcd.js';
+import { lookUp } from './condition.js';
+import { etcdLeader } from './etcd.js';
 import type { NodeCommand } from './inside.js';
 import type { Lab } from './lab.js';
-import type { Cut, Step } from './scenario.js';
-import type { ScenarioWorld } from './scenario-run.js';
 import type { Ran } from './shell.js';
 
 const snapshotMs = 10_000;
 
 /** A lab and the cluster that runs in it. Opening moves this process into the lab's control node. */
-export class ClusterWorld implements ScenarioWorld {
+export class ClusterWorld {
   readonly #lab: Lab;
   readonly #store: EtcdStore;
   readonly #watch: ClusterWatch;
@@ -46,6 +46,15 @@ export class ClusterWorld implements ScenarioWorld {
     return world;
   }
 
+  get view(): View {
+    return this.#watch.view;
+  }
+
+  /** Called at each change of the view. */
+  onChange(look: (view: View) => void): void {
+    this.#watch.onChange(look);
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#store.stop();
@@ -74,24 +83,33 @@ export class ClusterWorld implements ScenarioWorld {
     return this.#lab.exec(await this.command(node, bounded));
   }
 
-  async act(step: Exclude<Step, { kind: 'exec' | 'wait' }>): Promise<void> {
-    const { host } = step;
-    switch (step.kind) {
-      case 'kill':
-        return this.#lab.kill(host);
-      case 'start':
-        return this.#lab.start(host);
-      case 'heal':
-        return this.#lab.heal(host);
-      case 'partition':
-        return this.#lab.partition(host, devices[step.cut]);
-      case 'pause':
-        await this.#lab.pause(host);
-        return;
-      case 'resume':
-        await this.#lab.resume(host);
-        return;
-    }
+  /** A node by its name, or by its office: `leader`, `etcd-leader`. */
+  async node(name: string): Promise<string> {
+    if (name === 'etcd-leader') return etcdLeader(this.#lab);
+    if (name !== 'leader' || this.#lab.nodes.includes(name)) return name;
+    const leader = await this.#store.holder('leader');
+    if (leader !== undefined) return leader;
+    throw new UnderstudyError({
+      code: 'US_LAB_NODE',
+      action: 'cannot find',
+      object: name,
+      cause: 'no controller is leader now',
+      remedy: 'wait for one: {wait: {for: {leader: {not: null}}}}',
+    });
+  }
+
+  async value(path: string): Promise<string> {
+    if (path === 'leader' || path === 'etcd-leader') return this.node(path);
+    const leader = await this.#store.holder('leader').catch(() => undefined);
+    const found = lookUp(statusFrom(this.#watch.view, leader), path);
+    if (typeof found === 'string' || typeof found === 'number') return String(found);
+    throw new UnderstudyError({
+      code: 'US_LAB_SCENARIO',
+      action: 'cannot note',
+      object: path,
+      cause: `it is ${found === undefined ? 'not there' : JSON.stringify(found)}, no word or number`,
+      remedy: 'name a place in status --json that holds one, such as personalities.web1.host',
+    });
   }
 
   async until(holds: (status: unknown) => boolean, withinMs: number): Promise<boolean> {
@@ -121,9 +139,3 @@ export class ClusterWorld implements ScenarioWorld {
     return this.#watch.until(changed, signal).catch(() => undefined);
   }
 }
-
-const devices: Readonly<Record<Cut, readonly ('eth1' | 'eth2')[]>> = {
-  internal: ['eth1'],
-  storage: ['eth2'],
-  all: ['eth1', 'eth2'],
-};

@@ -1,4 +1,5 @@
-import { type LabPlan, portal, storageNode } from './plan.js';
+import type { BesidePlan } from './machine.js';
+import { type LabPlan, portal, portName, storageNode } from './plan.js';
 
 /** Shell for what runs beside the hosts: etcd, the iSCSI target and its daemon. */
 
@@ -7,14 +8,18 @@ export function word(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Starts a daemon in a node, on its own, with a log. */
-function daemon(node: string, log: string, command: string): string {
-  return `setsid nsenter --net=/run/netns/${node} ${command} < /dev/null >> ${log} 2>&1 &`;
+/** Starts a daemon in a node, on its own, with a log; its number is in `run/NAME.pid`. */
+function daemon(directory: string, node: string, name: string, command: string): string {
+  const log = `${directory}/logs/${name}.log`;
+  return `setsid nsenter --net=/run/netns/${node} ${command} < /dev/null >> ${log} 2>&1 &
+echo $! > ${directory}/run/${name}.pid`;
 }
 
-export function startEtcd(directory: string, plan: LabPlan): string {
+/** The members on these nodes, new or with what they kept of an earlier life. */
+export function startEtcd(directory: string, plan: LabPlan, nodes: readonly string[]): string {
   const peers = plan.etcd.map(({ node, address }) => `${node}=http://${address}:2380`).join(',');
   return plan.etcd
+    .filter(({ node }) => nodes.includes(node))
     .map(({ node, address }) => {
       const client = `http://${address}:2379`;
       const peer = `http://${address}:2380`;
@@ -25,7 +30,7 @@ export function startEtcd(directory: string, plan: LabPlan): string {
         `--initial-cluster ${peers} --initial-cluster-state new`,
         '--heartbeat-interval 40 --election-timeout 200 --logger zap --log-level warn',
       ];
-      return daemon(node, `${directory}/logs/${node}.log`, command.join(' '));
+      return daemon(directory, node, node, command.join(' '));
     })
     .join('\n');
 }
@@ -38,7 +43,7 @@ export function startTarget(directory: string, plan: LabPlan): string {
   return [
     'set -e',
     `export ${socket}`,
-    daemon(storageNode.name, log, `tgtd -f -C 1 --iscsi portal=${portal}`),
+    daemon(directory, storageNode.name, 'tgtd', `tgtd -f -C 1 --iscsi portal=${portal}`),
     // tgtadm answers only once the daemon listens on its socket, and nothing else tells.
     'ready=',
     'for try in $(seq 500); do',
@@ -56,9 +61,30 @@ export function startTarget(directory: string, plan: LabPlan): string {
   ].join('\n');
 }
 
-/** Keeps the command in `target.command` running: masks follow the store. */
+/** Keeps `understudy target` running: masks follow the store. */
 export function startTargetDaemon(directory: string): string {
-  const command = `bash ${directory}/keep-running ${directory}/target.command`;
+  const command = `nsenter --net=/run/netns/${storageNode.name} bash ${directory}/keep-running ${directory}/run target`;
+  const log = `${directory}/logs/target.log`;
   return `export TGT_IPC_SOCKET=${directory}/tgt/socket
-${daemon(storageNode.name, `${directory}/logs/target.log`, command)}`;
+setsid ${command} < /dev/null >> ${log} 2>&1 &`;
+}
+
+/** The nodes beside the hosts, and how each is started again. */
+export function besidePlans(directory: string, plan: LabPlan): readonly BesidePlan[] {
+  const internal = (node: string) => portName('int', node, 0);
+  const storage = storageNode.name;
+  return [
+    ...plan.etcd.map(({ node }) => ({
+      name: node,
+      ports: { internal: internal(node) },
+      daemons: [node],
+      start: startEtcd(directory, plan, [node]),
+    })),
+    {
+      name: storage,
+      ports: { internal: internal(storage), storage: portName('sto', storage, 0) },
+      daemons: ['tgtd', 'target'],
+      start: undefined,
+    },
+  ];
 }

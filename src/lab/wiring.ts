@@ -42,11 +42,11 @@ const vxlanAgeingSeconds = 30_000;
 /** IANA's port for VXLAN (RFC 7348). */
 const vxlanPort = 4_789;
 
-/** One run of `ip -batch` or `bridge -batch`, in the lab's own network namespace or in a node's. */
+/** One run of `ip -batch`, `bridge -batch` or `tc -batch`, in the lab's own network namespace or in a node's. */
 export interface Batch {
   readonly node: string | undefined;
   /** Default ip. */
-  readonly tool?: 'ip' | 'bridge';
+  readonly tool?: 'ip' | 'bridge' | 'tc';
   readonly lines: readonly string[];
 }
 
@@ -272,17 +272,4 @@ function byNode(
     batches.set(nodeOf(one), lines);
   }
   return [...batches].map(([node, lines]) => ({ node, lines }));
-}
-
-/** Both ports of a host at once: one message to the kernel. */
-export function cutPower(host: LabHost): Batch {
-  return { node: switchNode, lines: [`link set group ${host.portGroup} down`] };
-}
-
-export function removePorts(host: LabHost): Batch {
-  return { node: switchNode, lines: [`link del group ${host.portGroup}`] };
-}
-
-export function setPorts(ports: readonly string[], state: 'up' | 'down'): Batch {
-  return { node: switchNode, lines: ports.map((port) => `link set dev ${port} ${state}`) };
 }

@@ -123,7 +123,7 @@ export abstract class Watch {
 
 /** `ping` every 2 ms from a client. */
 export class PingWatch extends Watch {
-  /** Sequence number and time of each answer. */
+  /** Each answer: its request's number, counted on where the 16 bits of ICMP begin anew. */
   readonly #sequence: { readonly number: number; readonly atMs: number }[] = [];
 
   constructor(nodes: Nodes, node: string, address: string) {
@@ -135,21 +135,32 @@ export class PingWatch extends Watch {
     const match = /^\[(\d+\.\d+)\] \d+ bytes from .* icmp_seq=(\d+)/.exec(line);
     if (match?.[1] === undefined) return undefined;
     const atMs = Number(match[1]) * 1_000;
-    this.#sequence.push({ number: Number(match[2]), atMs });
+    this.#sequence.push({ number: this.#countOn(Number(match[2])), atMs });
     return atMs;
   }
 
+  #countOn(number: number): number {
+    const last = this.#sequence.at(-1)?.number ?? 0;
+    const rounds = Math.round((last - number) / sequenceNumbers);
+    return number + rounds * sequenceNumbers;
+  }
+
   /**
-   * Requests after the given moment that were never answered, as far as later ones were. Unlike a
-   * gap it does not count what the pinging machine itself was too busy to ask.
+   * Requests that were never answered, between the last answer before the given moment and the newest
+   * one. Unlike a gap it does not count what the pinging machine itself was too busy to ask.
    */
   lostAfter(sinceMs: number): number {
-    const numbers = this.#sequence.filter(({ atMs }) => atMs > sinceMs).map(({ number }) => number);
-    const first = Math.min(...numbers);
-    const last = Math.max(...numbers);
-    return numbers.length === 0 ? 0 : last - first + 1 - new Set(numbers).size;
+    const before = this.#sequence.findLast(({ atMs }) => atMs <= sinceMs);
+    const after = this.#sequence.filter(({ atMs }) => atMs > sinceMs);
+    const numbers = [...(before === undefined ? [] : [before]), ...after].map((one) => one.number);
+    if (numbers.length === 0) return 0;
+    const first = numbers.reduce((least, number) => Math.min(least, number));
+    const last = numbers.reduce((most, number) => Math.max(most, number));
+    return last - first + 1 - new Set(numbers).size;
   }
 }
+
+const sequenceNumbers = 0x10000;
 
 /** A client that reads a file over HTTP every 10 ms, each time on a new connection. */
 export class HttpWatch extends Watch {

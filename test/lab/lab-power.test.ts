@@ -95,14 +95,14 @@ test('a partition cuts one network or both, and healing joins them', async (t) =
     await pings(lab, 'h2', '10.77.0.101'),
   ];
   t.strictSame(await reach(), [true, true]);
-  await lab.partition('h1', ['eth1']);
+  await lab.partition('h1', ['internal']);
   t.strictSame(await reach(), [false, true]);
   const links = (await labStatus(lab)).nodes.find(({ name }) => name === 'h1')?.links;
   t.strictSame(links, [
     { network: 'internal', state: 'down' },
     { network: 'storage', state: 'up' },
   ]);
-  await lab.partition('h1', ['eth1', 'eth2']);
+  await lab.partition('h1', ['internal', 'storage']);
   t.strictSame(await reach(), [false, false]);
   await lab.heal('h1');
   t.strictSame(await reach(), [true, true]);

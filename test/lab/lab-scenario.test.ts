@@ -2,7 +2,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { lookUp, unmet } from '../../src/lab/condition.js';
 import { parseScenario } from '../../src/lab/scenario.js';
-import { runScenario, type ScenarioWorld } from '../../src/lab/scenario-run.js';
+import {
+  type JudgeResult,
+  type Pinged,
+  runScenario,
+  type ScenarioWorld,
+} from '../../src/lab/scenario-run.js';
+import { describe } from '../../src/lab/scenario-text.js';
 import type { Ran } from '../../src/lab/shell.js';
 
 const text = `
@@ -17,7 +23,16 @@ steps:
   - heal: h2
   - pause: h2
   - resume: h2
-  - start: h1
+  - start: [h1, h3]
+  - note: {owner: personalities.web1.host}
+  - together: [{kill: $owner}, {signal: {node: leader, process: agent, signal: STOP}}]
+  - partition: {host: h2, direction: out}
+  - restart: {node: h2, process: agent, command: [other, build]}
+  - compact: etcd
+  - load: 4
+  - ping: {node: c1, address: 10.10.0.11}
+  - answers: {address: 10.10.0.11, lost: 0, gap: 600ms}
+  - stays: {for: {personalities.web1.host: $owner}, during: 20ms}
 `;
 
 const status = {
@@ -30,15 +45,34 @@ class FakeWorld implements ScenarioWorld {
   readonly log: string[] = [];
   ran: Ran = { code: 0, stdout: '1 packets transmitted, 1 received', stderr: '' };
   status: unknown = status;
+  pinged: Pinged = { lost: 0, gapMs: 12.3 };
+  judge: JudgeResult = { ok: true, frames: 7, faults: [] };
 
   async exec(node: string, argv: readonly string[], withinMs: number): Promise<Ran> {
     this.log.push(`${node} ${argv.join(' ')} within ${withinMs}`);
     return this.ran;
   }
 
-  async act(step: Parameters<ScenarioWorld['act']>[0]): Promise<void> {
-    this.log.push(`${step.kind} ${step.host}${step.kind === 'partition' ? ` ${step.cut}` : ''}`);
-    if (step.host === 'h9') throw new Error('no such host');
+  async act(actions: Parameters<ScenarioWorld['act']>[0]): Promise<void> {
+    const told = actions.map((action) => describe(action));
+    this.log.push(told.join(' + '));
+    if (told.includes('kill h9')) throw new Error('no such host');
+  }
+
+  async value(path: string): Promise<string> {
+    return String(lookUp(this.status, path));
+  }
+
+  async ping(node: string, address: string): Promise<void> {
+    this.log.push(`ping ${address} from ${node}`);
+  }
+
+  async answers(): Promise<Pinged> {
+    return this.pinged;
+  }
+
+  verdict(): JudgeResult {
+    return this.judge;
   }
 
   async until(holds: (status: unknown) => boolean): Promise<boolean> {
@@ -53,17 +87,25 @@ test('steps run in order, and the result says what each did', async (t) => {
   const world = new FakeWorld();
   const result = await runScenario(parseScenario(text, 'x.yaml'), world, options);
   t.equal(result.ok, true, JSON.stringify(result));
-  t.equal(result.steps.length, 9);
+  t.equal(result.steps.length, 18);
   t.strictSame(world.log, [
     'c1 ping -c 1 10.10.0.11 within 2000',
     'kill h1',
-    'partition h2 all',
-    'partition h3 internal',
+    'partition h2 (all)',
+    'partition h3 (internal)',
     'heal h2',
     'pause h2',
     'resume h2',
-    'start h1',
+    'start h1, h3',
+    'kill h4 + signal STOP to agent on leader',
+    'partition h2 (internal, out only)',
+    'restart agent on h2 as other build',
+    'compact etcd',
+    'load of 4 processes',
+    'ping 10.10.0.11 from c1',
   ]);
+  t.equal(result.steps[16]?.detail, '0 lost, longest gap 12 ms');
+  t.equal(result.steps[17]?.what, '20 ms long personalities.web1.host = h4');
   t.equal(
     result.steps[2]?.what,
     'wait for personalities.web1.host = h4, personalities.web1.epoch ≥ 2, leader ≠ null',
@@ -95,6 +137,28 @@ test('the first step that fails ends it, with what was there instead', async (t)
   t.equal((await runScenario(broken, world, options)).steps[0]?.detail, 'no such host');
 });
 
+test('lost pings, a long gap, a change, and a judge that saw two owners are failures', async (t) => {
+  const one = async (step: string, change: (world: FakeWorld) => void) => {
+    const world = new FakeWorld();
+    change(world);
+    return runScenario(parseScenario(`{scenario: x, steps: [${step}]}`, 'x.yaml'), world, options);
+  };
+  const answers = '{answers: {address: a, lost: 1, gap: 100ms}}';
+  const lost = await one(answers, (world) => {
+    world.pinged = { lost: 2, gapMs: 101 };
+  });
+  t.equal(
+    lost.steps[0]?.detail,
+    '2 lost, longest gap 101 ms; wanted at most 1 lost; wanted no gap over 100 ms',
+  );
+  const moved = await one('{stays: {for: {personalities.web1.host: h1}, during: 1ms}}', () => {});
+  t.equal(moved.steps[0]?.detail, 'personalities.web1.host is "h4", wanted "h1"');
+  const judged = await one('{heal: h1}', (world) => {
+    world.judge = { ok: false, frames: 9, faults: ['two owners'] };
+  });
+  t.match(judged, { ok: false, steps: [{ ok: true }], judge: { faults: ['two owners'] } });
+});
+
 test('places in a status are named', (t) => {
   t.equal(lookUp(status, 'personalities.web1.host'), 'h4');
   t.equal(lookUp(status, 'hosts.0.state'), 'expired');
@@ -113,8 +177,11 @@ test('a scenario that cannot be run says which step, and why', (t) => {
     ['[{exec: {node: c1}}]', /step 1: exec\.command/],
     ['[{exec: {node: c1, command: [x], expect: {stdout: "("}}}]', /step 1: exec\.expect\.stdout/],
     ['[{wait: {for: {a: 1}, within: 5}}]', /step 1: wait\.within/],
-    ['[{wait: {for: {}}}]', /step 1: wait: write at least one/],
-    ['[{wait: {for: {a: 1}, within: 11m}}]', /write at most 10m/],
+    ['[{wait: {for: {}}}]', /step 1: wait\.for: write at least one/],
+    ['[{wait: {for: {a: 1}, within: 16m}}]', /write at most 15m/],
+    ['[{together: [{exec: {node: c1, command: [x]}}]}]', /together takes kill/],
+    ['[{signal: {node: h1, process: pulse, signal: NONE}}]', /signal/],
+    ['[{note: {a: x, b: y}}]', /one name/],
     ['[{partition: {host: h1, cut: some}}]', /step 1: partition/],
     ['[]', /steps/],
   ] as const) {

@@ -44,7 +44,7 @@ test('a spare that cannot reach the target says why, and takes over once it can'
   const before = await stage.status();
   const { host, epoch } = personality(before, 'web1');
   const spares = before.hosts.filter(({ personalities }) => personalities.length === 0);
-  for (const { name } of spares) await lab.partition(name, ['eth2']);
+  for (const { name } of spares) await lab.partition(name, ['storage']);
   await lab.kill(host ?? '');
   const stuck = await stage.until(
     'the takeover fails',

@@ -1,4 +1,5 @@
-import { type Command, Option } from 'commander';
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
+import { type DaemonSignal, daemonSignals } from '../../lab/daemon-signals.js';
 import { type Context, example, finish } from '../context.js';
 
 /** What every command about a lab gets. */
@@ -16,6 +17,19 @@ export interface LabHostOptions extends LabOptions {
 export interface PartitionOptions extends LabHostOptions {
   /** The internal network is what a partition cuts unless told otherwise. */
   readonly cut: 'internal' | 'storage' | 'all';
+  /** As the node sees it: `in`: it hears nothing, `out`: nothing of it is heard. */
+  readonly direction: 'both' | 'in' | 'out';
+}
+
+export interface SignalOptions extends LabHostOptions {
+  readonly process: string;
+  readonly send: DaemonSignal;
+}
+
+export interface RestartOptions extends LabHostOptions {
+  readonly process: string;
+  /** What runs from now on instead. */
+  readonly argv?: readonly string[];
 }
 
 /** What src/lab/commands.ts exports: each does its work and returns the exit code. */
@@ -33,6 +47,10 @@ export interface LabCommands {
   resume(options: LabHostOptions): Promise<number>;
   partition(options: PartitionOptions): Promise<number>;
   heal(options: LabHostOptions): Promise<number>;
+  signal(options: SignalOptions): Promise<number>;
+  restart(options: RestartOptions): Promise<number>;
+  compact(options: LabOptions): Promise<number>;
+  load(options: LabOptions & { readonly processes: number }): Promise<number>;
   run(options: LabOptions & { readonly scenario: string }): Promise<number>;
 }
 
@@ -61,7 +79,9 @@ export function register(program: Command, context: Context): void {
       return work(await import('../../lab/commands.js'), common);
     });
   whole(lab, perform);
-  hosts(lab, perform);
+  nodes(lab, perform);
+  daemons(lab, perform);
+  store(lab, perform);
   inside(lab, perform);
 }
 
@@ -99,35 +119,96 @@ function whole(lab: Command, perform: Perform): void {
   example(run, 'understudy lab run scenario.yaml --json');
 }
 
-const hostCommands = [
+const nodeArgument = 'host or etcd node; leader and etcd-leader are who that is now';
+
+const nodeCommands = [
   ['kill', 'a power cut: links and disks go dead, then every process; nothing is flushed'],
-  ['start', 'give a host power again'],
-  ['pause', 'stop every process of a host, as a hypervisor would'],
-  ['resume', 'let the processes of a paused host go on'],
+  ['start', 'give a node power again'],
+  ['pause', 'stop every process of a node, as a hypervisor would'],
+  ['resume', 'let the processes of a paused node go on'],
   ['heal', 'join what a partition cut'],
 ] as const;
 
-/** Faults of one host, and their end. */
-function hosts(lab: Command, perform: Perform): void {
-  for (const [name, description] of hostCommands) {
+/** Faults of one node, and their end. */
+function nodes(lab: Command, perform: Perform): void {
+  for (const [name, description] of nodeCommands) {
     const command = flags(lab.command(name))
       .description(description)
-      .argument('<host>')
+      .argument('<node>', nodeArgument)
       .action((host: string, options: Flags) =>
         perform(options, (commands, common) => commands[name]({ ...common, host })),
       );
     example(command, `understudy lab ${name} h1`);
   }
   const partition = flags(lab.command('partition'))
-    .description('cut a host off the internal network')
-    .argument('<host>')
+    .description('cut a node off the internal network')
+    .argument('<node>', nodeArgument)
     .addOption(new Option('--storage', 'cut the storage network instead').conflicts('all'))
     .option('--all', 'cut both')
-    .action((host: string, options: Flags & { storage?: boolean; all?: boolean }) => {
+    .addOption(new Option('--in', 'one way: the node hears nothing').conflicts('out'))
+    .option('--out', 'one way: nothing of the node is heard')
+    .action((host: string, options: Flags & PartitionFlags) => {
       const cut = options.all ? 'all' : options.storage ? 'storage' : 'internal';
-      return perform(options, (commands, common) => commands.partition({ ...common, host, cut }));
+      const direction = options.in ? 'in' : options.out ? 'out' : 'both';
+      return perform(options, (commands, common) =>
+        commands.partition({ ...common, host, cut, direction }),
+      );
     });
-  example(partition, 'understudy lab partition h1', 'understudy lab partition h1 --storage');
+  example(
+    partition,
+    'understudy lab partition h1',
+    'understudy lab partition h1 --storage',
+    'understudy lab partition leader --out',
+  );
+}
+
+interface PartitionFlags {
+  readonly storage?: boolean;
+  readonly all?: boolean;
+  readonly in?: boolean;
+  readonly out?: boolean;
+}
+
+/** Faults of one process. */
+function daemons(lab: Command, perform: Perform): void {
+  const signal = flags(lab.command('signal'))
+    .description('send a signal to one daemon: pulse, agent, target, tgtd, etcd')
+    .argument('<node>', nodeArgument)
+    .argument('<daemon>', 'pulse or agent of a host, target or tgtd of storage, etcd')
+    .addArgument(new Argument('<signal>', 'what to send').choices(daemonSignals))
+    .action((host: string, process: string, send: DaemonSignal, options: Flags) =>
+      perform(options, (commands, common) => commands.signal({ ...common, host, process, send })),
+    );
+  example(signal, 'understudy lab signal h1 pulse KILL');
+  const restart = flags(lab.command('restart'))
+    .description('end a daemon in good order and start it again, or another build of it')
+    .argument('<node>', nodeArgument)
+    .argument('<daemon>', 'pulse or agent of a host, target of storage')
+    .argument('[command...]', 'what runs instead from now on, after --')
+    .action((host: string, process: string, argv: string[], options: Flags) =>
+      perform(options, (commands, common) =>
+        commands.restart({ ...common, host, process, ...(argv.length === 0 ? {} : { argv }) }),
+      ),
+    );
+  example(restart, 'understudy lab restart h1 agent');
+}
+
+/** Faults of what all nodes share. */
+function store(lab: Command, perform: Perform): void {
+  const compact = flags(lab.command('compact'))
+    .description('let etcd forget its history up to now')
+    .action((options: Flags) => perform(options, (commands, common) => commands.compact(common)));
+  example(compact, 'understudy lab compact');
+  const load = flags(lab.command('load'))
+    .description('burn CPU with so many processes; 0 ends them')
+    .argument('<processes>', 'how many', (text) => {
+      if (/^\d{1,3}$/.test(text)) return Number(text);
+      throw new InvalidArgumentError('write a number from 0 to 999.');
+    })
+    .action((processes: number, options: Flags) =>
+      perform(options, (commands, common) => commands.load({ ...common, processes })),
+    );
+  example(load, 'understudy lab load 4', 'understudy lab load 0');
 }
 
 /** The command's own options are its own: nothing after NODE is read by us. */

@@ -1,0 +1,45 @@
+import { type LabHost, switchNode } from './plan.js';
+import type { Batch } from './wiring.js';
+
+/** What is done to the switch's ports to make a node unreachable, and reachable again. */
+
+/** Both ports of a host at once: one message to the kernel. */
+export function cutPower(host: LabHost): Batch {
+  return { node: switchNode, lines: [`link set group ${host.portGroup} down`] };
+}
+
+export function removePorts(host: LabHost): Batch {
+  return { node: switchNode, lines: [`link del group ${host.portGroup}`] };
+}
+
+function setPorts(ports: readonly string[], state: 'up' | 'down'): Batch {
+  return { node: switchNode, lines: ports.map((port) => `link set dev ${port} ${state}`) };
+}
+
+/** Which way a cut goes, as the node sees it: `in`: it hears nothing, `out`: nothing of it is heard. */
+export type Direction = 'both' | 'in' | 'out';
+
+/**
+ * Cuts these ports of the switch. Both ways is a cable pulled out; one way is a filter that drops
+ * whatever comes: classic BPF that returns TC_ACT_SHOT, which every kernel with cls_bpf takes.
+ */
+export function cutPorts(ports: readonly string[], direction: Direction): readonly Batch[] {
+  if (direction === 'both') return [setPorts(ports, 'down')];
+  // What the switch sends out of its port is what the node hears.
+  const hook = direction === 'in' ? 'egress' : 'ingress';
+  const lines = ports.flatMap((port) => [
+    `qdisc replace dev ${port} clsact`,
+    `filter replace dev ${port} ${hook} prio 1 protocol all bpf da bytecode "1,6 0 0 2,"`,
+  ]);
+  return [{ node: switchNode, tool: 'tc', lines }];
+}
+
+/** Takes every cut back. */
+export function joinPorts(ports: readonly string[]): readonly Batch[] {
+  // Replaced first: there may be none to delete.
+  const lines = ports.flatMap((port) => [
+    `qdisc replace dev ${port} clsact`,
+    `qdisc del dev ${port} clsact`,
+  ]);
+  return [{ node: switchNode, tool: 'tc', lines }, setPorts(ports, 'up')];
+}
