@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process';
 import type { Test } from 'tap';
 import { parseClusterFile } from '../../src/config/parse.js';
 import { Claims } from '../../src/demo/claims.js';
 import { openStage } from '../../src/demo/open-stage.js';
-import type { Stage } from '../../src/demo/stage.js';
+import { personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab, LabOptions } from '../../src/lab/lab.js';
+import { collect } from '../../src/lab/shell.js';
 
 /** Four hosts, one LAN (IPv4 alone, so that only the announcement speaks), two members, a client. */
 const pair = `
@@ -72,4 +74,26 @@ export async function untilSpare(stage: Stage, host: string, incarnation: number
 
 export function incarnationOf(status: Awaited<ReturnType<Stage['status']>>, host: string): number {
   return status.hosts.find(({ name }) => name === host)?.incarnation ?? 0;
+}
+
+const program = new URL('../../../bin/understudy', import.meta.url).pathname;
+
+/** A command as a user types it, in the running lab. */
+export async function understudy(lab: Lab, ...argv: readonly string[]): Promise<string> {
+  const child = spawn(process.execPath, [program, ...argv, '--lab', lab.name]);
+  const { code, stdout, stderr } = await collect(child);
+  if (code !== 0) throw new Error(`understudy ${argv.join(' ')}: ${code} ${stderr}`);
+  return stdout;
+}
+
+/** Waits until the personality runs under this epoch. */
+export function untilRuns(stage: Stage, name: string, epoch: number) {
+  return stage.until(
+    `${name} runs as epoch ${epoch}`,
+    (status) => {
+      const one = personality(status, name);
+      return one.phase === 'running' && one.epoch === epoch;
+    },
+    20_000,
+  );
 }

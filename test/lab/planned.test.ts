@@ -1,32 +1,7 @@
-import { spawn } from 'node:child_process';
 import { test } from 'tap';
-import { must, personality, type Stage } from '../../src/demo/stage.js';
-import type { Lab } from '../../src/lab/lab.js';
-import { collect } from '../../src/lab/shell.js';
+import { must, personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
-import { openLab } from './harness.js';
-
-const program = new URL('../../../bin/understudy', import.meta.url).pathname;
-
-/** A command as a user types it, in the running lab. */
-async function understudy(lab: Lab, ...argv: readonly string[]): Promise<string> {
-  const child = spawn(process.execPath, [program, ...argv, '--lab', lab.name]);
-  const { code, stdout, stderr } = await collect(child);
-  if (code !== 0) throw new Error(`understudy ${argv.join(' ')}: ${code} ${stderr}`);
-  return stdout;
-}
-
-/** Waits until web1 runs under this epoch. */
-function runsAs(stage: Stage, epoch: number) {
-  return stage.until(
-    `web1 runs as epoch ${epoch}`,
-    (status) => {
-      const one = personality(status, 'web1');
-      return one.phase === 'running' && one.epoch === epoch;
-    },
-    20_000,
-  );
-}
+import { openLab, understudy, untilRuns } from './harness.js';
 
 test('what is done on purpose: agent restart, planned move, drain', async (t) => {
   const { stage, lab } = await openLab(t, 'purpose');
@@ -67,7 +42,7 @@ test('what is done on purpose: agent restart, planned move, drain', async (t) =>
     const before = personality(await stage.status(), 'web1');
     const sinceMs = Date.now();
     await understudy(lab, 'move', 'web1');
-    const after = personality(await runsAs(stage, before.epoch + 1), 'web1');
+    const after = personality(await untilRuns(stage, 'web1', before.epoch + 1), 'web1');
     t.not(after.host, before.host);
     t.equal((await stage.lab.exec('web1', ['cat', '/srv/www/kept'])).stdout, 'kept\n');
     await ping.answerAfter(Date.now(), 5_000);
@@ -78,7 +53,7 @@ test('what is done on purpose: agent restart, planned move, drain', async (t) =>
     const before = personality(await stage.status(), 'web1');
     const drained = before.host ?? '';
     await understudy(lab, 'drain', drained);
-    const status = await runsAs(stage, before.epoch + 1);
+    const status = await untilRuns(stage, 'web1', before.epoch + 1);
     t.not(personality(status, 'web1').host, drained);
     const host = status.hosts.find(({ name }) => name === drained);
     t.match(host, { state: 'drained', personalities: [] });
