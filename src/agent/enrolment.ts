@@ -1,5 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
-import { hostKey } from '../control/keys.js';
+import { hostKey, retiredKey } from '../control/keys.js';
+import { lookup } from '../control/lookup.js';
 import type { HostRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
@@ -8,7 +9,6 @@ import type { PulsePeer } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
-import { isShutOutForGood } from './finality.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { order, type PulsePort } from './pulse-port.js';
@@ -36,8 +36,7 @@ export class Enrolment {
   #enforced = true;
   /** What pulse was last told; told again only when it changes or pulse restarts. */
   #told = '';
-  /** Pulse says that a majority refuses this incarnation: the store is asked whether that is final. */
-  #refused: number | undefined;
+  #expelled = new Set<number>();
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts;
@@ -56,8 +55,8 @@ export class Enrolment {
       this.#loop.trigger();
     });
     pulse.onEvent((event) => {
-      if (event.kind !== 'refused') return;
-      this.#refused = event.incarnation;
+      if (event.kind !== 'expelled') return;
+      this.#expelled.add(event.incarnation);
       this.#loop.trigger();
     });
     watch.onChange(() => this.#loop.trigger());
@@ -73,22 +72,13 @@ export class Enrolment {
     if (!watch.known || config === undefined) return;
     if (!config.hosts.some(({ name }) => name === host)) return;
     if (this.#incarnation === undefined) await this.#resume(config);
-    else if (await this.#isOver(config, this.#incarnation))
-      await this.#renew(config, this.#incarnation);
+    else if (this.#isOver(config, this.#incarnation)) await this.#renew(config, this.#incarnation);
     if (this.#incarnation !== undefined) await this.#tellPulse(config, this.#incarnation);
   }
 
-  /**
-   * Refusals alone prove nothing: each is remembered by itself, and votes of a minority may be
-   * withdrawn. A host that cannot ask the store keeps what it has; if it is over, its lease has ended
-   * and keeps it silent.
-   */
-  async #isOver(config: ClusterConfig, incarnation: number): Promise<boolean> {
-    const { watch, store, host } = this.#parts;
-    const refused = this.#refused === incarnation;
-    if (!refused && !isShutOut(watch.view, config, host, incarnation)) return false;
-    this.#refused = undefined;
-    return await isShutOutForGood(store, config, host, incarnation);
+  #isOver(config: ClusterConfig, incarnation: number): boolean {
+    const { watch, host } = this.#parts;
+    return this.#expelled.has(incarnation) || isShutOut(watch.view, config, host, incarnation);
   }
 
   /** An agent that restarts within one boot goes on under the same incarnation. */
@@ -96,10 +86,13 @@ export class Enrolment {
     const { store, host, bootToken } = this.#parts;
     const entry = await store.get(hostKey(host));
     const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
+    const retired =
+      record !== undefined && (await store.get(retiredKey(host, record.incarnation))) !== undefined;
     if (
       record !== undefined &&
       record.bootToken === bootToken &&
-      !(await isShutOutForGood(store, config, host, record.incarnation))
+      !retired &&
+      !this.#isOver(config, record.incarnation)
     ) {
       this.#begin(record, 'agent restarted within the same boot');
       return;
@@ -207,8 +200,9 @@ export function peersOf(
   names: readonly string[],
   port: number,
 ): readonly PulsePeer[] {
+  const { hosts } = lookup(config);
   return names.flatMap((name) => {
-    const host = config.hosts.find((found) => found.name === name);
+    const host = hosts.get(name);
     return host === undefined ? [] : [{ name, address: host.address, port }];
   });
 }

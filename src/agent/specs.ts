@@ -1,4 +1,5 @@
 import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
+import { type Lookup, lookup } from '../control/lookup.js';
 import { memberHealth } from '../control/status.js';
 import { parseRoleId, type Role, type View } from '../control/view.js';
 import type { DispatchSpec } from '../dispatch/types.js';
@@ -44,7 +45,7 @@ function fabricOf(network: NetworkConfig): Fabric {
 }
 
 export function networkOf(config: ClusterConfig, name: string): NetworkConfig {
-  const network = config.networks.find((found) => found.name === name);
+  const network = lookup(config).networks.get(name);
   if (network === undefined) throw new Error(`no network ${name} in the configuration`);
   return network;
 }
@@ -52,10 +53,9 @@ export function networkOf(config: ClusterConfig, name: string): NetworkConfig {
 /** NICs of a role, as every host computes them. */
 export function nicsOf(config: ClusterConfig, role: Role): readonly NicSpec[] {
   if (role.kind === 'personality') {
-    const personality = config.personalities.find(({ name }) => name === role.name);
-    return personality?.networks ?? [];
+    return lookup(config).personalities.get(role.name)?.networks ?? [];
   }
-  const service = config.services.find(({ name }) => name === role.name);
+  const service = lookup(config).services.get(role.name);
   if (service === undefined) return [];
   const { subnets } = networkOf(config, service.network);
   const addresses = service.addresses.map((address) => {
@@ -71,7 +71,7 @@ export function personalityNamespace(
   epoch: number,
   incarnation: number,
 ): NamespaceSpec {
-  const personality = config.personalities.find((found) => found.name === name);
+  const personality = lookup(config).personalities.get(name);
   return {
     name,
     cluster: config.cluster,
@@ -108,9 +108,7 @@ export function serviceNamespace(
 }
 
 export function servicesWith(config: ClusterConfig, personality: string): readonly ServiceConfig[] {
-  return config.services.filter((service) =>
-    service.members.some((member) => member.personality === personality),
-  );
+  return lookup(config).servicesOf.get(personality) ?? [];
 }
 
 export function dispatchSpec(
@@ -119,6 +117,7 @@ export function dispatchSpec(
   incarnation: number,
 ): DispatchSpec {
   const config = view.config?.value.config;
+  const parts = config === undefined ? undefined : lookup(config);
   return {
     service: service.name,
     namespace: namespaceName({ kind: 'service', name: service.name }),
@@ -130,8 +129,8 @@ export function dispatchSpec(
     members: service.members.map(({ personality, weight }) => ({
       personality,
       mac:
-        config?.personalities
-          .find(({ name }) => name === personality)
+        parts?.personalities
+          .get(personality)
           ?.networks.find(({ network }) => network === service.network)?.mac ?? '',
       weight,
       healthy: memberHealth(view, service.name, personality, weight) !== 'down',
@@ -148,9 +147,10 @@ export function attachSpecs(
   host: string,
   epoch: number,
 ): readonly AttachSpec[] {
-  const personality = config.personalities.find((found) => found.name === name);
+  const { personalities, volumes } = lookup(config);
+  const personality = personalities.get(name);
   return (personality?.storage ?? []).flatMap(({ lun, volume: volumeName }) => {
-    const volume = config.volumes.find((found) => found.name === volumeName);
+    const volume = volumes.get(volumeName);
     if (volume === undefined) return [];
     return [
       {
@@ -173,7 +173,7 @@ export function attachSpecs(
 
 /** Networks that roles placed on this host stand on, and those it joins without any. */
 export function networksHere(view: View, config: ClusterConfig, host: string): ReadonlySet<string> {
-  const joins = config.hosts.find(({ name }) => name === host)?.joins ?? [];
+  const joins = lookup(config).hosts.get(host)?.joins ?? [];
   const networks = new Set(joins);
   for (const [id, { value }] of view.assignments) {
     if (value.host !== host) continue;
@@ -193,25 +193,37 @@ export function peerSpec(
   network: string,
   facts: HostFacts,
 ): PeerSpec {
-  const addressOf = (host: string) => config.hosts.find(({ name }) => name === host)?.address ?? '';
+  const parts = lookup(config);
   const unicast: { mac: string; via: string }[] = [];
   const flood = new Set<string>(networkOf(config, network).gateways);
   for (const host of config.hosts) if (host.joins.includes(network)) flood.add(host.address);
   for (const [id, { value }] of view.assignments) {
     if (value.host === null) continue;
-    const via = addressOf(value.host);
+    const via = parts.hosts.get(value.host)?.address;
     // A host that left the file with a role on it is out of reach; the others must not be.
-    if (via === '') continue;
-    for (const nic of nicsOf(config, parseRoleId(id))) {
-      if (nic.network !== network) continue;
+    if (via === undefined) continue;
+    for (const mac of macsOn(parts, parseRoleId(id), network)) {
       flood.add(via);
-      if (value.host !== facts.host) unicast.push({ mac: nic.mac, via });
+      if (value.host !== facts.host) unicast.push({ mac, via });
     }
   }
   flood.delete(facts.underlayAddress);
   flood.delete('');
   const others = [...flood].sort();
   return { network, unicast, flood: others, allowed: others };
+}
+
+function macsOn(
+  { personalities, services }: Lookup,
+  role: Role,
+  network: string,
+): readonly string[] {
+  if (role.kind === 'personality') {
+    const nics = personalities.get(role.name)?.networks ?? [];
+    return nics.filter((nic) => nic.network === network).map(({ mac }) => mac);
+  }
+  const service = services.get(role.name);
+  return service?.network === network ? [service.mac] : [];
 }
 
 /**
@@ -223,11 +235,11 @@ export function wishOf(view: View, role: Role, host: string): string {
   if (config === undefined) return '';
   const { name } = role;
   if (role.kind === 'personality') {
-    const personality = config.personalities.find((found) => found.name === name);
+    const personality = lookup(config).personalities.get(name);
     const namespace = personalityNamespace(config, name, 0, 0);
     return JSON.stringify([namespace, attachSpecs(view, config, name, host, 0), personality]);
   }
-  const service = config.services.find((found) => found.name === name);
+  const service = lookup(config).services.get(name);
   if (service === undefined) return '';
   return JSON.stringify([
     serviceNamespace(config, name, 0, 0, true),

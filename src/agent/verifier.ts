@@ -1,4 +1,5 @@
-import { currentReport } from '../control/status.js';
+import type { ClusterConfig } from '../config/types.js';
+import { reportOf } from '../control/status.js';
 import { configOf, type View } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { NetworkAdapter } from '../network/types.js';
@@ -45,6 +46,7 @@ export class Verifier {
 
   async #verify(signal: AbortSignal): Promise<void> {
     const { watch, host } = this.#parts;
+    for (const id of this.#done) if (!watch.view.failovers.has(id)) this.#done.delete(id);
     for (const check of checksFor(watch.view, host)) {
       if (this.#done.has(check.failover)) continue;
       this.#done.add(check.failover);
@@ -79,38 +81,27 @@ export class Verifier {
 }
 
 /**
- * Takeovers that this host is to verify: done by their new owner, not verified yet, and this host
- * is the first by name, the new owner aside, that runs another member of one of its networks.
+ * Takeovers that this host is to verify: done by their new owner, not verified yet, still on record,
+ * and this host is the first by name, the new owner aside, that runs another member of one of its
+ * networks.
  */
 export function checksFor(view: View, host: string): readonly Check[] {
   const config = configOf(view);
   if (config === undefined) return [];
+  const known = new Map<string, readonly Runner[]>();
+  const runnersOn = (network: string) => {
+    const runners = known.get(network) ?? runnersOf(view, config, network);
+    known.set(network, runners);
+    return runners;
+  };
   return config.personalities.flatMap((personality): Check[] => {
     const assignment = view.assignments.get(`personality/${personality.name}`)?.value;
     const failover = assignment?.failover;
     if (assignment === undefined || failover === null || failover === undefined) return [];
-    if (view.steps.get(failover)?.has('verifier')) return [];
-    const owner = currentReport(view, assignment.host, assignment.incarnation)?.personalities.find(
-      ({ name, epoch }) => name === personality.name && epoch === assignment.epoch,
-    );
-    if (owner?.phase !== 'running') return [];
+    if (!view.failovers.has(failover) || view.steps.get(failover)?.has('verifier')) return [];
+    if (reportOf(view, personality.name)?.phase !== 'running') return [];
     for (const nic of personality.networks) {
-      const members = config.personalities
-        .filter(
-          ({ name, networks }) =>
-            name !== personality.name && networks.some(({ network }) => network === nic.network),
-        )
-        .flatMap(({ name }) => {
-          const where = view.assignments.get(`personality/${name}`)?.value;
-          const runs = currentReport(view, where?.host, where?.incarnation)?.personalities.find(
-            (found) => found.name === name && found.epoch === where?.epoch,
-          );
-          return runs?.phase === 'running' && where?.host !== assignment.host
-            ? [{ name, host: where?.host ?? '' }]
-            : [];
-        })
-        .sort((a, b) => (a.host < b.host ? -1 : a.host > b.host ? 1 : a.name < b.name ? -1 : 1));
-      const first = members[0];
+      const first = runnersOn(nic.network).find((runner) => runner.host !== assignment.host);
       const address = nic.addresses[0]?.split('/')[0];
       if (first === undefined || address === undefined) continue;
       if (first.host !== host) return [];
@@ -119,6 +110,23 @@ export function checksFor(view: View, host: string): readonly Check[] {
     }
     return [];
   });
+}
+
+interface Runner {
+  readonly name: string;
+  readonly host: string;
+}
+
+/** Personalities that run on a network, by host and name. */
+function runnersOf(view: View, config: ClusterConfig, network: string): readonly Runner[] {
+  return config.personalities
+    .filter(({ networks }) => networks.some((nic) => nic.network === network))
+    .flatMap(({ name }) => {
+      const host = view.assignments.get(`personality/${name}`)?.value.host;
+      const runs = reportOf(view, name)?.phase === 'running';
+      return runs && typeof host === 'string' ? [{ name, host }] : [];
+    })
+    .sort((a, b) => (a.host < b.host ? -1 : a.host > b.host ? 1 : a.name < b.name ? -1 : 1));
 }
 
 export interface VerifierParts {

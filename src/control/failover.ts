@@ -1,5 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
-import { choosePlacement, type HoldReason, type Liveness } from './placement.js';
+import { lookup } from './lookup.js';
+import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
 import { isSilent } from './silence.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
@@ -62,12 +63,8 @@ export function decideFailovers(
   const majoritySinceMs = new Map<string, number>();
   const verdicts: Verdict[] = [];
   let wakeAtMs: number | undefined;
-  const assignments = new Map(view.assignments);
-  for (const [id, assignment] of byPriority(view, config)) {
-    const { host, incarnation } = assignment.value;
-    if (host === null) continue;
-    const votes = standingVotes(view, config, host, incarnation);
-    if (votes.length < majority(config.controllers.length)) continue;
+  let survey: Survey | undefined;
+  for (const { id, host, incarnation, votes } of votedOut(view, config)) {
     const key = incarnationId(host, incarnation);
     const sinceMs = state.majoritySinceMs.get(key) ?? now.nowMs;
     majoritySinceMs.set(key, sinceMs);
@@ -78,11 +75,9 @@ export function decideFailovers(
       verdicts.push({ kind: 'hold', role, reason: 'not-my-turn' });
       continue;
     }
-    const verdict = failOver({ ...view, assignments }, config, role, votes, sinceMs, now);
-    if (verdict.kind === 'fail-over') {
-      // The next choice of this round must see the load that this one brings.
-      assignments.set(id, { ...assignment, value: verdict.commit.next });
-    }
+    survey ??= new Survey(view, config, now.liveness);
+    const verdict = failOver(view, config, role, votes, sinceMs, now, survey);
+    if (verdict.kind === 'fail-over') survey.note(role, verdict.commit.next);
     verdicts.push(verdict);
   }
   return { state: { majoritySinceMs }, verdicts, wakeAtMs };
@@ -95,6 +90,7 @@ function failOver(
   votes: readonly StandingVote[],
   votedMs: number,
   now: Circumstances,
+  survey: Survey,
 ): Verdict {
   const kept = view.assignments.get(roleId(role));
   if (kept === undefined || kept.value.host === null || view.config === undefined) {
@@ -112,7 +108,7 @@ function failOver(
   if (!isSilent(view, from.host, from.incarnation)) {
     return { kind: 'hold', role, reason: 'not-proven-silent' };
   }
-  const choice = choosePlacement(view, config, role, now.liveness, new Set([from.host]));
+  const choice = survey.choose(role, new Set([from.host]));
   if (choice.kind === 'hold') {
     if (choice.reason !== 'unknown-role') return { kind: 'hold', role, reason: choice.reason };
     const reason = 'no longer in the cluster file, and its host is voted expired';
@@ -183,12 +179,30 @@ function rankOf(config: ClusterConfig, now: Circumstances): number {
   return now.leader ? 0 : 1 + Math.max(0, config.controllers.indexOf(now.me));
 }
 
-/** Personalities before dispatchers' order does not matter; higher priority first, then by name. */
-function byPriority(view: View, config: ClusterConfig) {
-  const priority = (id: string) =>
-    config.personalities.find((personality) => `personality/${personality.name}` === id)
-      ?.priority ?? 100;
-  return [...view.assignments].sort(
-    ([a], [b]) => priority(b) - priority(a) || (a < b ? -1 : a > b ? 1 : 0),
+interface VotedOut {
+  readonly id: string;
+  readonly host: string;
+  readonly incarnation: number;
+  readonly votes: readonly StandingVote[];
+}
+
+/** Roles whose owner a majority has voted out: higher priority first, then by name. */
+function votedOut(view: View, config: ClusterConfig): readonly VotedOut[] {
+  if (view.votes.size === 0) return [];
+  const needed = majority(config.controllers.length);
+  const found: VotedOut[] = [];
+  for (const [id, { value }] of view.assignments) {
+    const { host, incarnation } = value;
+    if (host === null) continue;
+    const votes = standingVotes(view, config, host, incarnation);
+    if (votes.length >= needed) found.push({ id, host, incarnation, votes });
+  }
+  const { personalities } = lookup(config);
+  const priority = (id: string) => {
+    const { kind, name } = parseRoleId(id);
+    return (kind === 'personality' ? personalities.get(name)?.priority : undefined) ?? 100;
+  };
+  return found.sort(
+    (a, b) => priority(b.id) - priority(a.id) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
   );
 }

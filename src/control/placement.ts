@@ -1,5 +1,7 @@
 import type { ClusterConfig, HostConfig } from '../config/types.js';
-import { parseRoleId, type Role, roleId, type View } from './view.js';
+import { lookup } from './lookup.js';
+import type { AssignmentRecord } from './records.js';
+import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
 import { standingVotes } from './votes.js';
 
 /** Where a role goes, or why nowhere. */
@@ -23,53 +25,15 @@ export interface Liveness {
   readonly lapsed: ReadonlySet<string>;
 }
 
-/**
- * Chooses a host for a role: of its pool, enrolled, nobody having voted against it, not drained, with
- * room for one more personality where the file bounds that.
- *
- * A personality prefers a spare (a host without any), then the least loaded; it avoids hosts of
- * other members of its services, so that one failure never takes two. A dispatcher prefers a host
- * that is in use already, so that spares stay spare, and one that carries no member of its service.
- * Ties go by name: every controller that sees the same view chooses the same host.
- */
-export function choosePlacement(
-  view: View,
-  config: ClusterConfig,
-  role: Role,
-  liveness: Liveness,
-  avoid: ReadonlySet<string> = new Set(),
-): Placement {
-  const pool = poolOf(config, role);
-  if (pool === undefined) return { kind: 'hold', reason: 'unknown-role' };
-  const up = config.hosts
-    .filter((host) => host.pool === pool && !avoid.has(host.name))
-    .flatMap((host) => {
-      const record = view.hosts.get(host.name);
-      if (record === undefined || view.drained.has(host.name)) return [];
-      const { incarnation } = record.value;
-      if (liveness.lapsed.has(`${host.name}/${incarnation}`)) return [];
-      if (view.retired.has(`${host.name}/${incarnation}`)) return [];
-      if (standingVotes(view, config, host.name, incarnation).length > 0) return [];
-      const load = loadOf(view, config, role, host.name);
-      return [{ host: host.name, incarnation, load, hasRoom: hasRoom(host, role, load) }];
-    });
-  const candidates = up
-    .filter(({ hasRoom }) => hasRoom)
-    .sort((a, b) => compareLoads(a.load, b.load) || (a.host < b.host ? -1 : 1));
-  const best = candidates[0];
-  if (best === undefined) {
-    return { kind: 'hold', reason: up.length > 0 ? 'no-room-in-pool' : 'no-spare-in-pool' };
-  }
-  return {
-    kind: 'place',
-    host: best.host,
-    incarnation: best.incarnation,
-    reason: explain(role, best.load, candidates.length, pool),
-  };
+/** A host that roles may be placed on. */
+interface Up {
+  readonly host: HostConfig;
+  readonly incarnation: number;
 }
 
-function hasRoom({ capacity }: HostConfig, role: Role, load: Load): boolean {
-  return role.kind === 'service' || capacity === null || load[1] < capacity;
+interface Carried {
+  personalities: number;
+  dispatchers: number;
 }
 
 /** Smaller is better; compared from left to right. */
@@ -82,44 +46,177 @@ type Load = readonly [
   second: number,
 ];
 
-function loadOf(view: View, config: ClusterConfig, role: Role, host: string): Load {
-  const siblings = siblingsOf(config, role);
-  let personalities = 0;
-  let dispatchers = 0;
-  let shared = 0;
-  for (const [id, { value }] of view.assignments) {
-    if (value.host !== host && !(value.state === 'draining' && value.to === host)) continue;
-    if (id === roleId(role)) continue;
-    const other = parseRoleId(id);
-    if (other.kind === 'service') dispatchers++;
-    else personalities++;
-    if (siblings.has(id)) shared++;
+type Where = Pick<AssignmentRecord, 'host' | 'state' | 'to'>;
+
+/**
+ * Which hosts are up and what each carries, worked out once for a round of decisions. Each choice of the
+ * round is noted, so that the next one sees the load that it brings.
+ */
+export class Survey {
+  readonly #config: ClusterConfig;
+  readonly #view: View;
+  readonly #up = new Map<string, Up[]>();
+  readonly #carried = new Map<string, Carried>();
+  /** Where roles are to be, as far as this round has changed it. */
+  readonly #noted = new Map<string, Where>();
+
+  constructor(view: View, config: ClusterConfig, liveness: Liveness) {
+    this.#config = config;
+    this.#view = view;
+    for (const host of config.hosts) {
+      const incarnation = incarnationUp(view, config, host.name, liveness);
+      if (host.pool === null || incarnation === undefined) continue;
+      const pool = this.#up.get(host.pool) ?? [];
+      pool.push({ host, incarnation });
+      this.#up.set(host.pool, pool);
+    }
+    for (const [id, { value }] of view.assignments) this.#count(id, value, 1);
   }
-  return role.kind === 'personality'
-    ? [shared, personalities, dispatchers]
-    : [shared, personalities > 0 ? 0 : 1, dispatchers];
+
+  /** From now on the role counts where `next` puts it. */
+  note(role: Role, next: Where): void {
+    const id = roleId(role);
+    const before = this.#where(id);
+    if (before !== undefined) this.#count(id, before, -1);
+    this.#noted.set(id, next);
+    this.#count(id, next, 1);
+  }
+
+  /**
+   * Chooses a host for a role: of its pool, enrolled, nobody having voted against it, not drained,
+   * with room for one more personality where the file bounds that.
+   *
+   * A personality prefers a spare (a host without any), then the least loaded; it avoids hosts of
+   * other members of its services, so that one failure never takes two. A dispatcher prefers a host
+   * that is in use already, so that spares stay spare, and one that carries no member of its service.
+   * Ties go by name: every controller that sees the same view chooses the same host.
+   */
+  choose(role: Role, avoid: ReadonlySet<string> = new Set()): Placement {
+    const pool = poolOf(this.#config, role);
+    if (pool === undefined) return { kind: 'hold', reason: 'unknown-role' };
+    const own = new Set(hostsOf(this.#where(roleId(role))));
+    const siblings = this.#siblings(role);
+    let up = 0;
+    let candidates = 0;
+    let best: { readonly at: Up; readonly load: Load } | undefined;
+    for (const at of this.#up.get(pool) ?? []) {
+      const { name } = at.host;
+      if (avoid.has(name)) continue;
+      up++;
+      const load = this.#load(role, name, own.has(name), siblings.get(name) ?? 0);
+      if (!hasRoom(at.host, role, load)) continue;
+      candidates++;
+      if (best === undefined || isBetter(load, name, best.load, best.at.host.name)) {
+        best = { at, load };
+      }
+    }
+    if (best === undefined) {
+      return { kind: 'hold', reason: up > 0 ? 'no-room-in-pool' : 'no-spare-in-pool' };
+    }
+    const { host, incarnation } = best.at;
+    const reason = explain(role, best.load, candidates, pool);
+    return { kind: 'place', host: host.name, incarnation, reason };
+  }
+
+  #where(id: string): Where | undefined {
+    return this.#noted.get(id) ?? this.#view.assignments.get(id)?.value;
+  }
+
+  #count(id: string, where: Where, by: 1 | -1): void {
+    const { kind } = parseRoleId(id);
+    for (const host of hostsOf(where)) {
+      const carried = this.#carried.get(host) ?? { personalities: 0, dispatchers: 0 };
+      if (kind === 'service') carried.dispatchers += by;
+      else carried.personalities += by;
+      this.#carried.set(host, carried);
+    }
+  }
+
+  /** How many siblings of a role each host carries. */
+  #siblings(role: Role): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const id of siblingsOf(this.#config, role)) {
+      for (const host of hostsOf(this.#where(id))) counts.set(host, (counts.get(host) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  /** @param own the role itself is counted there */
+  #load(role: Role, host: string, own: boolean, siblings: number): Load {
+    const carried = this.#carried.get(host);
+    const personality = role.kind === 'personality';
+    const personalities = (carried?.personalities ?? 0) - (own && personality ? 1 : 0);
+    const dispatchers = (carried?.dispatchers ?? 0) - (own && !personality ? 1 : 0);
+    return personality
+      ? [siblings, personalities, dispatchers]
+      : [siblings, personalities > 0 ? 0 : 1, dispatchers];
+  }
+}
+
+/** One choice on its own: see `Survey.choose`. */
+export function choosePlacement(
+  view: View,
+  config: ClusterConfig,
+  role: Role,
+  liveness: Liveness,
+  avoid: ReadonlySet<string> = new Set(),
+): Placement {
+  return new Survey(view, config, liveness).choose(role, avoid);
+}
+
+function incarnationUp(
+  view: View,
+  config: ClusterConfig,
+  host: string,
+  { lapsed }: Liveness,
+): number | undefined {
+  const incarnation = view.hosts.get(host)?.value.incarnation;
+  if (incarnation === undefined || view.drained.has(host)) return undefined;
+  const id = incarnationId(host, incarnation);
+  if (lapsed.has(id) || view.retired.has(id)) return undefined;
+  return standingVotes(view, config, host, incarnation).length > 0 ? undefined : incarnation;
+}
+
+/** Where a role counts: where it is, and where it is on its way to. */
+function hostsOf(where: Where | undefined): readonly string[] {
+  if (where === undefined) return [];
+  const hosts = where.host === null ? [] : [where.host];
+  if (where.state === 'draining' && where.to !== null && where.to !== where.host) {
+    hosts.push(where.to);
+  }
+  return hosts;
+}
+
+function hasRoom({ capacity }: HostConfig, role: Role, load: Load): boolean {
+  return role.kind === 'service' || capacity === null || load[1] < capacity;
+}
+
+function isBetter(load: Load, name: string, than: Load, thanName: string): boolean {
+  const order = compareLoads(load, than);
+  return order < 0 || (order === 0 && name < thanName);
 }
 
 /** Roles that should not share a host with this one. */
 function siblingsOf(config: ClusterConfig, role: Role): ReadonlySet<string> {
+  const { services, servicesOf } = lookup(config);
+  const own = services.get(role.name);
+  const concerned =
+    role.kind === 'personality'
+      ? (servicesOf.get(role.name) ?? [])
+      : own === undefined
+        ? []
+        : [own];
   const siblings = new Set<string>();
-  for (const service of config.services) {
-    const members = service.members.map((member) => member.personality);
-    const concerns =
-      role.kind === 'service' ? service.name === role.name : members.includes(role.name);
-    if (!concerns) continue;
-    for (const member of members) {
-      if (role.kind === 'personality' && member === role.name) continue;
-      siblings.add(roleId({ kind: 'personality', name: member }));
-    }
+  for (const { personality } of concerned.flatMap(({ members }) => members)) {
+    if (role.kind === 'personality' && personality === role.name) continue;
+    siblings.add(roleId({ kind: 'personality', name: personality }));
   }
   return siblings;
 }
 
 function poolOf(config: ClusterConfig, role: Role): string | undefined {
-  return role.kind === 'personality'
-    ? config.personalities.find((personality) => personality.name === role.name)?.pool
-    : config.services.find((service) => service.name === role.name)?.pool;
+  const { personalities, services } = lookup(config);
+  return (role.kind === 'personality' ? personalities : services).get(role.name)?.pool;
 }
 
 function compareLoads(a: Load, b: Load): number {

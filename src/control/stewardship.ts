@@ -1,7 +1,8 @@
 import type { ClusterConfig } from '../config/types.js';
-import { choosePlacement, type HoldReason, type Liveness } from './placement.js';
+import { lookup } from './lookup.js';
+import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, Cause } from './records.js';
-import { type Role, roleId, type View } from './view.js';
+import { parseRoleId, type Role, roleId, type View } from './view.js';
 
 /** A new leader waits at most this long for a pool's hosts to enrol before it places anything. */
 export const placementPatienceMs = 5_000;
@@ -41,17 +42,10 @@ export function decideStewardship(
   return { ...placing, rewrites: [...placing.rewrites, ...moving] };
 }
 
-function rolesOf(config: ClusterConfig): readonly Role[] {
-  const personalities = [...config.personalities].sort(
-    (a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1),
-  );
-  return [
-    ...personalities.map(({ name }) => ({ kind: 'personality', name }) as const),
-    ...config.services.map(({ name }) => ({ kind: 'service', name }) as const),
-  ];
-}
+/** Placed in one round, at most: what comes in between is looked at before the rest. */
+const mostPlacements = 32;
 
-/** One role a round: the next choice must see the load that this one brings. */
+/** Each choice sees the load that those before it bring. */
 function placeUnplaced(
   view: View,
   config: ClusterConfig,
@@ -60,7 +54,10 @@ function placeUnplaced(
   const holds: Stewardship['holds'][number][] = [];
   const waiting = config.hosts.some((host) => host.pool !== null && !view.hosts.has(host.name));
   const patientUntilMs = now.leaderSinceMs + placementPatienceMs;
-  for (const role of rolesOf(config)) {
+  const rewrites: Rewrite[] = [];
+  let survey: Survey | undefined;
+  for (const role of lookup(config).roles) {
+    if (rewrites.length >= mostPlacements) break;
     const kept = view.assignments.get(roleId(role));
     if (kept !== undefined && kept.value.host !== null) continue;
     if (waiting && now.nowMs < patientUntilMs) {
@@ -70,7 +67,8 @@ function placeUnplaced(
         wakeAtMs: patientUntilMs,
       };
     }
-    const choice = choosePlacement(view, config, role, now.liveness);
+    survey ??= new Survey(view, config, now.liveness);
+    const choice = survey.choose(role);
     if (choice.kind === 'hold') {
       holds.push({ role, reason: choice.reason });
       continue;
@@ -92,31 +90,35 @@ function placeUnplaced(
       },
       reason: choice.reason,
     };
-    return { rewrites: [rewrite], holds, wakeAtMs: undefined };
+    rewrites.push(rewrite);
+    survey.note(role, rewrite.next);
   }
-  return { rewrites: [], holds, wakeAtMs: undefined };
+  return { rewrites, holds, wakeAtMs: undefined };
 }
 
 function takeAwayRemoved(view: View, config: ClusterConfig): readonly Rewrite[] {
-  const wanted = new Set(rolesOf(config).map(roleId));
+  const { personalities, services } = lookup(config);
   return [...view.assignments].flatMap(([id, kept]) => {
-    if (wanted.has(id) || kept.value.state !== 'assigned') return [];
-    const [kind, name = ''] = id.split('/');
-    const role: Role = { kind: kind === 'service' ? 'service' : 'personality', name };
-    return [draining(view, role, null, 'move', 'no longer in the cluster file')].flat();
+    if (kept.value.state !== 'assigned') return [];
+    const role = parseRoleId(id);
+    if ((role.kind === 'service' ? services : personalities).has(role.name)) return [];
+    return draining(view, role, null, 'move', 'no longer in the cluster file');
   });
 }
 
 function emptyDrained(view: View, config: ClusterConfig, liveness: Liveness): readonly Rewrite[] {
-  for (const role of rolesOf(config)) {
+  if (view.drained.size === 0) return [];
+  const { roles } = lookup(config);
+  for (const role of roles) {
     const kept = view.assignments.get(roleId(role));
     if (kept?.value.state === 'draining') return []; // one at a time
   }
-  for (const role of rolesOf(config)) {
+  const survey = new Survey(view, config, liveness);
+  for (const role of roles) {
     const kept = view.assignments.get(roleId(role));
     if (kept === undefined || kept.value.host === null) continue;
     if (kept.value.state !== 'assigned' || !view.drained.has(kept.value.host)) continue;
-    const choice = choosePlacement(view, config, role, liveness, new Set([kept.value.host]));
+    const choice = survey.choose(role, new Set([kept.value.host]));
     if (choice.kind === 'hold') continue;
     return draining(view, role, choice.host, 'drain', `${kept.value.host} is drained`);
   }

@@ -169,10 +169,11 @@ export class Granting {
     );
   }
 
-  /** Tells an agent that just came which lapses stand: the one before may not have voted yet. */
+  /** Tells an agent that just came which lapses stand, and wait for its decision. */
   retell(nowNs: bigint): void {
+    const stopped = new Set(this.stopped.map(({ host, incarnation }) => `${host}/${incarnation}`));
     for (const { host, incarnation, lastAckAgoMs, lapsed } of this.status(nowNs)) {
-      if (!lapsed) continue;
+      if (!lapsed || stopped.has(`${host}/${incarnation}`)) continue;
       const atMs = toMs(nowNs);
       this.#parts.emit({ kind: 'lapsed', host, incarnation, lastAckAgoMs, atMs });
     }
@@ -239,9 +240,6 @@ export class Granting {
       case 'renewed':
         log(which, 'lease renewed');
         emit({ kind: 'renewed', ...which });
-        return;
-      case 'heard':
-        emit({ kind: 'heard', ...which, sinceMs: toMs(output.sinceNs), atMs: toMs(nowNs) });
         return;
       case 'stop-in-force':
         this.#answerWaiting(`${peer.name}/${incarnation}`);

@@ -2,7 +2,6 @@ import {
   type HolderOutput,
   type HolderState,
   holderWakeNs,
-  isRefused,
   startHolder,
   stepHolder,
 } from '../control/lease/holder.js';
@@ -79,12 +78,12 @@ export class Holding {
 
   /** Tells an agent that just came what it may have missed. */
   retell(nowNs: bigint): void {
-    const { deadlineNs, held } = this.#state;
+    const { deadlineNs, held, expelled } = this.#state;
     const { incarnation } = this.request;
     if (held && deadlineNs !== null && nowNs < deadlineNs) {
       this.#parts.emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(deadlineNs) });
     }
-    if (isRefused(this.#state)) this.#parts.emit({ kind: 'refused', incarnation });
+    if (expelled) this.#parts.emit({ kind: 'expelled', incarnation });
   }
 
   close(): void {
@@ -113,9 +112,9 @@ export class Holding {
         log({ incarnation }, 'lease lapsed');
         emit({ kind: 'lease-lapsed', incarnation, atMs: toMs(output.deadlineNs) });
         return;
-      case 'refused':
-        log({ incarnation }, 'a majority of controllers refuses this incarnation');
-        emit({ kind: 'refused', incarnation });
+      case 'expelled':
+        log({ incarnation }, 'expelled: a majority of controllers will never ack it again');
+        emit({ kind: 'expelled', incarnation });
     }
   }
 

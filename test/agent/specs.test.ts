@@ -144,6 +144,12 @@ test('one survivor verifies a takeover: the first by name that runs another memb
     services: [],
     health: [],
   });
+  t.same(
+    checksFor(world.view, 'h2'),
+    [],
+    'nor when its record has gone beyond the bound of history',
+  );
+  world.write('failovers/web1-2', { id: 'web1-2', name: 'web1', epoch: 2, evidence: [] });
   t.match(checksFor(world.view, 'h2'), [
     { failover: 'web1-2', from: 'web2', address: '10.10.0.11', mac: '02:00:00:00:00:11' },
   ]);

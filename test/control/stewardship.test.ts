@@ -14,7 +14,42 @@ test('the leader waits for the hosts of the file, then for nobody', (t) => {
   t.match(early.holds, [{ reason: 'waiting-for-hosts' }]);
   t.equal(early.wakeAtMs, placementPatienceMs);
   const late = decideStewardship(world.view, { ...now, nowMs: placementPatienceMs });
-  t.equal(late.rewrites.length, 1);
+  t.equal(late.rewrites.length, 3);
+  t.end();
+});
+
+test('each placement of a round sees the load of those before it', (t) => {
+  const { rewrites } = decideStewardship(new World().view, now);
+  t.same(
+    rewrites.map(({ role, next }) => [role.name, next.host]),
+    [
+      ['web1', 'h1'],
+      ['web2', 'h2'],
+      ['web', 'h3'],
+    ],
+    'members apart from each other, the dispatcher apart from both',
+  );
+  t.end();
+});
+
+test('a round places a bounded number of roles; the next one goes on', (t) => {
+  const config = clusterConfig();
+  const [first] = config.personalities;
+  if (first === undefined) throw new Error('one is expected');
+  const personalities = Array.from({ length: 50 }, (_, index) => ({ ...first, name: `p${index}` }));
+  const world = new World({ ...config, personalities, services: [] });
+  const rounds = [];
+  for (let round = 0; round < 2; round++) {
+    const { rewrites } = decideStewardship(world.view, now);
+    rounds.push(rewrites.length);
+    for (const { role, next } of rewrites) world.assign(role, next.host);
+  }
+  t.same(rounds, [32, 18]);
+  const perHost = new Map<string, number>();
+  for (const { value } of world.view.assignments.values()) {
+    perHost.set(value.host ?? '', (perHost.get(value.host ?? '') ?? 0) + 1);
+  }
+  t.same([...perHost.values()].sort(), [12, 12, 13, 13], 'spread evenly');
   t.end();
 });
 

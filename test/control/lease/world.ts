@@ -12,7 +12,6 @@ import {
   type HolderState,
   holderWakeNs,
   isEffective,
-  isRefused,
   startHolder,
   stepHolder,
 } from '../../../src/control/lease/holder.js';
@@ -106,8 +105,8 @@ export class World {
   get effective(): boolean {
     return isEffective({ deadlineNs: this.#mapNs }, this.#hostNs(), this.#rules);
   }
-  get refused(): boolean {
-    return isRefused(this.#holder);
+  get expelled(): boolean {
+    return this.#holder.expelled;
   }
 
   runUs(lengthUs: number): void {
