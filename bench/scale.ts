@@ -1,0 +1,65 @@
+import { cpus } from 'node:os';
+import { type CoreCosts, measureCore } from './core.js';
+import { type HeartbeatCosts, measureHeartbeats } from './heartbeats.js';
+import { figure, intoPage, table } from './markdown.js';
+
+/**
+ * How the work of a controller grows with the cluster: `npm run bench:scale`. The production core with
+ * no store and no network; medians of one run, printed and put into docs/scale.md.
+ */
+const sizes = [10, 100, 1_000];
+const heartbeatsEachSecond = 20;
+
+interface Costs {
+  readonly hosts: number;
+  readonly beats: HeartbeatCosts;
+  readonly core: CoreCosts;
+}
+
+const measured = sizes.map((hosts): Costs => {
+  process.stderr.write(`${hosts} hosts …\n`);
+  return { hosts, beats: measureHeartbeats(hosts), core: measureCore(hosts) };
+});
+
+const row = (name: string, cell: (costs: Costs) => string): readonly string[] => [
+  name,
+  ...measured.map(cell),
+];
+const failover = (count: number, unit: 'perRole' | 'whole') => (costs: Costs) => {
+  const found = costs.core.failover.get(count);
+  if (found === undefined) return '';
+  return figure(unit === 'perRole' ? found.perRole : (found.perRole * found.roles) / 1_000);
+};
+
+const lines = [
+  row('heartbeat → ack, decision alone, µs', ({ beats }) => figure(beats.decide)),
+  row('the same with both packets’ HMAC, µs', ({ beats }) => figure(beats.whole)),
+  row(
+    'of one core, at 20 heartbeats a second from each host',
+    ({ hosts, beats }) => `${figure((beats.whole * hosts * heartbeatsEachSecond) / 1e4)} %`,
+  ),
+  row('look at all hosts’ promises, µs', ({ beats }) => figure(beats.look)),
+  row('look that finds one host silent, µs', ({ beats }) => figure(beats.lapse)),
+  row('memory of pulse for one host, bytes', ({ beats }) => figure(beats.bytesPerHost)),
+  row('news (a report) into the view, µs', ({ core }) => figure(core.newsToView)),
+  row('controller looks at all after news, nothing to do, µs', ({ core }) =>
+    figure(core.newsToLeader),
+  ),
+  row('any host looks at its duties and forwarding after news, µs', ({ core }) =>
+    figure(core.newsToHost),
+  ),
+  row('1 host fails: all its failovers decided, ms', failover(1, 'whole')),
+  row('10 hosts fail at once, ms', failover(10, 'whole')),
+  row('100 hosts fail at once, ms', failover(100, 'whole')),
+  row('900 hosts fail at once, ms', failover(900, 'whole')),
+  row('900 hosts fail at once, µs a role', failover(900, 'perRole')),
+  row('first placement, µs a role', ({ core }) => figure(core.placementPerRole)),
+  row('snapshot of the whole store into a view, ms', ({ core }) => figure(core.snapshot / 1_000)),
+  row('memory of a view, KiB', ({ core }) => figure(core.viewBytes / 1_024)),
+];
+const head = ['', ...sizes.map((hosts) => `${figure(hosts)} hosts`)];
+const text = table(head, lines);
+console.log(text);
+const machine = `${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
+const page = new URL('../../docs/scale.md', import.meta.url);
+intoPage(page, 'scale', `${text}\n\n${machine}; medians of one run of \`npm run bench:scale\`.`);
