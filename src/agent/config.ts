@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { readSettings } from '../config/settings.js';
+import { storeSettings } from '../store/settings.js';
 
 /** One host's own settings, /etc/understudy/agent.yaml. All else is in the store. */
 const schema = z.strictObject({
   host: z.string(),
   cluster: z.string(),
-  store: z.strictObject({ endpoints: z.array(z.string()).min(1) }),
+  store: storeSettings,
   pulseSocket: z.string().default('/run/understudy/pulse.sock'),
   pulsePort: z.number().int().min(1).max(65535).default(7411),
   runDirectory: z.string().default('/run/understudy'),

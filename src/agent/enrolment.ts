@@ -1,5 +1,5 @@
 import type { ClusterConfig } from '../config/types.js';
-import { hostKey, retiredKey } from '../control/keys.js';
+import { hostKey } from '../control/keys.js';
 import { lookup } from '../control/lookup.js';
 import type { HostRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
@@ -9,6 +9,7 @@ import type { PulsePeer } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import { isShutOutForGood } from './finality.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { order, type PulsePort } from './pulse-port.js';
@@ -36,7 +37,8 @@ export class Enrolment {
   #enforced = true;
   /** What pulse was last told; told again only when it changes or pulse restarts. */
   #told = '';
-  #expelled = new Set<number>();
+  /** Pulse says that a majority refuses this incarnation: the store is asked whether that is final. */
+  #refused: number | undefined;
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts;
@@ -55,8 +57,8 @@ export class Enrolment {
       this.#loop.trigger();
     });
     pulse.onEvent((event) => {
-      if (event.kind !== 'expelled') return;
-      this.#expelled.add(event.incarnation);
+      if (event.kind !== 'refused') return;
+      this.#refused = event.incarnation;
       this.#loop.trigger();
     });
     watch.onChange(() => this.#loop.trigger());
@@ -72,13 +74,22 @@ export class Enrolment {
     if (!watch.known || config === undefined) return;
     if (!config.hosts.some(({ name }) => name === host)) return;
     if (this.#incarnation === undefined) await this.#resume(config);
-    else if (this.#isOver(config, this.#incarnation)) await this.#renew(config, this.#incarnation);
+    else if (await this.#isOver(config, this.#incarnation))
+      await this.#renew(config, this.#incarnation);
     if (this.#incarnation !== undefined) await this.#tellPulse(config, this.#incarnation);
   }
 
-  #isOver(config: ClusterConfig, incarnation: number): boolean {
-    const { watch, host } = this.#parts;
-    return this.#expelled.has(incarnation) || isShutOut(watch.view, config, host, incarnation);
+  /**
+   * Refusals alone prove nothing: each is remembered by itself, and votes of a minority may be
+   * withdrawn. A host that cannot ask the store keeps what it has; if it is over, its lease has ended
+   * and keeps it silent.
+   */
+  async #isOver(config: ClusterConfig, incarnation: number): Promise<boolean> {
+    const { watch, store, host } = this.#parts;
+    const refused = this.#refused === incarnation;
+    if (!refused && !isShutOut(watch.view, config, host, incarnation)) return false;
+    this.#refused = undefined;
+    return await isShutOutForGood(store, config, host, incarnation);
   }
 
   /** An agent that restarts within one boot goes on under the same incarnation. */
@@ -86,13 +97,10 @@ export class Enrolment {
     const { store, host, bootToken } = this.#parts;
     const entry = await store.get(hostKey(host));
     const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
-    const retired =
-      record !== undefined && (await store.get(retiredKey(host, record.incarnation))) !== undefined;
     if (
       record !== undefined &&
       record.bootToken === bootToken &&
-      !retired &&
-      !this.#isOver(config, record.incarnation)
+      !(await isShutOutForGood(store, config, host, record.incarnation))
     ) {
       this.#begin(record, 'agent restarted within the same boot');
       return;

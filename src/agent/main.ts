@@ -46,7 +46,7 @@ export async function runAgent(options: {
     features: { vlan: hasVlan(), kernel: release() },
     announce: config.announce,
     store: new EtcdStore({
-      endpoints: config.store.endpoints,
+      ...config.store,
       prefix: `/understudy/${config.cluster}/`,
       identity: config.host,
       log,

@@ -7,13 +7,14 @@ import {
 } from '../control/fencing.js';
 import { fencedKey } from '../control/keys.js';
 import type { FencedRecord } from '../control/records.js';
-import { incarnationId } from '../control/view.js';
+import { configOf, incarnationId } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import { isShutOutForGood } from './finality.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { put } from './transactions.js';
@@ -81,6 +82,7 @@ export class PowerFencing {
     journal.event('power', host, `switching it off: ${order.reason}`);
     let off = false;
     try {
+      await this.#mustBeFinal(order);
       await power.switchOff(host, order.power, this.#stopping.signal);
       off = await this.#record(order);
     } catch (thrown) {
@@ -90,6 +92,13 @@ export class PowerFencing {
     }
     this.#state = fencingEnded(this.#state, order, off, clock.bootMs());
     this.#loop.trigger();
+  }
+
+  async #mustBeFinal({ host, incarnation }: SwitchOff): Promise<void> {
+    const { store, watch } = this.#parts;
+    const config = configOf(watch.view);
+    if (config !== undefined && (await isShutOutForGood(store, config, host, incarnation))) return;
+    throw new Error(`left on: a vote against ${incarnationId(host, incarnation)} was withdrawn`);
   }
 
   /** That a machine was off after its incarnation was voted out stays true, whoever is leader now. */

@@ -1,13 +1,16 @@
+import type { BallotFacts } from '../control/ballots.js';
 import type { Commit } from '../control/failover.js';
 import type { Handover } from '../control/handover.js';
 import {
   assignmentKey,
   configKey,
+  controllerStartKey,
   failoverKey,
   hostKey,
   retiredKey,
   voteKey,
 } from '../control/keys.js';
+import type { StartRecord, VoteRecord } from '../control/records.js';
 import type { Rewrite } from '../control/stewardship.js';
 import type { Role } from '../control/view.js';
 import type { Compare, Operation, Transaction } from '../store/types.js';
@@ -38,13 +41,71 @@ export function commitTransaction(commit: Commit): Transaction {
   };
 }
 
+/** Who writes a vote's key, in which start of its pulse, and the revision that it last saw there. */
+export interface VoteSlot {
+  readonly me: string;
+  readonly nonce: string;
+  readonly host: string;
+  readonly incarnation: number;
+  readonly mine: number | undefined;
+}
+
+/**
+ * Lands only within its own start of pulse (rule 6), and only on the key as it was read: a late try
+ * cannot undo a withdrawal that was written meanwhile (rule 11).
+ */
+export function voteTransaction(slot: VoteSlot, vote: VoteRecord): Transaction {
+  return { compare: slotCompare(slot), write: [put(slotKey(slot), vote)] };
+}
+
+/**
+ * Takes one's own vote back while it is not final: fewer than a majority stand, which the other
+ * controllers' keys as they were read say, under the configuration that names them; and no commit
+ * rested on it. Each commit writes the retired mark, whichever role it moves, so that one comparison
+ * speaks for all assignments. The key is overwritten, never deleted: deleted, it would be as absent
+ * as a late try of the vote expects it.
+ */
+export function withdrawalTransaction(
+  slot: VoteSlot,
+  others: BallotFacts['others'],
+  configRevision: number,
+  withdrawn: VoteRecord,
+): Transaction {
+  const { host, incarnation } = slot;
+  return {
+    compare: [
+      ...slotCompare(slot),
+      { kind: 'absent', key: retiredKey(host, incarnation) },
+      { kind: 'revision', key: configKey, modRevision: configRevision },
+      ...others.map(({ controller, revision }) =>
+        unchanged(voteKey(host, incarnation, controller), revision),
+      ),
+    ],
+    write: [put(slotKey(slot), withdrawn)],
+  };
+}
+
+const slotKey = ({ host, incarnation, me }: VoteSlot): string => voteKey(host, incarnation, me);
+
+function slotCompare(slot: VoteSlot): readonly Compare[] {
+  const start: StartRecord = { nonce: slot.nonce };
+  return [
+    { kind: 'value', key: controllerStartKey(slot.me), value: JSON.stringify(start) },
+    unchanged(slotKey(slot), slot.mine),
+  ];
+}
+
+function unchanged(key: string, revision: number | undefined): Compare {
+  return revision === undefined
+    ? { kind: 'absent', key }
+    : { kind: 'revision', key, modRevision: revision };
+}
+
 export function rewriteTransaction(rewrite: Rewrite): Transaction {
   const key = assignmentKey(rewrite.role.kind, rewrite.role.name);
   return {
     compare: [
-      rewrite.assignmentRevision === undefined
-        ? { kind: 'absent', key }
-        : { kind: 'revision', key, modRevision: rewrite.assignmentRevision },
+      unchanged(key, rewrite.assignmentRevision),
       { kind: 'revision', key: configKey, modRevision: rewrite.configRevision },
       ...hostCompare(rewrite.next.host, rewrite.toHostRevision),
     ],

@@ -1,64 +1,59 @@
-import { controllerStartKey, voteKey } from '../control/keys.js';
-import type { StartRecord, VoteRecord } from '../control/records.js';
-import { configOf, incarnationId, type View } from '../control/view.js';
+import {
+  type Ballot,
+  type BallotDecision,
+  type BallotEvent,
+  type BallotFacts,
+  ballotFacts,
+  decideBallot,
+  isIdle,
+  noBallot,
+  stepBallot,
+} from '../control/ballots.js';
+import type { VoteRecord } from '../control/records.js';
+import { configOf, incarnationId } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
-import type { Store } from '../store/types.js';
+import type { Store, Transaction } from '../store/types.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
-import { peersOf } from './enrolment.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { order, type PulseHello, type PulsePort } from './pulse-port.js';
-import { put } from './transactions.js';
-
-type Lapsed = Extract<PulseEvent, { kind: 'lapsed' }>;
+import { type Incarnation, TakingControl, watchedIncarnations } from './taking-control.js';
+import { type VoteSlot, voteTransaction, withdrawalTransaction } from './transactions.js';
 
 /**
- * A controller's vote. Pulse grants leases and says when one has lapsed; this writes the vote.
+ * A controller's votes. Pulse grants leases and says when one has lapsed, or that a host which it
+ * refuses is well; this writes the vote, or takes it back (src/control/ballots.ts decides).
  *
- * The order that keeps it safe (rules 5, 6, 8 of the lease protocol): the start nonce of the pulse
- * in charge is written first; votes and retired marks are read after that; only then does pulse
- * acknowledge anything. Before a vote, pulse confirms that it stopped acknowledging; the vote's
- * transaction compares the start nonce, so that a late write of an earlier start cannot land.
+ * The order that keeps it safe (rules 5, 8, 11 of the lease protocol): before a vote, pulse confirms
+ * that it stopped acknowledging; after a withdrawal it acknowledges again only when that was
+ * certainly written. Both compare the start nonce and the revision of the vote's key. So a withdrawal
+ * fences every earlier try of the vote, also one whose result is unknown, and the other way round.
  */
 export class Voter {
   readonly #parts: VoterParts;
   readonly #loop: Loop;
-  readonly #pending = new Map<string, Lapsed>();
-  /** `host/incarnation` whose promise this controller saw run out. */
-  readonly #lapsed = new Set<string>();
+  readonly #control: TakingControl;
+  /** By `host/incarnation`; those about which there is nothing to remember are left out. */
+  readonly #ballots = new Map<string, Ballot>();
   #hello: PulseHello | undefined;
-  #controlling = '';
 
   constructor(parts: VoterParts) {
     this.#parts = parts;
+    this.#control = new TakingControl(parts);
     this.#loop = new Loop('voter', parts, () => this.#work());
   }
 
+  /** `host/incarnation` whose promise this controller saw run out. */
   get lapsed(): ReadonlySet<string> {
-    return this.#lapsed;
+    const lapsed = [...this.#ballots].filter(([, ballot]) => ballot.lapse !== null);
+    return new Set(lapsed.map(([id]) => id));
   }
 
   start(): void {
-    this.#parts.pulse.onConnect((hello) => {
-      this.#hello = hello;
-      this.#controlling = '';
-      this.#loop.trigger();
-    });
-    this.#parts.pulse.onEvent((event) => {
-      if (event.kind === 'lapsed') {
-        const id = incarnationId(event.host, event.incarnation);
-        this.#lapsed.add(id);
-        this.#pending.set(id, event);
-        this.#loop.trigger();
-        this.#parts.onLapse();
-      } else if (event.kind === 'renewed') {
-        this.#lapsed.delete(incarnationId(event.host, event.incarnation));
-        this.#pending.delete(incarnationId(event.host, event.incarnation));
-        this.#parts.onLapse();
-      }
-    });
+    this.#parts.pulse.onConnect((hello) => this.#connected(hello));
+    this.#parts.pulse.onEvent((event) => this.#told(event));
     this.#parts.watch.onChange(() => this.#loop.trigger());
   }
 
@@ -66,83 +61,107 @@ export class Voter {
     await this.#loop.stop();
   }
 
+  #connected(hello: PulseHello): void {
+    this.#hello = hello;
+    this.#control.begin();
+    const stopped = new Set(hello.stopped.map(idOf));
+    for (const id of new Set([...this.#ballots.keys(), ...stopped])) {
+      this.#step(id, { kind: 'connected', stopped: stopped.has(id) });
+    }
+    this.#loop.trigger();
+  }
+
+  #told(event: PulseEvent): void {
+    switch (event.kind) {
+      case 'lapsed': {
+        const { lastAckAgoMs, atMs } = event;
+        this.#step(idOf(event), { kind: 'lapsed', lapse: { lastAckAgoMs, atMs } });
+        this.#parts.onLapse();
+        break;
+      }
+      case 'renewed':
+        this.#step(idOf(event), { kind: 'renewed' });
+        this.#parts.onLapse();
+        break;
+      case 'heard': {
+        const { sinceMs, atMs } = event;
+        this.#step(idOf(event), { kind: 'heard', heard: { sinceMs, atMs } });
+        break;
+      }
+      default:
+        return;
+    }
+    this.#loop.trigger();
+  }
+
+  #step(id: string, event: BallotEvent): void {
+    const nowMs = this.#parts.clock.bootMs();
+    const ballot = stepBallot(this.#ballots.get(id) ?? noBallot, event, nowMs);
+    if (isIdle(ballot, nowMs)) this.#ballots.delete(id);
+    else this.#ballots.set(id, ballot);
+  }
+
   async #work(): Promise<void> {
     const { watch, host } = this.#parts;
     const config = configOf(watch.view);
-    if (this.#hello === undefined || !watch.known || config === undefined) return;
+    const hello = this.#hello;
+    if (hello === undefined || !watch.known || config === undefined) return;
     if (!config.controllers.includes(host)) return;
-    await this.#takeControl(this.#hello);
-    for (const [id, lapsed] of [...this.#pending]) {
-      if (await this.#vote(this.#hello, lapsed)) this.#pending.delete(id);
+    await this.#takeControl(hello);
+    const watched = watchedIncarnations(watch.view);
+    const ids = new Set(watched.map(idOf));
+    for (const id of this.#ballots.keys()) if (!ids.has(id)) this.#ballots.delete(id);
+    const { leaseMs } = config.timing;
+    // None must still be at work when the next run begins, whichever fails.
+    const settled = await Promise.allSettled(
+      watched.map((which) => this.#settle(hello, which, leaseMs)),
+    );
+    let wakeAtMs: number | undefined;
+    for (const result of settled) {
+      if (result.status === 'rejected') throw result.reason;
+      if (result.value !== undefined) wakeAtMs = Math.min(wakeAtMs ?? result.value, result.value);
     }
+    if (wakeAtMs !== undefined) this.#loop.triggerIn(wakeAtMs - this.#parts.clock.bootMs());
   }
 
-  /** Hands pulse what it may not acknowledge, and the hosts it may. */
   async #takeControl(hello: PulseHello): Promise<void> {
-    const { watch, host, store, pulse, journal, pulsePort } = this.#parts;
-    const config = configOf(watch.view);
-    if (config === undefined) return;
-    const { leaseMs, clockMarginPercent } = config.timing;
-    const names = config.hosts.map(({ name }) => name);
-    const hosts = peersOf(config, names, pulsePort);
-    const watched = watchedIncarnations(watch.view);
-    const wish = JSON.stringify([hello.nonce, leaseMs, clockMarginPercent, hosts, watched]);
-    if (wish === this.#controlling) return;
-    const key = controllerStartKey(host);
-    const record: StartRecord = { nonce: hello.nonce };
-    const current = await store.get(key);
-    if (current?.value !== JSON.stringify(record)) {
-      const result = await store.transact({
-        compare: [
-          current === undefined
-            ? { kind: 'absent', key }
-            : { kind: 'revision', key, modRevision: current.modRevision },
-        ],
-        write: [put(key, record)],
-      });
-      if (!result.done && result.current[0]?.value !== JSON.stringify(record)) {
-        throw new Error(`start nonce of ${host} was changed by another process`);
-      }
-      journal.event('controller', host, 'start recorded; votes read before anything is granted');
-    }
-    const stopped = [...(await this.#readStopped()), ...hello.stopped];
-    await order(pulse, {
-      kind: 'control',
-      controller: host,
-      hosts,
-      stopped,
-      watched,
-      leaseMs,
-      clockMarginPercent,
-    });
-    this.#controlling = wish;
+    const stopped = [...this.#ballots]
+      .filter(([, ballot]) => ballot.stoppedAtMs !== null)
+      .map(([id]) => incarnationOf(id));
+    const told = await this.#control.take(hello, stopped);
+    if (told === undefined) return;
+    for (const which of told) this.#step(idOf(which), { kind: 'stopped' });
     this.#parts.onControl();
   }
 
-  /** My standing votes and every retired incarnation, read linearizably. */
-  async #readStopped(): Promise<readonly { host: string; incarnation: number }[]> {
-    const { store, host: me } = this.#parts;
-    const [votes, retired] = await Promise.all([store.list('votes/'), store.list('retired/')]);
-    const voted = votes.entries.flatMap(({ key, value }) => {
-      const [, host = '', incarnation = '', controller] = key.split('/');
-      const standing = (JSON.parse(value) as VoteRecord).state === 'expired';
-      return controller === me && standing ? [{ host, incarnation: Number(incarnation) }] : [];
-    });
-    const marks = retired.entries.map(({ key }) => {
-      const [, host = '', incarnation = ''] = key.split('/');
-      return { host, incarnation: Number(incarnation) };
-    });
-    return [...voted, ...marks];
+  /**
+   * Decides about one's own vote against one incarnation, and carries that out.
+   *
+   * @returns when to look again, if nothing happens before
+   */
+  async #settle(
+    hello: PulseHello,
+    which: Incarnation,
+    leaseMs: number,
+  ): Promise<number | undefined> {
+    const { watch, host: me, clock } = this.#parts;
+    const ballot = this.#ballots.get(idOf(which));
+    if (ballot === undefined) return undefined;
+    const facts = ballotFacts(watch.view, me, which.host, which.incarnation);
+    const decision = decideBallot(ballot, facts, clock.bootMs(), leaseMs);
+    if (decision.kind === 'rest') return decision.wakeAtMs;
+    const slot = { me, nonce: hello.nonce, ...which, mine: facts.mine?.revision };
+    if (decision.kind === 'vote') await this.#vote(slot, hello, decision);
+    else await this.#withdraw(slot, hello, facts, decision.reason);
+    return undefined;
   }
 
-  /** True when this lapse needs no more work. An unknown result counts as voted: it is repeated. */
-  async #vote(hello: PulseHello, lapsed: Lapsed): Promise<boolean> {
-    const { watch, host: me, store, pulse, clock, journal } = this.#parts;
-    const { host, incarnation, lastAckAgoMs } = lapsed;
-    const id = incarnationId(host, incarnation);
-    if (watch.view.retired.has(id)) return true;
-    const mine = watch.view.votes.get(id)?.get(me);
-    if (mine?.value.state === 'expired') return true;
+  async #vote(slot: VoteSlot, hello: PulseHello, { lapse, reason }: Voting): Promise<void> {
+    const { pulse, journal } = this.#parts;
+    const { me, host, incarnation } = slot;
+    const id = idOf(slot);
+    // Before it is asked: a request whose answer is lost may have been obeyed.
+    this.#step(id, { kind: 'stopped' });
     const reply = await pulse.request({
       kind: 'stop-acks',
       host,
@@ -150,56 +169,69 @@ export class Voter {
       onlyIfLapsed: true,
     });
     // It came back between the report and now: nothing was stopped, so nothing is voted.
-    if (reply.kind === 'error' && reply.code === 'US_PULSE_PROMISED') return true;
+    if (reply.kind === 'error' && reply.code === 'US_PULSE_PROMISED') {
+      this.#step(id, { kind: 'promised' });
+      return;
+    }
     if (reply.kind !== 'ok') throw new Error(`pulse did not stop acknowledging ${id}`);
-    const key = voteKey(host, incarnation, me);
-    const vote: VoteRecord = {
-      state: 'expired',
-      lastAckAgoMs,
-      atMs: lapsed.atMs,
+    this.#step(id, { kind: 'stopped' });
+    const vote: VoteRecord = { state: 'expired', ...lapse, bootId: hello.bootId };
+    await this.#write(slot, voteTransaction(slot, vote), vote);
+    journal.event('vote', host, `${me} votes ${id} expired: ${reason}`);
+  }
+
+  async #withdraw(
+    slot: VoteSlot,
+    hello: PulseHello,
+    { others }: BallotFacts,
+    reason: string,
+  ): Promise<void> {
+    const { pulse, clock, journal, watch } = this.#parts;
+    const { me, host, incarnation } = slot;
+    const id = idOf(slot);
+    const { config } = watch.view;
+    if (config === undefined) return;
+    const withdrawn: VoteRecord = {
+      state: 'withdrawn',
+      lastAckAgoMs: null,
+      atMs: clock.bootMs(),
       bootId: hello.bootId,
     };
-    const start: StartRecord = { nonce: hello.nonce };
-    const write = [put(key, vote)];
-    const result = await store.transact({
-      compare: [
-        { kind: 'value', key: controllerStartKey(me), value: JSON.stringify(start) },
-        mine === undefined
-          ? { kind: 'absent', key }
-          : { kind: 'revision', key, modRevision: mine.revision },
-      ],
-      write,
-    });
-    // The vote that makes the majority is committed on at once.
-    if (result.done) watch.learn(write, result.revision);
-    const there = result.current.find((entry) => entry.key === key);
-    if (!result.done && there?.value !== JSON.stringify(vote)) {
-      this.#parts.log.warn(
-        { host, incarnation },
-        `vote refused at ${clock.bootMs()} ms; reading again`,
-      );
-      return false;
+    const transaction = withdrawalTransaction(slot, others, config.revision, withdrawn);
+    await this.#write(slot, transaction, withdrawn);
+    journal.event('withdrawal', host, `${me} withdraws its vote against ${id}: ${reason}`);
+    await order(pulse, { kind: 'resume-acks', host, incarnation });
+    this.#step(id, { kind: 'resumed' });
+    this.#parts.onLapse();
+  }
+
+  /**
+   * Returns when this very transaction was carried out for sure; of a vote, which only grows less by a
+   * later write of ours, that it stands is enough. Else the loop decides anew with what the store said:
+   * an earlier try of a withdrawal may have been carried out, but what came after it is not known.
+   */
+  async #write(slot: VoteSlot, transaction: Transaction, vote: VoteRecord): Promise<void> {
+    const { store, watch } = this.#parts;
+    const result = await store.transact(transaction);
+    // Nobody waits for the watch: the vote that makes the majority is committed on at once.
+    if (result.done) return watch.learn(transaction.write, result.revision);
+    for (const { key, value, modRevision } of result.current) {
+      watch.learn([{ kind: 'put', key, value }], modRevision);
     }
-    journal.event(
-      'vote',
-      host,
-      `${me} votes ${id} expired: ${lastAckAgoMs === null ? 'never heard since this controller started' : `no heartbeat for ${Math.round(lastAckAgoMs)} ms`}`,
-    );
-    return true;
+    const id = idOf(slot);
+    const stands = watch.view.votes.get(id)?.get(slot.me)?.value.state === 'expired';
+    if (stands && vote.state === 'expired') return;
+    throw new Error(`${vote.state} ${id}: what it rests on has changed; deciding anew`);
   }
 }
 
-/** Incarnations that the store names: silence of one of them is worth a vote, even if never heard. */
-function watchedIncarnations(view: View): readonly { host: string; incarnation: number }[] {
-  const ids = new Set<string>();
-  for (const [host, { value }] of view.hosts) ids.add(incarnationId(host, value.incarnation));
-  for (const { value } of view.assignments.values()) {
-    if (value.host !== null) ids.add(incarnationId(value.host, value.incarnation));
-  }
-  return [...ids].sort().map((id) => {
-    const [host = '', incarnation] = id.split('/');
-    return { host, incarnation: Number(incarnation) };
-  });
+type Voting = Extract<BallotDecision, { kind: 'vote' }>;
+
+const idOf = ({ host, incarnation }: Incarnation): string => incarnationId(host, incarnation);
+
+function incarnationOf(id: string): Incarnation {
+  const [host = '', incarnation] = id.split('/');
+  return { host, incarnation: Number(incarnation) };
 }
 
 export interface VoterParts {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { ClusterConfig } from '../config/types.js';
 import { type View, ViewKeeper } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
+import type { StoreSettings } from '../store/settings.js';
 import type { Store } from '../store/types.js';
 
 /** Where a command finds its cluster. */
@@ -33,10 +34,11 @@ const defaultConfig = '/etc/understudy/agent.yaml';
  * lab, else of this host's own agent. For a lab this process moves into the lab's control node.
  */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { name, endpoints, fit } = await locate(options);
+  const { name, store: settings, fit } = await locate(options);
+  const { endpoints } = settings;
   const { EtcdStore } = await import('../store/etcd.js');
   const store = new EtcdStore({
-    endpoints,
+    ...settings,
     prefix: `/understudy/${name}/`,
     identity: `cli-${process.pid}`,
   });
@@ -59,7 +61,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
 
 export interface Located {
   readonly name: string;
-  readonly endpoints: readonly string[];
+  readonly store: StoreSettings;
   fit(config: ClusterConfig): ClusterConfig;
 }
 
@@ -72,7 +74,7 @@ async function locate(options: ClusterOptions): Promise<Located> {
       enterNetworkNamespace(lab.controlNamespace);
       const { fitToLab } = await import('../lab/fit.js');
       const fit = (config: ClusterConfig) => fitToLab(config, lab.state.plan);
-      return { name: lab.cluster, endpoints: lab.endpoints, fit };
+      return { name: lab.cluster, store: { endpoints: [...lab.endpoints] }, fit };
     }
   }
   const path = options.config ?? defaultConfig;
@@ -87,7 +89,7 @@ async function locate(options: ClusterOptions): Promise<Located> {
   }
   const { readAgentConfig } = await import('../agent/config.js');
   const { cluster, store } = readAgentConfig(path);
-  return { name: cluster, endpoints: store.endpoints, fit: (config) => config };
+  return { name: cluster, store, fit: (config) => config };
 }
 
 /** Opens, works, closes, whatever happens. */

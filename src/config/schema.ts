@@ -98,8 +98,8 @@ const interfaceName = z
 const endpoint = z
   .string()
   .regex(
-    /^http:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/,
-    'write http://ADDRESS:PORT, e.g. http://10.66.0.1:2379',
+    /^https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/,
+    'write http://ADDRESS:PORT or https://ADDRESS:PORT, e.g. http://10.66.0.1:2379',
   );
 
 const argument = z

@@ -169,11 +169,10 @@ export class Granting {
     );
   }
 
-  /** Tells an agent that just came which lapses stand, and wait for its decision. */
+  /** Tells an agent that just came which lapses stand: the one before may not have voted yet. */
   retell(nowNs: bigint): void {
-    const stopped = new Set(this.stopped.map(({ host, incarnation }) => `${host}/${incarnation}`));
     for (const { host, incarnation, lastAckAgoMs, lapsed } of this.status(nowNs)) {
-      if (!lapsed || stopped.has(`${host}/${incarnation}`)) continue;
+      if (!lapsed) continue;
       const atMs = toMs(nowNs);
       this.#parts.emit({ kind: 'lapsed', host, incarnation, lastAckAgoMs, atMs });
     }
@@ -240,6 +239,9 @@ export class Granting {
       case 'renewed':
         log(which, 'lease renewed');
         emit({ kind: 'renewed', ...which });
+        return;
+      case 'heard':
+        emit({ kind: 'heard', ...which, sinceMs: toMs(output.sinceNs), atMs: toMs(nowNs) });
         return;
       case 'stop-in-force':
         this.#answerWaiting(`${peer.name}/${incarnation}`);

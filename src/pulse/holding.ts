@@ -2,6 +2,7 @@ import {
   type HolderOutput,
   type HolderState,
   holderWakeNs,
+  isRefused,
   startHolder,
   stepHolder,
 } from '../control/lease/holder.js';
@@ -78,12 +79,12 @@ export class Holding {
 
   /** Tells an agent that just came what it may have missed. */
   retell(nowNs: bigint): void {
-    const { deadlineNs, held, expelled } = this.#state;
+    const { deadlineNs, held } = this.#state;
     const { incarnation } = this.request;
     if (held && deadlineNs !== null && nowNs < deadlineNs) {
       this.#parts.emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(deadlineNs) });
     }
-    if (expelled) this.#parts.emit({ kind: 'expelled', incarnation });
+    if (isRefused(this.#state)) this.#parts.emit({ kind: 'refused', incarnation });
   }
 
   close(): void {
@@ -112,9 +113,9 @@ export class Holding {
         log({ incarnation }, 'lease lapsed');
         emit({ kind: 'lease-lapsed', incarnation, atMs: toMs(output.deadlineNs) });
         return;
-      case 'expelled':
-        log({ incarnation }, 'expelled: a majority of controllers will never ack it again');
-        emit({ kind: 'expelled', incarnation });
+      case 'refused':
+        log({ incarnation }, 'a majority of controllers refuses this incarnation');
+        emit({ kind: 'refused', incarnation });
     }
   }
 

@@ -27,7 +27,7 @@ export type PulseRequest =
   /**
    * On a controller: what the store says, read after the start nonce was written. Only then does
    * pulse ack anything. `stopped` lists incarnations never to be acked (votes and retired marks).
-   * May be sent again whenever any of it changes; `stopped` only ever adds.
+   * May be sent again whenever any of it changes; `stopped` only ever adds (`resume-acks` takes away).
    */
   | {
       readonly kind: 'control';
@@ -44,7 +44,7 @@ export type PulseRequest =
       readonly clockMarginPercent: number;
     }
   /**
-   * Never ack this incarnation again; answered when that is in force and every promise ran out (at
+   * Ack this incarnation no more; answered when that is in force and every promise ran out (at
    * most one lease × (1 + margin) later). To be sent before a vote. With `onlyIfLapsed` it is
    * refused (US_PULSE_PROMISED), and nothing stopped, if the host came back meanwhile.
    */
@@ -54,7 +54,7 @@ export type PulseRequest =
       readonly incarnation: number;
       readonly onlyIfLapsed?: boolean;
     }
-  /** After a withdrawn vote: ack it again. */
+  /** Only after the vote was withdrawn in the store for sure: ack it again. */
   | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
   | { readonly kind: 'status' };
 
@@ -99,7 +99,8 @@ export interface PulseHostStatus {
 export type PulseEvent =
   /**
    * Controller: a promise ran out without renewal. The agent decides whether to vote. Repeated
-   * each lease length, ten times, then every tenth, until stop-acks or renewal; and after hello.
+   * each lease length, ten times, then every tenth, until stop-acks or renewal; and after hello,
+   * then of stopped ones too.
    */
   | {
       readonly kind: 'lapsed';
@@ -111,11 +112,25 @@ export type PulseEvent =
     }
   /** Controller: heartbeats are there again and promises were given (no vote in between). */
   | { readonly kind: 'renewed'; readonly host: string; readonly incarnation: number }
+  /**
+   * Controller: a host that it refuses is alive and hears it (it echoes the refusals), without a
+   * break since `sinceMs`. Repeated each lease length while that lasts.
+   */
+  | {
+      readonly kind: 'heard';
+      readonly host: string;
+      readonly incarnation: number;
+      readonly sinceMs: number;
+      readonly atMs: number;
+    }
   /** Holder: first majority, after none or a lapse. */
   | { readonly kind: 'lease-held'; readonly incarnation: number; readonly deadlineMs: number }
   | { readonly kind: 'lease-lapsed'; readonly incarnation: number; readonly atMs: number }
-  /** Holder: a majority of controllers says that this incarnation is stopped for good. */
-  | { readonly kind: 'expelled'; readonly incarnation: number };
+  /**
+   * Holder: the newest answers of a majority of controllers are refusals. Whether that is final only
+   * the store can say. Repeated each lease length while it lasts; and after hello.
+   */
+  | { readonly kind: 'refused'; readonly incarnation: number };
 
 export type PulseMessageToAgent =
   | { readonly id: number; readonly reply: PulseReply }

@@ -7,6 +7,7 @@ import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
 import { EtcdStore } from '../store/etcd.js';
+import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
 import type { Change, Entry, Store } from '../store/types.js';
 import type { Log } from './log.js';
@@ -17,7 +18,7 @@ import { TgtMask } from './tgt-mask.js';
 /** One storage host's own settings, /etc/understudy/target.yaml. */
 const schema = z.strictObject({
   cluster: z.string(),
-  store: z.strictObject({ endpoints: z.array(z.string()).min(1) }),
+  store: storeSettings,
   targets: z.literal('tgt').default('tgt'),
   /** `-C` of tgtd. */
   controlPort: z.number().int().min(0).max(65535).default(0),
@@ -43,7 +44,7 @@ export async function runTarget(options: {
   const config = readTargetConfig(options.configFile);
   const log = pino({ base: { daemon: 'target' } }, pino.destination({ dest: 2, sync: true }));
   const store = new EtcdStore({
-    endpoints: config.store.endpoints,
+    ...config.store,
     prefix: `/understudy/${config.cluster}/`,
     identity: 'target',
     log,

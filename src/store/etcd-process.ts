@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { EtcdMember as StoreMember } from './etcd/member.js';
 import { Members } from './etcd/members.js';
 import { methods } from './etcd/protocol.js';
 import { systemTimers } from './timers.js';
@@ -140,7 +141,7 @@ export async function waitForEtcd(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const members = new Members(endpoints, systemTimers());
+  const members = new Members(endpoints, systemTimers(), (endpoint) => new StoreMember(endpoint));
   const request = { key: Buffer.from('ready'), count_only: true };
   try {
     await members.call(

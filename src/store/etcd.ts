@@ -3,7 +3,7 @@ import { UnderstudyError } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { Campaign, officeKey } from './campaign.js';
 import { Codec } from './etcd/codec.js';
-import type { Member } from './etcd/member.js';
+import { EtcdMember, type Member } from './etcd/member.js';
 import { Members, type MembersCallOptions } from './etcd/members.js';
 import { etcdOffice } from './etcd/office.js';
 import { methods, rangeEnd } from './etcd/protocol.js';
@@ -11,6 +11,7 @@ import { follow } from './etcd/watch.js';
 import { type StoreLog, silent } from './log.js';
 import { watchSeat } from './office-watch.js';
 import { checkTransaction } from './refusals.js';
+import type { TlsFiles } from './settings.js';
 import { systemTimers, type Timers } from './timers.js';
 import type {
   CallOptions,
@@ -24,10 +25,12 @@ import type {
 } from './types.js';
 
 export interface EtcdStoreOptions {
-  /** `http://ADDRESS:PORT` of every member. Names are looked up, addresses need no resolver. */
+  /** `http://ADDRESS:PORT` or `https://…` of every member. Names are looked up, addresses need no resolver. */
   readonly endpoints: readonly string[];
   /** Every key begins with it: `/understudy/<cluster>/`. */
   readonly prefix: string;
+  /** For https endpoints. */
+  readonly tls?: TlsFiles | undefined;
   /** Whose store this is, for messages. */
   readonly identity?: string;
   readonly log?: StoreLog;
@@ -56,13 +59,14 @@ export class EtcdStore implements Store {
   readonly #running = new AbortController();
   readonly #work = new Set<Promise<void>>();
 
-  /** @throws US_STORE_ENDPOINT for endpoints that are none. */
+  /** @throws {UnderstudyError} US_STORE_ENDPOINT, US_STORE_TLS */
   constructor(options: EtcdStoreOptions) {
     if (options.endpoints.length === 0) throw noEndpoints(options.identity ?? options.prefix);
     this.#options = options;
     this.#codec = new Codec(options.prefix);
     this.#timers = options.timers ?? systemTimers(bootMs);
-    this.#members = new Members(options.endpoints, this.#timers, options.connect);
+    const connect = options.connect ?? ((endpoint) => new EtcdMember(endpoint, options.tls));
+    this.#members = new Members(options.endpoints, this.#timers, connect);
     // One listener for each call under way: many are no leak here.
     setMaxListeners(0, this.#running.signal);
   }

@@ -150,7 +150,10 @@ test('an expelled incarnation lets go of everything before the next one enrols',
   const pulse = new FakePulse(4);
   const { did, store } = await agentOf(t, pulse, { incarnation: 4, bootToken: 'this boot' });
   await pulse.done('enrol 4');
-  pulse.emit({ kind: 'expelled', incarnation: 4 });
+  await store.transact({
+    compare: [],
+    write: [{ kind: 'put', key: retiredKey('h1', 4), value: '{}' }],
+  });
   await pulse.done('enrol 5');
   t.same(did, ['incarnation 4', 'drop', 'forget 4', 'incarnation 5']);
   t.match(JSON.parse((await store.get(hostKey('h1')))?.value ?? ''), { incarnation: 5 });

@@ -55,7 +55,7 @@ function shortFolder(t: Test): string {
 
 test('hello comes before the events that come with it', async (t) => {
   const path = join(shortFolder(t), 's');
-  const event = { kind: 'expelled', incarnation: 3 };
+  const event = { kind: 'refused', incarnation: 3 };
   await pretend(t, path, ({ id }) => line({ id, reply: hello }) + line({ event }));
   const client = new PulseClient({ path, ...quick });
   t.teardown(() => client.stop());
@@ -68,7 +68,7 @@ test('hello comes before the events that come with it', async (t) => {
     client.onConnect(({ kind }) => order.push(kind));
     client.start(new AbortController().signal);
   });
-  t.same(order, ['hello', 'expelled']);
+  t.same(order, ['hello', 'refused']);
   client.onConnect(({ kind }) => order.push(kind));
   t.equal(order.length, 3, 'a late listener hears it at once');
 });

@@ -94,7 +94,7 @@ test('a majority that stops acking expels', async (t) => {
   t.match(await c1.client.request({ kind: 'hello' }), { stopped: [{ host: 'h', incarnation: 1 }] });
   await c2.order(stop);
   await host.next('lease-lapsed');
-  await host.next('expelled');
+  await host.next('refused');
   t.ok(mapMs(host) < bootMs());
 
   await c1.order({ kind: 'resume-acks', host: 'h', incarnation: 1 });

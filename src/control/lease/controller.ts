@@ -3,6 +3,7 @@ import {
   findGrant,
   type Grant,
   type GrantTerm,
+  type Hearing,
   type HostGrants,
   promiseNs,
   unheardGraceNs,
@@ -83,6 +84,7 @@ function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Ru
   return {
     incarnation,
     stopped: false,
+    hearing: null,
     stopAwaited: false,
     nonce: '',
     seq: 0n,
@@ -115,12 +117,11 @@ function onHeartbeat(
   const grant = known ?? newGrant(incarnation, nowNs, term, rules);
   if (!isNewer(grant, heartbeat) && rules.newerOnly) return ignored('heartbeat-not-newer');
   const heard = hear(grant, heartbeat, nowNs, term);
-  if (heard.stopped && rules.refuseStopped) {
-    const state = withGrant(host, heard, nowNs) ?? host;
-    return { state, outputs: [answer('refuse', heartbeat, term)], reason: 'refused-stopped' };
-  }
   const echoes = heard.answers.some(({ ackId }) => ackId === heartbeat.echo);
   const answered = remember(heard, heartbeat.ackId, nowNs);
+  if (heard.stopped && rules.refuseStopped) {
+    return refuse(host, answered, heartbeat, echoes, nowNs, term);
+  }
   if (echoes || !rules.echo) return promise(host, answered, heartbeat, nowNs, term, rules);
   const state = withGrant(host, answered, nowNs);
   if (state === undefined) return ignored('table-full');
@@ -150,6 +151,35 @@ function remember(grant: Grant, ackId: bigint, atNs: bigint): Grant {
     ...grant,
     answers: [...grant.answers.slice(-(rememberedAnswers - 1)), { ackId, atNs }],
   };
+}
+
+/**
+ * A refusal is answered and may be echoed like any answer. The echo proves that the host is alive
+ * now and hears this controller, which is what a vote may be withdrawn for; a replay proves nothing.
+ */
+function refuse(
+  host: HostGrants,
+  grant: Grant,
+  heartbeat: Heartbeat,
+  echoes: boolean,
+  nowNs: bigint,
+  term: GrantTerm,
+): GrantStep {
+  const outputs: GrantOutput[] = [answer('refuse', heartbeat, term)];
+  const hearing = echoes ? goOnHearing(grant.hearing, nowNs, term) : grant.hearing;
+  if (echoes && hearing?.toldNs === nowNs) {
+    outputs.push({ kind: 'heard', incarnation: grant.incarnation, sinceNs: hearing.sinceNs });
+  }
+  const state = withGrant(host, { ...grant, hearing }, nowNs) ?? host;
+  return { state, outputs, reason: 'refused-stopped' };
+}
+
+function goOnHearing(before: Hearing | null, nowNs: bigint, { leaseNs }: GrantTerm): Hearing {
+  if (before === null || nowNs - before.lastNs > leaseNs) {
+    return { sinceNs: nowNs, lastNs: nowNs, toldNs: nowNs };
+  }
+  const toldNs = nowNs - before.toldNs >= leaseNs ? nowNs : before.toldNs;
+  return { ...before, lastNs: nowNs, toldNs };
 }
 
 function promise(
@@ -212,7 +242,8 @@ function onStop(
     const outputs: GrantOutput[] = [{ kind: 'stop-refused', incarnation, leftNs }];
     return { state: host, outputs, reason: 'still-promised' };
   }
-  const stopped = { ...grant, stopped: true, stopAwaited: !clear };
+  const hearing = grant.stopped ? grant.hearing : null;
+  const stopped = { ...grant, stopped: true, stopAwaited: !clear, hearing };
   const state = withGrant(host, stopped, nowNs);
   if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
   const outputs: GrantOutput[] = clear ? [{ kind: 'stop-in-force', incarnation }] : [];
@@ -231,6 +262,7 @@ function onResume(
   const resumed: Grant = {
     ...grant,
     stopped: false,
+    hearing: null,
     stopAwaited: false,
     answers: [],
     reportFromNs: graceUntilNs,

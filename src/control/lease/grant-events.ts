@@ -14,7 +14,7 @@ export type GrantEvent =
     }
   /** The store names this incarnation: its silence matters even if it is never heard. */
   | { readonly kind: 'watch'; readonly incarnation: number }
-  /** Never ack it again. With `onlyIfLapsed`, only if no promise is running. */
+  /** Ack it no more. With `onlyIfLapsed`, only if no promise is running. */
   | { readonly kind: 'stop'; readonly incarnation: number; readonly onlyIfLapsed: boolean }
   /** Its vote was withdrawn. */
   | { readonly kind: 'resume'; readonly incarnation: number }
@@ -42,6 +42,8 @@ export type GrantOutput =
       readonly report: number;
     }
   | { readonly kind: 'renewed'; readonly incarnation: number }
+  /** Refused, yet alive, and it hears this controller: without a break since then. Once a lease. */
+  | { readonly kind: 'heard'; readonly incarnation: number; readonly sinceNs: bigint }
   /** Not acked any more, and every promise ran out: a vote may be written. */
   | { readonly kind: 'stop-in-force'; readonly incarnation: number }
   /** `onlyIfLapsed` was asked and a promise is running: nothing was stopped. */

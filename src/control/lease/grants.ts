@@ -14,8 +14,10 @@ export interface HostGrants {
 /** One incarnation. */
 export interface Grant {
   readonly incarnation: number;
-  /** Never to be acked: this controller votes, or voted, against it, or it was retired. */
+  /** Not to be acked: this controller votes, or voted, against it, or it was retired. */
   readonly stopped: boolean;
+  /** Of a stopped one that is alive and hears this controller; null when it was not heard so. */
+  readonly hearing: Hearing | null;
   /** Somebody waits to hear that the stop counts. */
   readonly stopAwaited: boolean;
   /** Pulse start of the newest heartbeat, '' before the first. */
@@ -33,6 +35,15 @@ export interface Grant {
   /** How often the present lapse was reported. */
   readonly reports: number;
   readonly nextReportNs: bigint;
+}
+
+/** A refused host that echoes this controller's answers; times on the controller's own clock. */
+export interface Hearing {
+  /** Never silent for a lease since then. */
+  readonly sinceNs: bigint;
+  readonly lastNs: bigint;
+  /** When that was last told. */
+  readonly toldNs: bigint;
 }
 
 /** What a start of the controller fixed. */

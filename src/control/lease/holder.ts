@@ -32,7 +32,8 @@ export interface HolderState {
   readonly deadlineNs: bigint | null;
   /** Whether the lease was held when last looked at: only for telling about changes. */
   readonly held: boolean;
-  readonly expelled: boolean;
+  /** When it was last told that a majority refuses; null for never, or not any more. */
+  readonly refusedToldNs: bigint | null;
 }
 
 interface Sent {
@@ -80,7 +81,11 @@ export type HolderOutput =
   | { readonly kind: 'raise'; readonly deadlineNs: bigint }
   | { readonly kind: 'lease-held'; readonly deadlineNs: bigint }
   | { readonly kind: 'lease-lapsed'; readonly deadlineNs: bigint }
-  | { readonly kind: 'expelled' };
+  /**
+   * The newest answers of a majority are refusals. That is no proof that it is over for good: a
+   * vote may be withdrawn, and an answer may be old. Told once a lease while it lasts.
+   */
+  | { readonly kind: 'refused' };
 
 export type HolderReason =
   | 'nothing-due'
@@ -118,7 +123,7 @@ export function startHolder(terms: HolderTerms, nowNs: bigint): HolderState {
     ),
     deadlineNs: null,
     held: false,
-    expelled: false,
+    refusedToldNs: null,
   };
 }
 
@@ -212,8 +217,11 @@ function onAnswer(state: HolderState, answer: Answer, nowNs: bigint, rules: Rule
     }
     case 'challenge':
       return answerChallenge(state, answer.from, { ...answered, echo: answer.ackId }, nowNs);
-    case 'refuse':
-      return countRefusals(withPeer(state, answer.from, { ...answered, refused: true }));
+    case 'refuse': {
+      // Echoed like an ack: the controller learns that this host is alive and hears it.
+      const refused = { ...answered, refused: true, echo: answer.ackId };
+      return countRefusals(withPeer(state, answer.from, refused), nowNs);
+    }
   }
 }
 
@@ -259,14 +267,19 @@ function answerChallenge(
   return { state: next, outputs: [heartbeatTo(next, to, nowNs)], reason: 'challenged' };
 }
 
-function countRefusals(state: HolderState): HolderStep {
-  const refusals = [...state.peers.values()].filter(({ refused }) => refused).length;
-  if (state.expelled || refusals < majority(state.terms.controllers.length)) {
-    return { state, outputs: [], reason: 'refused' };
-  }
+function countRefusals(state: HolderState, nowNs: bigint): HolderStep {
+  const { refusedToldNs: toldNs, terms } = state;
+  const told = toldNs !== null && nowNs - toldNs < terms.leaseNs;
+  if (told || !isRefused(state)) return { state, outputs: [], reason: 'refused' };
   return {
-    state: { ...state, expelled: true },
-    outputs: [{ kind: 'expelled' }],
+    state: { ...state, refusedToldNs: nowNs },
+    outputs: [{ kind: 'refused' }],
     reason: 'refused',
   };
+}
+
+/** Whether the newest answers of a majority of controllers are refusals. */
+export function isRefused({ peers, terms }: HolderState): boolean {
+  const refusals = [...peers.values()].filter(({ refused }) => refused).length;
+  return refusals >= majority(terms.controllers.length);
 }

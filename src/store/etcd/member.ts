@@ -1,12 +1,13 @@
 import {
   Client,
   type ClientDuplexStream,
-  credentials,
   Metadata,
   type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { UnderstudyError } from '../../errors.js';
+import type { TlsFiles } from '../settings.js';
+import { credentialsFor } from './tls.js';
 
 /**
  * Why each: a member that was frozen or cut off by the network keeps its TCP connection open for
@@ -47,12 +48,17 @@ export type Member = Pick<
 /** One etcd member: one connection, no retries, no memory of failures. */
 export class EtcdMember {
   readonly endpoint: string;
+  readonly #tls: TlsFiles | undefined;
   #client: Client;
 
-  /** @param endpoint `http://host:port`, an IPv6 address in brackets. */
-  constructor(endpoint: string) {
+  /**
+   * @param endpoint `http://host:port` or `https://…`, an IPv6 address in brackets.
+   * @throws {UnderstudyError} US_STORE_ENDPOINT, US_STORE_TLS
+   */
+  constructor(endpoint: string, tls?: TlsFiles) {
     this.endpoint = endpoint;
-    this.#client = connect(endpoint);
+    this.#tls = tls;
+    this.#client = connect(endpoint, tls);
   }
 
   /**
@@ -60,8 +66,13 @@ export class EtcdMember {
    * retransmission, up to two minutes away (tcp(7), tcp_retries2).
    */
   reconnect(): void {
-    this.#client.close();
-    this.#client = connect(this.endpoint);
+    const before = this.#client;
+    try {
+      this.#client = connect(this.endpoint, this.#tls);
+    } catch {
+      return; // A certificate that is being replaced: the old connection is as good as none.
+    }
+    before.close();
   }
 
   /** One request, one answer, by `deadlineMs` from now; rejects with gRPC's ServiceError. */
@@ -136,20 +147,20 @@ export class EtcdMember {
   }
 }
 
-function connect(endpoint: string): Client {
-  return new Client(targetOf(endpoint), credentials.createInsecure(), channelOptions);
+function connect(endpoint: string, tls: TlsFiles | undefined): Client {
+  return new Client(targetOf(endpoint), credentialsFor(endpoint, tls), channelOptions);
 }
 
 /** gRPC's name for an endpoint; addresses are told apart from names, which it must look up. */
 function targetOf(endpoint: string): string {
-  const found = endpoint.match(/^http:\/\/(\[[0-9a-fA-F:.]+\]|[^:/[\]]+):([0-9]{1,5})\/?$/);
+  const found = endpoint.match(/^https?:\/\/(\[[0-9a-fA-F:.]+\]|[^:/[\]]+):([0-9]{1,5})\/?$/);
   const [, host = '', port = ''] = found ?? [];
   if (found === null) {
     throw new UnderstudyError({
       code: 'US_STORE_ENDPOINT',
       action: 'cannot use',
       object: endpoint,
-      cause: 'it is not of the form http://ADDRESS:PORT',
+      cause: 'it is not of the form http://ADDRESS:PORT or https://ADDRESS:PORT',
       remedy: "write etcd's client address, for example http://10.66.0.1:2379",
     });
   }

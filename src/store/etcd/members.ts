@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { messageOf } from '../../errors.js';
 import { abortReason, defaultBudgetMs, refused, unreachable } from '../refusals.js';
 import { onAbort, pause, type Timers } from '../timers.js';
-import { EtcdMember, type Member } from './member.js';
+import type { Member } from './member.js';
 
 /** Deadline of a try in the first two rounds over the members: any one of them may be frozen. */
 const tryMs = 100;
@@ -35,11 +35,7 @@ export class Members {
   readonly #timers: Timers;
   #lastGood: Member | undefined;
 
-  constructor(
-    endpoints: readonly string[],
-    timers: Timers,
-    connect: (endpoint: string) => Member = (endpoint) => new EtcdMember(endpoint),
-  ) {
+  constructor(endpoints: readonly string[], timers: Timers, connect: (endpoint: string) => Member) {
     this.#standings = endpoints.map((endpoint) => ({
       member: connect(endpoint),
       failures: 0,

@@ -147,6 +147,36 @@ test('after a withdrawn vote it is acked, and told as renewed', async (t) => {
   t.same(outputs[1], { kind: 'renewed', incarnation: 1 });
 });
 
+test('a refused host that echoes the refusals is told as heard, once a lease', async (t) => {
+  const story = new Story();
+  story.promise(1_000);
+  story.step({ kind: 'tick' }, 1_202);
+  story.step(stop, 1_202);
+  const beat = (atMs: number) =>
+    story
+      .heartbeat(atMs, 20_000 + atMs, { echo: story.lastAckId })
+      .filter(({ kind }) => kind === 'heard');
+  t.same(beat(1_500), [], 'its last answer is older than a lease: this may be a replay');
+  t.same(beat(1_550), [{ kind: 'heard', incarnation: 1, sinceNs: ms(1_550) }]);
+  t.same([beat(1_600), beat(1_650), beat(1_700)].flat(), []);
+  t.same(beat(1_750), [{ kind: 'heard', incarnation: 1, sinceNs: ms(1_550) }]);
+  beat(2_200);
+  t.same(beat(2_250), [{ kind: 'heard', incarnation: 1, sinceNs: ms(2_250) }], 'after a silence');
+  t.same(answerOf(story.heartbeat(2_300, 30_000, { echo: story.lastAckId })), ['refuse']);
+});
+
+test('heartbeats of a refused host that hears nothing are not told', async (t) => {
+  const story = new Story();
+  story.step(stop, 1_000);
+  for (let atMs = 1_300; atMs < 2_300; atMs += 50) {
+    const outputs = story.heartbeat(atMs, 20_000 + atMs);
+    t.same(
+      outputs.map(({ kind }) => kind),
+      ['answer'],
+    );
+  }
+});
+
 test('a newer incarnation supersedes; the older one still lapses in its time', async (t) => {
   const story = new Story();
   story.promise(1_000);

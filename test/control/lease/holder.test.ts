@@ -5,6 +5,7 @@ import {
   type HolderState,
   holderWakeNs,
   isEffective,
+  isRefused,
   startHolder,
   stepHolder,
 } from '../../../src/control/lease/holder.js';
@@ -156,12 +157,27 @@ test('acks that come after their lease raise nothing that could be held', async 
   t.notOk(story.effective(300));
 });
 
-test('a majority of refusals expels, once', async (t) => {
+test('a majority of refusals is told once a lease', async (t) => {
   const story = new Story();
   story.tick(0);
   t.same(story.answer(1, 'c1', 'refuse', 1), []);
-  t.same(story.answer(1, 'c2', 'refuse', 1), [{ kind: 'expelled' }]);
+  t.same(story.answer(1, 'c2', 'refuse', 1), [{ kind: 'refused' }]);
   t.same(story.answer(1, 'c3', 'refuse', 1), []);
+  t.ok(isRefused(story.state));
+  story.tick(50);
+  t.same(story.answer(51, 'c1', 'refuse', 2), []);
+  story.tick(201);
+  t.same(story.answer(201, 'c1', 'refuse', 3), [{ kind: 'refused' }]);
+});
+
+test('a refusal is echoed, so that the controller learns who is well', async (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(1, 'c1', 'refuse', 1, { ackId: 7n });
+  t.match(story.tick(50), [
+    { to: 'c1', echo: 7n },
+    { to: 'c2', echo: 0n },
+  ]);
 });
 
 test('a controller that acks again no longer refuses', async (t) => {
@@ -171,4 +187,5 @@ test('a controller that acks again no longer refuses', async (t) => {
   story.tick(50);
   story.answer(51, 'c1', 'ack', 2);
   t.same(story.answer(52, 'c2', 'refuse', 2), []);
+  t.notOk(isRefused(story.state));
 });

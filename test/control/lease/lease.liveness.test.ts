@@ -98,14 +98,14 @@ test('a host that died while a controller was down is voted by that one too', as
   t.ok(world.committedUs, 'but then');
 });
 
-test('a host that was voted out learns that it is expelled when it is back', async (t) => {
+test('a host that was voted out learns that a majority refuses it when it is back', async (t) => {
   const world = calmWorld(5);
   for (const index of [0, 1, 2]) world.setLink(index, dead, dead);
   world.runUs(1_000_000);
   t.ok(world.committedUs);
-  t.notOk(world.expelled);
+  t.notOk(world.refused);
   for (const index of [0, 1, 2]) world.setLink(index, good, good);
   world.runUs(100_000);
-  t.ok(world.expelled);
+  t.ok(world.refused);
   t.notOk(world.effective);
 });

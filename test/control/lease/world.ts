@@ -12,6 +12,7 @@ import {
   type HolderState,
   holderWakeNs,
   isEffective,
+  isRefused,
   startHolder,
   stepHolder,
 } from '../../../src/control/lease/holder.js';
@@ -105,8 +106,8 @@ export class World {
   get effective(): boolean {
     return isEffective({ deadlineNs: this.#mapNs }, this.#hostNs(), this.#rules);
   }
-  get expelled(): boolean {
-    return this.#holder.expelled;
+  get refused(): boolean {
+    return isRefused(this.#holder);
   }
 
   runUs(lengthUs: number): void {

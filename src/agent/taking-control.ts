@@ -1,0 +1,119 @@
+import { controllerStartKey } from '../control/keys.js';
+import type { StartRecord, VoteRecord } from '../control/records.js';
+import { configOf, incarnationId, type View } from '../control/view.js';
+import type { Store } from '../store/types.js';
+import type { ClusterWatch } from './cluster-watch.js';
+import { peersOf } from './enrolment.js';
+import type { Journal } from './journal.js';
+import { order, type PulseHello, type PulsePort } from './pulse-port.js';
+import { put } from './transactions.js';
+
+export interface Incarnation {
+  readonly host: string;
+  readonly incarnation: number;
+}
+
+/**
+ * Puts this controller's pulse in charge (rule 6 of the lease protocol): its start nonce is written
+ * first; votes and retired marks are read after that, linearizably; only then is pulse told what it
+ * may not acknowledge, and whom it may.
+ */
+export class TakingControl {
+  readonly #parts: TakingControlParts;
+  #told = '';
+
+  constructor(parts: TakingControlParts) {
+    this.#parts = parts;
+  }
+
+  /** Another pulse, or the same one to another agent: all is told again. */
+  begin(): void {
+    this.#told = '';
+  }
+
+  /** @returns what pulse was told never to acknowledge; undefined when it knows all already */
+  async take(
+    hello: PulseHello,
+    stopped: readonly Incarnation[],
+  ): Promise<readonly Incarnation[] | undefined> {
+    const { watch, host, pulse, pulsePort } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return undefined;
+    const { leaseMs, clockMarginPercent } = config.timing;
+    const names = config.hosts.map(({ name }) => name);
+    const hosts = peersOf(config, names, pulsePort);
+    const watched = watchedIncarnations(watch.view);
+    const wish = JSON.stringify([hello.nonce, leaseMs, clockMarginPercent, hosts, watched]);
+    if (wish === this.#told) return undefined;
+    await this.#recordStart({ nonce: hello.nonce });
+    const all = [...(await this.#readStopped()), ...stopped];
+    const timing = { leaseMs, clockMarginPercent };
+    await order(pulse, {
+      kind: 'control',
+      controller: host,
+      hosts,
+      stopped: all,
+      watched,
+      ...timing,
+    });
+    this.#told = wish;
+    return all;
+  }
+
+  async #recordStart(record: StartRecord): Promise<void> {
+    const { store, host, journal } = this.#parts;
+    const key = controllerStartKey(host);
+    const current = await store.get(key);
+    if (current?.value === JSON.stringify(record)) return;
+    const result = await store.transact({
+      compare: [
+        current === undefined
+          ? { kind: 'absent', key }
+          : { kind: 'revision', key, modRevision: current.modRevision },
+      ],
+      write: [put(key, record)],
+    });
+    if (!result.done && result.current[0]?.value !== JSON.stringify(record)) {
+      throw new Error(`start nonce of ${host} was changed by another process`);
+    }
+    journal.event('controller', host, 'start recorded; votes read before anything is granted');
+  }
+
+  /** My standing votes and every retired incarnation. */
+  async #readStopped(): Promise<readonly Incarnation[]> {
+    const { store, host: me } = this.#parts;
+    const [votes, retired] = await Promise.all([store.list('votes/'), store.list('retired/')]);
+    const voted = votes.entries.flatMap(({ key, value }) => {
+      const [, host = '', incarnation = '', controller] = key.split('/');
+      const standing = (JSON.parse(value) as VoteRecord).state === 'expired';
+      return controller === me && standing ? [{ host, incarnation: Number(incarnation) }] : [];
+    });
+    const marks = retired.entries.map(({ key }) => {
+      const [, host = '', incarnation = ''] = key.split('/');
+      return { host, incarnation: Number(incarnation) };
+    });
+    return [...voted, ...marks];
+  }
+}
+
+/** Incarnations that the store names: silence of one of them is worth a vote, even if never heard. */
+export function watchedIncarnations(view: View): readonly Incarnation[] {
+  const ids = new Set<string>();
+  for (const [host, { value }] of view.hosts) ids.add(incarnationId(host, value.incarnation));
+  for (const { value } of view.assignments.values()) {
+    if (value.host !== null) ids.add(incarnationId(value.host, value.incarnation));
+  }
+  return [...ids].sort().map((id) => {
+    const [host = '', incarnation] = id.split('/');
+    return { host, incarnation: Number(incarnation) };
+  });
+}
+
+export interface TakingControlParts {
+  readonly host: string;
+  readonly pulsePort: number;
+  readonly store: Store;
+  readonly watch: ClusterWatch;
+  readonly pulse: PulsePort;
+  readonly journal: Journal;
+}

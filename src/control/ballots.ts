@@ -1,0 +1,177 @@
+import type { VoteRecord } from './records.js';
+import { configOf, incarnationId, type Kept, type View } from './view.js';
+import { majority } from './votes.js';
+
+/**
+ * One controller's own vote against one incarnation, as its agent sees it.
+ *
+ * A vote is for good only once a majority stands. Before that, the voter takes it back when the
+ * host is well: else a stall of one controller would leave every host one further failure from an
+ * outage. Times are ms of this host's boot clock.
+ */
+export interface Ballot {
+  /** Pulse's report that its promise ran out; null when it has none, or took it back. */
+  readonly lapse: Lapse | null;
+  /** Pulse was told to ack it no more, or said so itself; null while it acks. */
+  readonly stoppedAtMs: number | null;
+  /** Pulse's newest word that it is alive although refused. */
+  readonly heard: Heard | null;
+  /** Own withdrawals of the last minute, oldest first; bounded by `mostWithdrawals`. */
+  readonly withdrawnAtMs: readonly number[];
+}
+
+export interface Lapse {
+  /** null: never acked since this controller's pulse started. */
+  readonly lastAckAgoMs: number | null;
+  readonly atMs: number;
+}
+
+export interface Heard {
+  readonly sinceMs: number;
+  readonly atMs: number;
+}
+
+export type BallotEvent =
+  | { readonly kind: 'lapsed'; readonly lapse: Lapse }
+  | { readonly kind: 'renewed' }
+  | { readonly kind: 'heard'; readonly heard: Heard }
+  /** Pulse is told to ack it no more, or says that it does not. */
+  | { readonly kind: 'stopped' }
+  /** Pulse refused to stop: the host came back. */
+  | { readonly kind: 'promised' }
+  /** The vote was withdrawn in the store, and pulse was told. */
+  | { readonly kind: 'resumed' }
+  /** An agent or a pulse that starts: what the one before was told is told again. */
+  | { readonly kind: 'connected'; readonly stopped: boolean };
+
+export type BallotDecision =
+  | { readonly kind: 'vote'; readonly lapse: Lapse; readonly reason: string }
+  | { readonly kind: 'withdraw'; readonly reason: string }
+  | { readonly kind: 'rest'; readonly reason: RestReason; readonly wakeAtMs?: number };
+
+export type RestReason =
+  | 'acked' // nothing is wrong
+  | 'retired' // a commit shut it out
+  | 'silent' // voted, and nothing heard
+  | 'majority-stands' // alive, but a majority is final
+  | 'heard-too-shortly'
+  | 'withdrew-too-often' // a host that comes and goes must not make a storm of writes
+  | 'not-told-yet'; // stopped by an agent before this one: pulse is about to say why
+
+/** What the store says of the incarnation. */
+export interface BallotFacts {
+  readonly mine: Kept<VoteRecord> | undefined;
+  /** Every other controller, whether its vote stands, and the revision of its key. */
+  readonly others: readonly {
+    readonly controller: string;
+    readonly standing: boolean;
+    readonly revision: number | undefined;
+  }[];
+  readonly retired: boolean;
+}
+
+/** Enough for whatever goes wrong with controllers; a host that flaps more often stays voted. */
+export const mostWithdrawals = 10;
+export const withdrawalWindowMs = 60_000;
+
+export const noBallot: Ballot = {
+  lapse: null,
+  stoppedAtMs: null,
+  heard: null,
+  withdrawnAtMs: [],
+};
+
+export function stepBallot(ballot: Ballot, event: BallotEvent, nowMs: number): Ballot {
+  switch (event.kind) {
+    case 'lapsed':
+      return { ...ballot, lapse: event.lapse };
+    // A promise was given, so it is not stopped, whatever became of the order.
+    case 'renewed':
+    case 'promised':
+      return { ...ballot, lapse: null, stoppedAtMs: null, heard: null };
+    case 'heard':
+      return { ...ballot, heard: event.heard };
+    case 'stopped':
+      return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs };
+    case 'resumed': {
+      const withdrawnAtMs = [...recent(ballot, nowMs).slice(1 - mostWithdrawals), nowMs];
+      return { ...ballot, lapse: null, stoppedAtMs: null, heard: null, withdrawnAtMs };
+    }
+    case 'connected':
+      return { ...ballot, lapse: null, stoppedAtMs: event.stopped ? nowMs : null, heard: null };
+  }
+}
+
+/** Whether there is nothing to remember about it. */
+export function isIdle(ballot: Ballot, nowMs: number): boolean {
+  const { lapse, stoppedAtMs, heard } = ballot;
+  const quiet = lapse === null && stoppedAtMs === null && heard === null;
+  return quiet && recent(ballot, nowMs).length === 0;
+}
+
+/** What to do about one's own vote now. */
+export function decideBallot(
+  ballot: Ballot,
+  facts: BallotFacts,
+  nowMs: number,
+  leaseMs: number,
+): BallotDecision {
+  if (facts.retired) return rest('retired');
+  const { lapse, stoppedAtMs, heard } = ballot;
+  if (stoppedAtMs === null) return lapse === null ? rest('acked') : vote(lapse);
+  const stands = facts.mine?.value.state === 'expired';
+  const freshUntilMs = (heard?.atMs ?? Number.NEGATIVE_INFINITY) + 2 * leaseMs;
+  if (heard === null || nowMs > freshUntilMs) {
+    if (stands) return rest('silent');
+    if (lapse !== null) return vote(lapse);
+    const toldByMs = stoppedAtMs + 2 * leaseMs;
+    if (nowMs < toldByMs) return rest('not-told-yet', toldByMs);
+    return vote({ lastAckAgoMs: null, atMs: nowMs });
+  }
+  const standing = facts.others.filter((other) => other.standing).length + (stands ? 1 : 0);
+  if (standing >= majority(facts.others.length + 1)) return rest('majority-stands');
+  const heardMs = heard.atMs - heard.sinceMs;
+  if (heardMs < leaseMs) return rest('heard-too-shortly', freshUntilMs + 1);
+  const [oldest, ...later] = recent(ballot, nowMs);
+  if (oldest !== undefined && later.length + 1 >= mostWithdrawals) {
+    return rest('withdrew-too-often', Math.min(oldest + withdrawalWindowMs, freshUntilMs + 1));
+  }
+  return { kind: 'withdraw', reason: `heard again for ${Math.round(heardMs)} ms` };
+}
+
+export function ballotFacts(
+  view: View,
+  me: string,
+  host: string,
+  incarnation: number,
+): BallotFacts {
+  const id = incarnationId(host, incarnation);
+  const votes = view.votes.get(id);
+  const others = (configOf(view)?.controllers ?? []).filter((controller) => controller !== me);
+  return {
+    mine: votes?.get(me),
+    others: others.map((controller) => {
+      const vote = votes?.get(controller);
+      const standing = vote?.value.state === 'expired';
+      return { controller, standing, revision: vote?.revision };
+    }),
+    retired: view.retired.has(id),
+  };
+}
+
+function recent({ withdrawnAtMs }: Ballot, nowMs: number): readonly number[] {
+  return withdrawnAtMs.filter((atMs) => nowMs - atMs < withdrawalWindowMs);
+}
+
+function vote(lapse: Lapse): BallotDecision {
+  const { lastAckAgoMs } = lapse;
+  const reason =
+    lastAckAgoMs === null
+      ? 'never heard since this controller started'
+      : `no heartbeat for ${Math.round(lastAckAgoMs)} ms`;
+  return { kind: 'vote', lapse, reason };
+}
+
+function rest(reason: RestReason, wakeAtMs?: number): BallotDecision {
+  return wakeAtMs === undefined ? { kind: 'rest', reason } : { kind: 'rest', reason, wakeAtMs };
+}

@@ -1,0 +1,134 @@
+import { test } from 'tap';
+import {
+  type Ballot,
+  type BallotEvent,
+  type BallotFacts,
+  ballotFacts,
+  decideBallot,
+  isIdle,
+  mostWithdrawals,
+  noBallot,
+  stepBallot,
+  withdrawalWindowMs,
+} from '../../src/control/ballots.js';
+import { World } from './world.js';
+
+const leaseMs = 200;
+const lapse = { lastAckAgoMs: 202, atMs: 1_000 };
+const lapsed = { kind: 'lapsed', lapse } as const;
+const stopped = { kind: 'stopped' } as const;
+const heard = (sinceMs: number, atMs: number) =>
+  ({ kind: 'heard', heard: { sinceMs, atMs } }) as const;
+
+const told = (...events: readonly (readonly [number, BallotEvent])[]): Ballot =>
+  events.reduce((ballot, [nowMs, event]) => stepBallot(ballot, event, nowMs), noBallot);
+
+/** What h1 sees of votes against h4, after these voted. */
+function facts(...voters: readonly string[]): BallotFacts {
+  const world = new World();
+  for (const voter of voters) world.vote('h4', 1, voter);
+  return ballotFacts(world.view, 'h1', 'h4', 1);
+}
+const decide = (ballot: Ballot, seen: BallotFacts, nowMs: number) =>
+  decideBallot(ballot, seen, nowMs, leaseMs);
+
+test('a lapse is voted, and then the vote rests while nothing is heard', async (t) => {
+  t.match(decide(told([1_000, lapsed]), facts(), 1_000), {
+    kind: 'vote',
+    lapse,
+    reason: 'no heartbeat for 202 ms',
+  });
+  const voted = told([1_000, lapsed], [1_000, stopped]);
+  t.match(decide(voted, facts(), 1_001), { kind: 'vote' }, 'not written: its result is unknown');
+  t.match(decide(voted, facts('h1'), 1_001), { kind: 'rest', reason: 'silent' });
+  t.match(decide(noBallot, facts(), 1_000), { kind: 'rest', reason: 'acked' });
+});
+
+test('the own vote is withdrawn once the host was heard for one lease', async (t) => {
+  const voted = [
+    [1_000, lapsed],
+    [1_000, stopped],
+  ] as const;
+  const seen = facts('h1');
+  t.match(decide(told(...voted, [1_500, heard(1_500, 1_500)]), seen, 1_500), {
+    reason: 'heard-too-shortly',
+  });
+  t.match(decide(told(...voted, [1_700, heard(1_500, 1_700)]), seen, 1_700), {
+    kind: 'withdraw',
+    reason: 'heard again for 200 ms',
+  });
+  t.match(
+    decide(told(...voted, [1_700, heard(1_500, 1_700)]), seen, 2_101),
+    { kind: 'rest', reason: 'silent' },
+    'what was heard is old',
+  );
+});
+
+test('a majority is final: nobody withdraws any more', async (t) => {
+  const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
+  t.match(decide(ballot, facts('h1', 'h2'), 1_700), { reason: 'majority-stands' });
+  t.match(decide(ballot, facts('h2', 'h3'), 1_700), { reason: 'majority-stands' });
+  const world = new World();
+  world.vote('h4', 1, 'h1');
+  world.retire('h4', 1);
+  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1), 1_700), { reason: 'retired' });
+});
+
+test('a withdrawn vote of another does not stand', async (t) => {
+  const world = new World();
+  world.vote('h4', 1, 'h1');
+  world.vote('h4', 1, 'h2', { state: 'withdrawn' });
+  const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
+  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1), 1_700), { kind: 'withdraw' });
+});
+
+test('a stop that an earlier agent left without its vote is voted, or taken back', async (t) => {
+  const ballot = told([1_000, { kind: 'connected', stopped: true }]);
+  t.match(decide(ballot, facts(), 1_000), { reason: 'not-told-yet', wakeAtMs: 1_400 });
+  t.match(decide(ballot, facts(), 1_400), { kind: 'vote', lapse: { lastAckAgoMs: null } });
+  const well = stepBallot(ballot, heard(1_000, 1_250), 1_250);
+  t.match(decide(well, facts(), 1_250), { kind: 'withdraw' });
+});
+
+test('a withdrawal that landed late, of a host silent by now, is voted again', async (t) => {
+  const world = new World();
+  world.vote('h4', 1, 'h1', { state: 'withdrawn' });
+  const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
+  const seen = ballotFacts(world.view, 'h1', 'h4', 1);
+  t.match(decide(ballot, seen, 1_800), { kind: 'withdraw' }, 'once more: it fences what is late');
+  t.match(decide(ballot, seen, 2_200), { kind: 'vote', lapse });
+});
+
+test('pulse that promised again ends it, whatever became of the order to stop', async (t) => {
+  for (const kind of ['renewed', 'promised'] as const) {
+    const ballot = told([1_000, lapsed], [1_000, stopped], [1_001, { kind }]);
+    t.ok(isIdle(ballot, 1_001));
+  }
+});
+
+test('a host that comes and goes is withdrawn so often in a minute, not more', async (t) => {
+  let ballot = noBallot;
+  let nowMs = 1_000;
+  const flap = () => {
+    for (const event of [lapsed, stopped, heard(nowMs, nowMs + leaseMs)]) {
+      ballot = stepBallot(ballot, event, nowMs);
+    }
+    nowMs += leaseMs;
+    return decide(ballot, facts('h1'), nowMs);
+  };
+  for (let count = 0; count < mostWithdrawals; count++) {
+    t.match(flap(), { kind: 'withdraw' });
+    ballot = stepBallot(ballot, { kind: 'resumed' }, nowMs);
+  }
+  t.match(flap(), { reason: 'withdrew-too-often' });
+  t.equal(ballot.withdrawnAtMs.length, mostWithdrawals, 'bounded');
+  nowMs += withdrawalWindowMs;
+  t.match(flap(), { kind: 'withdraw' }, 'a minute later');
+  t.ok(isIdle(stepBallot(ballot, { kind: 'promised' }, nowMs), nowMs));
+});
+
+test('with one controller every vote is final', async (t) => {
+  const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
+  const alone = { ...facts('h1'), others: [] };
+  t.match(decide(ballot, alone, 1_700), { reason: 'majority-stands' });
+});
