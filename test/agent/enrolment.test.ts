@@ -5,7 +5,7 @@ import { Journal } from '../../src/agent/journal.js';
 import type { Log } from '../../src/agent/loop.js';
 import type { PulseHello, PulsePort } from '../../src/agent/pulse-port.js';
 import { configKey, hostKey, retiredKey } from '../../src/control/keys.js';
-import type { PulseEvent, PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
+import type { PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
 import { systemTimers } from '../../src/store/timers.js';
 import { clusterConfig } from '../control/world.js';
@@ -26,7 +26,6 @@ const hello: PulseHello = {
 class FakePulse implements PulsePort {
   readonly orders: string[] = [];
   #held: number | undefined;
-  readonly #events: ((event: PulseEvent) => void)[] = [];
   readonly #waiting = new Map<string, () => void>();
 
   constructor(held?: number) {
@@ -57,13 +56,7 @@ class FakePulse implements PulsePort {
     listener(hello);
   }
 
-  onEvent(listener: (event: PulseEvent) => void): void {
-    this.#events.push(listener);
-  }
-
-  emit(event: PulseEvent): void {
-    for (const listener of this.#events) listener(event);
-  }
+  onEvent(): void {}
 
   done(what: string): Promise<void> {
     if (this.orders.includes(what)) return Promise.resolve();

@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import type { Rules } from '../../../src/control/lease/rules.js';
-import { type LinkState, World } from './world.js';
+import { World } from './world.js';
+import type { LinkState } from './world-network.js';
 
 const leaseMs = 200;
 const marginPercent = 1;
@@ -21,6 +22,7 @@ function calmWorld(seed: number, rules: Partial<Rules> = {}): World {
     offsetsUs: [0, 17_000, 900_000, 3_000_000],
     stopDelayUs: 0,
     voteDelayUs: 0,
+    lostAnswersPercent: 0,
   });
   for (const index of [0, 1, 2]) world.setLink(index, good, good);
   world.runUs(1_000_000 + (seed % 50) * 1_000);

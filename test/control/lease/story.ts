@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import type { Rules } from '../../../src/control/lease/rules.js';
-import { type LinkState, World, type WorldOptions } from './world.js';
+import type { StoreRules } from './vote-store.js';
+import { World, type WorldOptions } from './world.js';
+import type { LinkState } from './world-network.js';
 
 /** A run: the world, then phases of network weather, each opened by something that happens. */
 export interface Story {
@@ -38,7 +40,7 @@ const happenings = [
   'controller-restarts',
   'controller-restarts',
   'agent-stops',
-  'vote-withdrawn',
+  'agent-restarts',
   'old-packets',
 ] as const;
 type Happening = (typeof happenings)[number];
@@ -59,8 +61,8 @@ export function play({ world: options, phases }: Story): World {
       case 'agent-stops':
         world.stop(victim);
         break;
-      case 'vote-withdrawn':
-        world.withdraw(victim);
+      case 'agent-restarts':
+        world.restartAgent(victim);
         break;
       case 'old-packets':
         world.replay(30);
@@ -78,7 +80,10 @@ export function play({ world: options, phases }: Story): World {
  * controllers come to the same instant; in the others clocks differ by up to the margin (10 %
  * instead of 1, so that what the margin guards against happens often).
  */
-export function stories(rules: Partial<Rules> = {}): fc.Arbitrary<Story> {
+export function stories(
+  rules: Partial<Rules> = {},
+  storeRules: Partial<StoreRules> = {},
+): fc.Arbitrary<Story> {
   return fc.constantFrom(3, 3, 5).chain((controllers) => {
     const perController = <T>(one: fc.Arbitrary<T>) =>
       fc.array(one, { minLength: controllers, maxLength: controllers });
@@ -113,6 +118,7 @@ export function stories(rules: Partial<Rules> = {}): fc.Arbitrary<Story> {
         offsetsUs: perController(fc.integer({ min: 0, max: 2_000_000 })),
         stopDelayUs: fc.constantFrom(0, 0, 40_000),
         voteDelayUs: fc.constantFrom(0, 0, 20_000),
+        lostAnswersPercent: fc.constantFrom(0, 0, 50),
         phases: fc.array(phase, { minLength: 6, maxLength: 12 }),
       })
       .map(({ clocks: { marginPercent, rates }, seed, offsetsUs, phases, ...delays }) => ({
@@ -120,6 +126,7 @@ export function stories(rules: Partial<Rules> = {}): fc.Arbitrary<Story> {
           controllers,
           seed,
           rules,
+          storeRules,
           leaseMs: 200,
           heartbeatMs: 50,
           marginPercent,

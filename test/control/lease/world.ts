@@ -17,46 +17,51 @@ import {
   stepHolder,
 } from '../../../src/control/lease/holder.js';
 import { allRules, type Rules } from '../../../src/control/lease/rules.js';
-import { majority } from '../../../src/control/votes.js';
+import { allStoreRules, type StoreRules, VoteStore } from './vote-store.js';
+import { WorldAgent } from './world-agent.js';
+import { type LinkState, WorldNetwork } from './world-network.js';
 import { EventQueue, Random } from './world-parts.js';
 
 /**
  * One host, its controllers, a bad network and clocks that drift, on a virtual clock: true time in
- * integer µs, which no process can read. The agents and the store are played as the design has
- * them: stop, then vote; votes durable; the failover commits the moment a majority of votes stands.
+ * integer µs, which no process can read. The agents decide as in production; the store is played: it
+ * takes writes late, loses answers, and commits the failover the moment a majority of votes stands.
  */
 export interface WorldOptions {
   readonly controllers: number;
   readonly seed: number;
   readonly rules?: Partial<Rules>;
+  readonly storeRules?: Partial<StoreRules>;
+  /** Writes whose answer is lost, and which are carried out up to `lateUs` later. */
+  readonly lostAnswersPercent: number;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly marginPercent: number;
   /** Rate of each clock against true time, host first; offsets in µs. */
   readonly rates: readonly number[];
   readonly offsetsUs: readonly number[];
-  /** Agent: from `lapsed` to `stop-acks`, from its answer to the vote in the store. */
+  /** Agent: from pulse's news to what it does, from that to the vote in the store. */
   readonly stopDelayUs: number;
   readonly voteDelayUs: number;
-}
-
-/** What the network does to packets of one direction between host and one controller. */
-export interface LinkState {
-  readonly lossPercent: number;
-  readonly delayUs: readonly [number, number];
-  readonly duplicatePercent: number;
 }
 
 interface Controller {
   readonly index: number;
   up: boolean;
-  /** Grows with each start: what an earlier process still had under way is void. */
+  /** Grows with each start of pulse and of the agent: what an earlier one had under way is void. */
   start: number;
+  agentStart: number;
+  agent: WorldAgent;
+  /** Until then the process stands still, or the store is out of reach. */
+  readonly still: { pulseUs: number; agentUs: number; storeUs: number };
   term: GrantTerm;
   grants: HostGrants;
 }
 
 const incarnation = 1;
+/** How late a write may be carried out whose answer was lost, and when its sender gives up. */
+const lateUs = 900_000;
+const giveUpUs = 100_000;
 
 export class World {
   readonly #options: WorldOptions;
@@ -64,11 +69,10 @@ export class World {
   readonly #random: Random;
   readonly #queue = new EventQueue();
   readonly #controllers: Controller[] = [];
-  readonly #up: LinkState[];
-  readonly #down: LinkState[];
-  /** Everything ever sent, for replays. */
-  readonly #captured: { readonly deliver: () => void; readonly toController: number | null }[] = [];
-  readonly #votes = new Set<number>();
+  readonly #network: WorldNetwork;
+  readonly #store: VoteStore;
+  readonly #storeRules: StoreRules;
+  #lapses = 0;
   #holder: HolderState;
   #holderUp = true;
   /** The kernel's map: outlives the pulse process. */
@@ -82,12 +86,16 @@ export class World {
     this.#options = options;
     this.#rules = { ...allRules, ...options.rules };
     this.#random = new Random(options.seed);
-    const good: LinkState = { lossPercent: 0, delayUs: [0, 2_000], duplicatePercent: 0 };
-    this.#up = Array.from({ length: options.controllers }, () => good);
-    this.#down = [...this.#up];
+    this.#network = new WorldNetwork(options.controllers, this.#random, this.#queue);
+    this.#storeRules = { ...allStoreRules, ...options.storeRules };
+    this.#store = new VoteStore(options.controllers, this.#storeRules);
     for (let index = 0; index < options.controllers; index++) {
       const term = this.#newTerm(index, true);
-      this.#controllers.push({ index, up: true, start: 0, term, grants: noGrants });
+      const still = { pulseUs: 0, agentUs: 0, storeUs: 0 };
+      const agent = this.#newAgent(index);
+      const starts = { start: 0, agentStart: 0 };
+      this.#controllers.push({ index, up: true, ...starts, term, grants: noGrants, agent, still });
+      this.#store.start(index, 0);
       this.#grant(index, { kind: 'watch', incarnation });
     }
     this.#holder = this.#newHolder();
@@ -110,13 +118,27 @@ export class World {
     return isRefused(this.#holder);
   }
 
+  get withdrawals(): number {
+    return this.#store.withdrawals;
+  }
+  /** How often the holder noticed that its lease had ended. */
+  get lapses(): number {
+    return this.#lapses;
+  }
+  /** Whether every controller's newest ack still carries the lease. */
+  get ackedByAll(): boolean {
+    const nowNs = this.#hostNs();
+    return [...this.#holder.peers.values()].every(
+      ({ carriesUntilNs }) => carriesUntilNs !== null && nowNs < carriesUntilNs,
+    );
+  }
+
   runUs(lengthUs: number): void {
     this.#queue.runUntil(this.nowUs + lengthUs, () => this.#violation !== undefined);
   }
 
   setLink(index: number, up: LinkState, down: LinkState): void {
-    this.#up[index] = up;
-    this.#down[index] = down;
+    this.#network.setLink(index, up, down);
   }
 
   /** The host's power is cut; its map does not matter any more, but its packets are still about. */
@@ -131,48 +153,127 @@ export class World {
     this.#tickHolder();
   }
 
+  /** Pulse and agent of one controller. */
   restartController(index: number, downUs: number, readUs: number): void {
     const controller = this.#controller(index);
     if (!controller.up) return;
     controller.up = false;
     controller.start++;
+    controller.agentStart++;
     const { start } = controller;
     this.#queue.at(this.nowUs + downUs, () => {
       controller.up = true;
       controller.grants = noGrants;
       controller.term = this.#newTerm(index, false);
       this.#queue.at(this.nowUs + readUs, () => {
-        if (controller.start !== start) return;
-        controller.term = { ...controller.term, controlled: true };
-        if (this.#votes.has(index)) {
-          this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
-        } else this.#grant(index, { kind: 'watch', incarnation });
+        if (controller.start === start) this.#takeControl(controller);
       });
     });
+  }
+
+  #takeControl(controller: Controller): void {
+    const { index, start } = controller;
+    this.#store.start(index, start);
+    controller.agent = this.#newAgent(index);
+    controller.term = { ...controller.term, controlled: true };
+    const stands = this.#store.stands(index);
+    if (stands) this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
+    else this.#grant(index, { kind: 'watch', incarnation });
+    controller.agent.connected(stands);
+  }
+
+  restartAgent(index: number): void {
+    const controller = this.#controller(index);
+    if (!controller.up || !controller.term.controlled) return;
+    controller.agentStart++;
+    controller.agent = this.#newAgent(index);
+    const stopped = controller.grants.grants.some((grant) => grant.stopped);
+    controller.agent.connected(stopped || this.#store.stands(index));
+  }
+
+  /** SIGSTOP of pulse, until SIGCONT: heartbeats wait in its socket. */
+  stallPulse(index: number, lengthUs: number): void {
+    const { still, start } = this.#controller(index);
+    still.pulseUs = this.nowUs + lengthUs;
+    this.#queue.at(still.pulseUs, () => {
+      if (this.#controller(index).start !== start) return;
+      this.#grant(index, { kind: 'stalled' });
+      this.#grant(index, { kind: 'tick' });
+    });
+  }
+
+  stallAgent(index: number, lengthUs: number): void {
+    this.#controller(index).still.agentUs = this.nowUs + lengthUs;
+  }
+
+  /** Its writes reach the store only later. */
+  cutStore(index: number, lengthUs: number): void {
+    this.#controller(index).still.storeUs = this.nowUs + lengthUs;
   }
 
   /** An agent that wants this incarnation stopped and voted out, lapsed or not. */
   stop(index: number): void {
     const controller = this.#controller(index);
-    if (!controller.up || !controller.term.controlled) return;
-    this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
+    if (controller.up && controller.term.controlled) controller.agent.demand(false);
   }
 
-  withdraw(index: number): void {
-    const controller = this.#controller(index);
-    const few = this.#votes.size < majority(this.#options.controllers);
-    if (!controller.up || !few || !this.#votes.delete(index)) return;
-    controller.start++; // fences its own retries
-    this.#grant(index, { kind: 'resume', incarnation });
+  #newAgent(index: number): WorldAgent {
+    const { leaseMs } = this.#options;
+    return new WorldAgent({
+      index,
+      leaseMs,
+      rules: this.#storeRules,
+      store: this.#store,
+      nowMs: () => Number(this.#controllerNs(index)) / 1e6,
+      nonce: () => this.#controller(index).start,
+      stopAcks: (onlyIfLapsed) => this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed }),
+      resumeAcks: () => this.#grant(index, { kind: 'resume', incarnation }),
+      later: (action, delayMs = 0) => {
+        const delayUs = Math.max(this.#options.stopDelayUs, Math.ceil(delayMs * 1_000));
+        this.#agentDoes(index, delayUs, action);
+      },
+      transact: (carryOut, answer) => this.#transact(index, carryOut, answer),
+    });
+  }
+
+  /** After a delay, unless that agent is no more; one that stands still does it when it goes on. */
+  #agentDoes(index: number, delayUs: number, action: () => void): void {
+    const { agentStart } = this.#controller(index);
+    const run = () => {
+      const { agentStart: now, up, still } = this.#controller(index);
+      if (now !== agentStart || !up) return;
+      if (still.agentUs > this.nowUs) this.#queue.at(still.agentUs, run);
+      else action();
+    };
+    this.#queue.at(this.nowUs + delayUs, run);
+  }
+
+  #transact(
+    index: number,
+    carryOut: () => boolean,
+    answer: (done: boolean | undefined) => void,
+  ): void {
+    const cutUs = Math.max(0, this.#controller(index).still.storeUs - this.nowUs);
+    const lost = cutUs > 0 || this.#random.below(100) < this.#options.lostAnswersPercent;
+    const landUs = cutUs + this.#options.voteDelayUs + (lost ? this.#random.below(lateUs) : 0);
+    if (lost) this.#agentDoes(index, giveUpUs, () => answer(undefined));
+    this.#queue.at(this.nowUs + landUs, () => {
+      const done = carryOut();
+      if (this.#store.committed && this.#committedUs === undefined) {
+        this.#committedUs = this.nowUs;
+        this.#judge('failover committed');
+      }
+      if (!lost) this.#agentDoes(index, 0, () => answer(done));
+      // The watch tells everybody.
+      for (const { index: each, agent } of this.#controllers) {
+        if (done) this.#agentDoes(each, this.#options.stopDelayUs, () => agent.look());
+      }
+    });
   }
 
   /** Sends any packet of the past once more. */
   replay(count: number, only: 'any' | 'heartbeats' = 'any'): void {
-    for (let done = 0; done < count && this.#captured.length > 0; done++) {
-      const packet = this.#captured[this.#random.below(this.#captured.length)];
-      if (packet === undefined || (only === 'heartbeats' && packet.toController === null)) continue;
-      packet.deliver();
-    }
+    this.#network.replay(count, only);
   }
 
   #newTerm(index: number, controlled: boolean): GrantTerm {
@@ -235,14 +336,21 @@ export class World {
     if (output.kind === 'raise') {
       if (this.#mapNs === null || output.deadlineNs > this.#mapNs) this.#mapNs = output.deadlineNs;
       this.#judge('lease made longer');
+    } else if (output.kind === 'lease-lapsed') {
+      this.#lapses++;
     } else if (output.kind === 'heartbeat') {
       const { seq, sentAtNs, echo } = output;
       const { nonce } = this.#holder.terms;
       const index = Number(output.to.slice(1));
       const ids = { incarnation, nonce, seq, sentAtNs, echo };
-      this.#transmit(this.#up[index], index, () => {
-        const ackId = this.#ackId++;
-        if (this.#controller(index).up) this.#grant(index, { kind: 'heartbeat', ...ids, ackId });
+      this.#network.toController(index, () => {
+        const { still } = this.#controller(index);
+        const hear = () => {
+          const ackId = this.#ackId++;
+          if (this.#controller(index).up) this.#grant(index, { kind: 'heartbeat', ...ids, ackId });
+        };
+        if (still.pulseUs > this.nowUs) this.#queue.at(still.pulseUs, hear);
+        else hear();
       });
     }
   }
@@ -261,49 +369,46 @@ export class World {
     this.#queue.at(wake, () => {
       const now = grantsWakeNs(controller.grants);
       if (controller.start !== start || !controller.up || now === undefined) return;
+      if (controller.still.pulseUs > this.nowUs) return;
       if (now <= this.#controllerNs(index)) this.#grant(index, { kind: 'tick' });
     });
   }
 
-  #obeyController(controller: Controller, output: GrantOutput): void {
-    const { index, start } = controller;
-    const later = (us: number, action: () => void) =>
-      this.#queue.at(this.nowUs + us, () => {
-        if (controller.start === start && controller.up) action();
-      });
-    if (output.kind === 'answer') {
-      const { answer, nonce, seq, ackId, leaseNs } = output;
-      const ids = { incarnation, nonce, seq, ackId, leaseNs };
-      const event: HolderEvent = { kind: 'answer', answer, from: `c${index}`, ...ids };
-      this.#transmit(this.#down[index], null, () => this.#hold(event));
-    } else if (output.kind === 'lapsed') {
-      later(this.#options.stopDelayUs, () => this.stop(index));
-    } else if (output.kind === 'stop-in-force') {
-      later(this.#options.voteDelayUs, () => this.#vote(index));
+  #obeyController({ index }: Controller, output: GrantOutput): void {
+    const { agent } = this.#controller(index);
+    const soon = (action: () => void) => this.#agentDoes(index, this.#options.stopDelayUs, action);
+    const atMs = Number(this.#controllerNs(index)) / 1e6;
+    switch (output.kind) {
+      case 'answer': {
+        const { answer, nonce, seq, ackId, leaseNs } = output;
+        const ids = { incarnation, nonce, seq, ackId, leaseNs };
+        const event: HolderEvent = { kind: 'answer', answer, from: `c${index}`, ...ids };
+        this.#network.toHost(index, () => this.#hold(event));
+        return;
+      }
+      case 'lapsed':
+        soon(() => agent.tell({ kind: 'lapsed', lapse: { lastAckAgoMs: 0, atMs } }));
+        return;
+      case 'renewed':
+        soon(() => agent.tell({ kind: 'renewed' }));
+        return;
+      case 'heard': {
+        const sinceMs = Number(output.sinceNs) / 1e6;
+        soon(() => agent.tell({ kind: 'heard', heard: { sinceMs, atMs } }));
+        return;
+      }
+      case 'stop-in-force':
+        soon(() => agent.inForce());
+        return;
+      case 'stop-refused':
+        soon(() => agent.refused());
+        return;
     }
-  }
-
-  #vote(index: number): void {
-    this.#votes.add(index);
-    if (this.#committedUs !== undefined) return;
-    if (this.#votes.size < majority(this.#options.controllers)) return;
-    this.#committedUs = this.nowUs;
-    this.#judge('failover committed');
   }
 
   /** The one thing that must never be. */
   #judge(what: string): void {
     if (this.#committedUs === undefined || !this.effective) return;
     this.#violation ??= `${what} at ${this.nowUs} µs, committed at ${this.#committedUs}: two owners`;
-  }
-
-  #transmit(link: LinkState | undefined, toController: number | null, deliver: () => void): void {
-    this.#captured.push({ deliver, toController });
-    if (link === undefined || this.#random.below(100) < link.lossPercent) return;
-    const copies = this.#random.below(100) < link.duplicatePercent ? 2 : 1;
-    for (let copy = 0; copy < copies; copy++) {
-      const [least, most] = link.delayUs;
-      this.#queue.at(this.nowUs + least + this.#random.below(most - least + 1), deliver);
-    }
   }
 }
