@@ -43,6 +43,18 @@ export class Forwarding {
     await this.#turn(network, () => this.#setUp(network, signal));
   }
 
+  /** The network's device alone, down and closed, for a role that may come to this host. */
+  async prepare(network: string, signal: AbortSignal): Promise<void> {
+    const { watch, facts, network: adapter } = this.#parts;
+    await this.#turn(network, async () => {
+      const config = configOf(watch.view);
+      // Where roles stand on it already, it is ready, and more than that.
+      if (config === undefined || this.#done.has(network)) return;
+      await adapter.ensureNetwork({ ...networkSpec(config, network, facts), quiet: true }, signal);
+      this.#present.add(network);
+    });
+  }
+
   /** Something that stands on the network failed: look at all of it again. */
   doubt(network: string): void {
     this.#done.delete(network);

@@ -1,3 +1,4 @@
+import { rolesToKeepReady } from '../control/readiness.js';
 import type { PersonalityReport, ServiceReport } from '../control/records.js';
 import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { within } from '../deadline.js';
@@ -15,6 +16,8 @@ import { wishOf } from './specs.js';
 import { type Duty, RoleTask } from './task.js';
 
 const dropBudgetMs = 60_000;
+/** Preparing for the next failure must not slow down the takeover that is under way. */
+const readyDelayMs = 1_000;
 /** What stands in the kernel is compared with what should this often, without any news. */
 const checkEveryMs = 10_000;
 
@@ -25,6 +28,9 @@ export class Owner {
   readonly #personalities = new Map<string, PersonalityWork>();
   #incarnation: number | undefined;
   readonly #adoption: Loop;
+  /** Roles of others that this host keeps ready for. */
+  #ready: readonly string[] = [];
+  #cancelReady: (() => void) | undefined;
   #adopted = false;
   #endChecks: () => void = () => {};
 
@@ -41,6 +47,7 @@ export class Owner {
   }
 
   async stop(): Promise<void> {
+    this.#cancelReady?.();
     this.#endChecks();
     await this.#adoption.stop();
     await Promise.all([...this.#tasks.values()].map((task) => task.stop()));
@@ -122,12 +129,32 @@ export class Owner {
     const incarnation = this.#incarnation;
     if (incarnation === undefined) return;
     const { view } = this.#parts.watch;
-    const duties = dutiesOf(view, this.#parts.host, incarnation);
+    this.#considerReady();
+    const duties = new Map(dutiesOf(view, this.#parts.host, incarnation));
+    for (const id of this.#ready) {
+      if (!duties.has(id)) duties.set(id, { kind: 'ready', incarnation });
+    }
     for (const [id, duty] of duties) {
       const role = parseRoleId(id);
       this.#task(role).set(duty, wishOf(view, role, this.#parts.host));
     }
     for (const [id, task] of this.#tasks) if (!duties.has(id)) task.set({ kind: 'none' });
+  }
+
+  /** What to have ready changes a little after its reason. */
+  #considerReady(): void {
+    if (sameNames(this.#ready, this.#rolesToKeepReady())) return;
+    this.#cancelReady ??= this.#parts.timers.after(readyDelayMs, () => {
+      this.#cancelReady = undefined;
+      this.#ready = this.#rolesToKeepReady();
+      this.#assign();
+    });
+  }
+
+  #rolesToKeepReady(): readonly string[] {
+    const { watch, host } = this.#parts;
+    const config = configOf(watch.view);
+    return config === undefined ? [] : rolesToKeepReady(watch.view, config, host);
   }
 
   /** Makes a task for all that is found by tag, so that what nobody wants any more goes away. */
@@ -169,6 +196,10 @@ export class Owner {
     this.#tasks.set(id, task);
     return task;
   }
+}
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, index) => name === b[index]);
 }
 
 /** What the store wants of this incarnation. An older incarnation's assignments are not its own. */

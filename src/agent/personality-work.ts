@@ -3,6 +3,7 @@ import type { VolumeReport } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { preparedEpoch } from '../network/types.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
 import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
@@ -50,15 +51,16 @@ export class PersonalityWork implements RoleWork {
     const heardMs = clock.bootMs();
     const timer = new StepTimer(clock);
     const first = this.#complete !== epoch;
+    const quiet = first && this.#hasVolumes();
     try {
       const sides = await Promise.allSettled([
-        timer.time('network', () => this.#network(epoch, incarnation, first, signal)),
+        timer.time('network', () => this.#network(epoch, incarnation, quiet, signal)),
         this.#storage(epoch, timer, signal),
       ]);
       for (const side of sides) if (side.status === 'rejected') throw side.reason;
       if (first) {
         await timer.time('announce', async () => {
-          await this.#network(epoch, incarnation, false, signal);
+          if (quiet) await this.#network(epoch, incarnation, false, signal);
           await this.#announce(signal);
         });
       } else if (this.#announced !== this.#nicsText()) {
@@ -78,6 +80,21 @@ export class PersonalityWork implements RoleWork {
     }
     // What the file says may have changed while this ran.
     if (configOf(watch.view) === undefined) return;
+  }
+
+  /**
+   * Networks, namespace and NICs, guarded and down, so that a takeover only has to bring them up;
+   * and the way to the disks, as far as it may be made before the fence.
+   */
+  async prepare(incarnation: number, signal: AbortSignal): Promise<void> {
+    const { watch, network, forwarding } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    for (const nic of nicsOf(config, { kind: 'personality', name: this.#name })) {
+      await forwarding.prepare(nic.network, signal);
+    }
+    const spec = personalityNamespace(config, this.#name, preparedEpoch, incarnation);
+    await network.ensureNamespace({ ...spec, quiet: true }, signal);
   }
 
   async release(signal: AbortSignal): Promise<void> {
@@ -106,6 +123,12 @@ export class PersonalityWork implements RoleWork {
 
   async handOver(drainStartedMs: number): Promise<void> {
     await handOver({ kind: 'personality', name: this.#name }, drainStartedMs, this.#parts);
+  }
+
+  #hasVolumes(): boolean {
+    const config = configOf(this.#parts.watch.view);
+    const personality = config?.personalities.find(({ name }) => name === this.#name);
+    return personality !== undefined && personality.storage.length > 0;
   }
 
   /** `quiet`: all but up, so that nobody hears of it before the disks are there. */

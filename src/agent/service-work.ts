@@ -19,6 +19,9 @@ export class ServiceWork implements RoleWork {
     this.#parts = parts;
   }
 
+  /** Nothing: a dispatcher goes to a host that has its network, and has no disk. */
+  async prepare(): Promise<void> {}
+
   /** The VIP comes last, when the data plane is attached: see `serviceNamespace`. */
   async take(
     epoch: number,

@@ -2,6 +2,7 @@ import type { Phase } from '../control/records.js';
 import type { Role } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
+import { preparedEpoch } from '../network/types.js';
 import type { Timers } from '../store/timers.js';
 import { type Log, Loop } from './loop.js';
 
@@ -16,6 +17,8 @@ export type Duty =
     }
   /** Stop in good order, then hand over. */
   | { readonly kind: 'drain'; readonly epoch: number; readonly incarnation: number }
+  /** It is another's, and would come here if that one failed: have ready what may be. */
+  | { readonly kind: 'ready'; readonly incarnation: number }
   /** It is somebody else's: let go at once. */
   | { readonly kind: 'none' };
 
@@ -34,6 +37,8 @@ export interface RoleWork {
     failover: string | null,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Has ready what may be before the role is this host's: nothing of it is up or reachable. */
+  prepare(incarnation: number, signal: AbortSignal): Promise<void>;
   /** Stops in good order; when it returns, nothing of the role is left here. */
   release(signal: AbortSignal): Promise<void>;
   /** Cuts it off at once: data path first. */
@@ -136,11 +141,11 @@ export class RoleTask {
       await this.#follow(duty, signal);
     } catch (thrown) {
       if (signal.aborted) return;
-      this.#report(
-        'failed',
-        duty.kind === 'none' ? this.#state.epoch : duty.epoch,
-        messageOf(thrown),
-      );
+      // Of what was only prepared there is nothing to tell: it would have been a saving of time.
+      if (duty.kind !== 'ready') {
+        const epoch = duty.kind === 'none' ? this.#state.epoch : duty.epoch;
+        this.#report('failed', epoch, messageOf(thrown));
+      }
       throw thrown;
     }
   }
@@ -152,11 +157,17 @@ export class RoleTask {
       this.#gone();
       return;
     }
-    if (this.#standing !== undefined && this.#standing !== duty.epoch) {
+    const wanted = duty.kind === 'ready' ? preparedEpoch : duty.epoch;
+    if (![undefined, preparedEpoch, wanted].includes(this.#standing)) {
       await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
       // Whoever waited for nothing to be left must not see the next one begin.
       signal.throwIfAborted();
+    }
+    if (duty.kind === 'ready') {
+      this.#standing = preparedEpoch;
+      await this.#work.prepare(duty.incarnation, signal);
+      return;
     }
     if (duty.kind === 'drain') {
       this.#drainStartedMs ??= this.#parts.bootMs();

@@ -111,7 +111,10 @@ export class Carriers {
 
     const found = await this.#device(path, spec.name, options);
     if (found !== undefined && found.alias !== '' && fits(found, spec, underlay)) {
-      const change = { ...(found.mtu === spec.mtu ? {} : { mtu: spec.mtu }), up: true };
+      const change = {
+        ...(found.mtu === spec.mtu ? {} : { mtu: spec.mtu }),
+        ...upUnlessQuiet(spec),
+      };
       await changeLink(this.#namespaces.at(path), found.index, change, options);
       return;
     }
@@ -151,7 +154,7 @@ export class Carriers {
     if (made === undefined) throw noParent(options.purpose, deviceName);
     inNetworkNamespace(path, () => setIpv6(deviceName, false));
     if (spec.fabric === 'vxlan') this.#peerFilter?.set(spec.id, []);
-    await changeLink(netlink, made.index, { alias, up: true }, options);
+    await changeLink(netlink, made.index, { alias, ...upUnlessQuiet(spec) }, options);
     this.#log.info({ network: describe(spec) }, 'network set up');
   }
 
@@ -230,6 +233,10 @@ export class Carriers {
       ...plan.append.map((to) => appendForwarding(netlink, entry(to), options)),
     ]);
   }
+}
+
+function upUnlessQuiet({ quiet }: NetworkSpec): { readonly up?: true } {
+  return quiet === true ? {} : { up: true };
 }
 
 function describe(spec: NetworkSpec): string {

@@ -17,7 +17,7 @@ import type { NetlinkTransport, RequestOptions } from './netlink/transport.js';
 import { foreign, noNic } from './refusals.js';
 import { setIpv6 } from './sysctls.js';
 import { ourGroup, parseTag, type RoleTag, tagText } from './tag.js';
-import type { Guard, NicSpec } from './types.js';
+import { type Guard, type NicSpec, preparedEpoch } from './types.js';
 
 /** A virtual NIC as it is to be in its namespace. */
 export interface NicPlan {
@@ -43,13 +43,18 @@ export interface NicPlace {
  */
 export function isComplete(link: Link, plan: NicPlan): boolean {
   return (
-    link.alias === tagText(plan.tag) &&
+    (link.alias === tagText(plan.tag) || isPrepared(link, plan)) &&
     link.name === plan.name &&
     link.kind === 'macvlan' &&
     link.macvlanMode === MACVLAN_MODE_BRIDGE &&
     link.mac === plan.spec.mac.toLowerCase() &&
     link.parentIndex === plan.ground.index
   );
+}
+
+/** Made for this incarnation before the role was its: guarded by the same lease, and never up. */
+function isPrepared(link: Link, { tag }: NicPlan): boolean {
+  return !link.up && link.alias === tagText({ ...tag, epoch: preparedEpoch });
 }
 
 /** Whether `link` is a NIC of ours: complete, or left unfinished by a crash. */
@@ -95,7 +100,7 @@ export async function makeNic(
   }
 }
 
-/** Corrects what may differ on a complete NIC without cutting anybody off. */
+/** Corrects what may differ on a complete NIC without cutting anybody off; takes over a prepared one. */
 export async function adjustNic(
   place: NicPlace,
   plan: NicPlan,
@@ -103,11 +108,12 @@ export async function adjustNic(
   current: readonly AddressState[],
   options: RequestOptions,
 ): Promise<void> {
-  if (link.mtu !== plan.ground.mtu || (plan.up && !link.up)) {
-    const change = { mtu: plan.ground.mtu, ...(plan.up ? { up: true } : {}) };
+  await configureAddresses(place, plan, link.index, current, options);
+  const alias = tagText(plan.tag);
+  if (link.mtu !== plan.ground.mtu || link.alias !== alias || (plan.up && !link.up)) {
+    const change = { mtu: plan.ground.mtu, alias, ...(plan.up ? { up: true } : {}) };
     await changeLink(place.netlink, link.index, change, options);
   }
-  await configureAddresses(place, plan, link.index, current, options);
 }
 
 async function configureAddresses(

@@ -10,6 +10,8 @@ export interface NetworkSpec {
   readonly underlayInterface: string;
   /** This host's address on it, used as VXLAN source. */
   readonly underlayAddress: string;
+  /** A new device is made and left down; one that is up stays so. */
+  readonly quiet?: boolean;
 }
 
 export interface NicSpec {
@@ -18,6 +20,9 @@ export interface NicSpec {
   /** CIDR each. */
   readonly addresses: readonly string[];
 }
+
+/** Epoch of what is made ready for a role that may come. The store's count from 1. */
+export const preparedEpoch = 0;
 
 /** A namespace of ours: a personality's `us-<name>`, or a service's dispatcher `us-svc-<name>`. */
 export interface NamespaceSpec {
@@ -103,7 +108,7 @@ export interface NetworkAdapter {
   setPeers(peers: PeerSpec, signal: AbortSignal): Promise<void>;
   /**
    * Namespace, NICs (guard attached before up), addresses, routes, sysctls. Idempotent; adopts
-   * what is there with the same epoch, rebuilds what has an older one; changes only differences.
+   * what is there with the same epoch, or prepared as epoch 0 and still down; rebuilds what has an older one; changes only differences.
    */
   ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
   /** Takes the NICs down and the namespace away. Idempotent. */

@@ -20,6 +20,11 @@ class FakeWork implements RoleWork {
     });
   }
 
+  async prepare() {
+    this.calls.push('prepare');
+    if (this.fail) throw new Error('no such device');
+  }
+
   async release() {
     this.calls.push('release');
   }
@@ -36,6 +41,9 @@ class FakeWork implements RoleWork {
     this.calls.push('hand over');
   }
 }
+
+/** Work that waits for nothing is done by then. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function setUp() {
   const work = new FakeWork();
@@ -208,4 +216,33 @@ test('a loop runs once more for any number of triggers during a run', async (t) 
   await loop.stop();
   loop.trigger();
   t.equal(runs, 2, 'a stopped loop stays stopped');
+});
+
+test('what was prepared is taken as it is, and let go of when it is not needed', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set({ kind: 'ready', incarnation: 1 });
+  await turn();
+  t.equal(task.stands, true, 'its network is in use');
+  t.equal(task.state.phase, 'unplaced', 'nobody is told of it');
+  task.set({ kind: 'hold', epoch: 2, incarnation: 1, failover: null });
+  await phase('running');
+  t.same(work.calls, ['prepare', 'take 2'], 'nothing is taken down in between');
+  task.set({ kind: 'ready', incarnation: 1 });
+  await turn();
+  t.same(work.calls.slice(2), ['abort', 'prepare'], 'what an epoch held goes first');
+  task.set({ kind: 'none' });
+  await turn();
+  t.equal(task.stands, false);
+  t.equal(work.calls.at(-1), 'abort');
+});
+
+test('a preparation that fails makes nothing fail', async (t) => {
+  const { work, task, phase } = setUp();
+  work.fail = true;
+  task.set({ kind: 'ready', incarnation: 1 });
+  await turn();
+  t.equal(task.state.phase, 'unplaced');
+  work.fail = false;
+  task.set({ kind: 'hold', epoch: 2, incarnation: 1, failover: null });
+  await phase('running');
 });

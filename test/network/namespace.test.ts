@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
-import type { NamespaceSpec, PeerFilter } from '../../src/network/types.js';
+import { type NamespaceSpec, type PeerFilter, preparedEpoch } from '../../src/network/types.js';
 import { insidePath, NetLab, nic, pings, RecordingGuard, vxlan } from './lab.js';
 
 const signal = new AbortController().signal;
@@ -343,4 +343,36 @@ test('it is quick', async (t) => {
   const fdb = insidePath(lab.networkPath('h1', 'blue'), 'bridge fdb show dev carrier');
   t.equal(fdb.split('\n').filter((line) => line.includes('10.66.0.9')).length, 1);
   t.equal(fdb.trim().split('\n').length, 201);
+});
+
+test('what is prepared is down and complete, and a takeover only brings it up', async (t) => {
+  const { guard, h1, path } = setUp(t, 'prepare');
+  const carrier = path.replace('us-web1', 'usn-blue');
+  const index = () => JSON.parse(insidePath(path, 'ip -j link show eth0'))[0].ifindex;
+  await h1.ensureNetwork({ ...vxlan('blue', 100, 1), quiet: true }, signal);
+  t.notMatch(insidePath(carrier, 'ip -o link show carrier'), /[<,]UP[,>]/);
+  await h1.ensureNamespace(role({ epoch: preparedEpoch, quiet: true }), signal);
+  t.notMatch(insidePath(path, 'ip -o link show eth0'), /[<,]UP[,>]/);
+  t.equal(guard.calls.length, 1, 'guarded before it is ever up');
+  const made = index();
+
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  await h1.ensureNamespace(role({ epoch: 7 }), signal);
+  t.equal(index(), made, 'the same device');
+  const after = insidePath(path, 'ip -o link show eth0');
+  t.match(after, /[<,]UP[,>]/);
+  t.match(after, 'alias understudy:test:web1:7:1:blue');
+  t.equal(guard.calls.length, 1);
+  t.match(await h1.observe(signal), [{ name: 'web1', epoch: 7, up: true }]);
+});
+
+test('what was prepared under another incarnation is made anew, under its guard', async (t) => {
+  const { guard, h1, path } = setUp(t, 'stale');
+  const index = () => JSON.parse(insidePath(path, 'ip -j link show eth0'))[0].ifindex;
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  await h1.ensureNamespace(role({ epoch: preparedEpoch, quiet: true }), signal);
+  const made = index();
+  await h1.ensureNamespace(role({ epoch: 7, incarnation: 2 }), signal);
+  t.not(index(), made);
+  t.equal(guard.calls.length, 2);
 });
