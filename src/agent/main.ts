@@ -11,6 +11,7 @@ import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
+import { favour } from '../ffi/scheduling.js';
 import { acceptsTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
@@ -31,6 +32,11 @@ export async function runAgent(options: {
 }): Promise<void> {
   const config = readAgentConfig(options.configFile);
   const log = pino({ base: { host: config.host } }, pino.destination({ dest: 2, sync: true }));
+  try {
+    favour(process.pid);
+  } catch (thrown) {
+    log.warn(`no priority over ordinary work (${messageOf(thrown)}); going on without`);
+  }
   const guard = new BpfGuard({ bpffs: config.bpffs, log });
   const pulse = new PulseClient({ path: config.pulseSocket });
   const dispatch = new BpfDispatcher({ bpffs: config.bpffs, namespaceDirectory, log });

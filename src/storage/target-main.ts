@@ -6,6 +6,7 @@ import type { AssignmentRecord, ConfigRecord } from '../control/records.js';
 import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
+import { favour } from '../ffi/scheduling.js';
 import { EtcdStore } from '../store/etcd.js';
 import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
@@ -43,6 +44,11 @@ export async function runTarget(options: {
 }): Promise<void> {
   const config = readTargetConfig(options.configFile);
   const log = pino({ base: { daemon: 'target' } }, pino.destination({ dest: 2, sync: true }));
+  try {
+    favour(process.pid);
+  } catch (thrown) {
+    log.warn({}, `no priority over ordinary work (${messageOf(thrown)}); going on without`);
+  }
   const store = new EtcdStore({
     ...config.store,
     prefix: `/understudy/${config.cluster}/`,

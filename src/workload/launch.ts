@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { UnderstudyError } from '../errors.js';
 import { openLog } from './bounded-log.js';
 import { freshNamespaceCommand, launchScript } from './enter.js';
@@ -45,6 +46,8 @@ export async function launch(
     const process = child.pid === undefined ? undefined : runningProcess(child.pid);
     if (process === undefined) throw setupError(spec, 'it ended at once');
     const started = { pid: process.pid, startTicks: process.startTicks };
+    // The agent's own priority is not for what it starts; this is one thread until it is told to go.
+    setPriority(process.pid, 0);
     record(started);
     child.stdin?.end('go\n');
     child.unref();
