@@ -5,6 +5,9 @@ import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
 import { attachSpecs } from './specs.js';
 
+/** Getting ready for the next takeover must not slow down the one that is under way. */
+const calmMs = 1_000;
+
 /**
  * Keeps this host ready for disks it does not have: the path to their portals tried, a disk process
  * waiting. Nothing of a volume is read (that would be before the fence).
@@ -12,6 +15,7 @@ import { attachSpecs } from './specs.js';
 export class Warmth {
   readonly #parts: WarmthParts;
   readonly #loop: Loop;
+  #cancelNudge: (() => void) | undefined;
   /** Where every disk was when this was done last; done again only when one has moved. */
   #done = '';
 
@@ -21,10 +25,17 @@ export class Warmth {
   }
 
   start(): void {
-    this.#parts.watch.onChange(() => this.#loop.nudge());
+    const { watch, timers } = this.#parts;
+    watch.onChange(() => {
+      this.#cancelNudge ??= timers.after(calmMs, () => {
+        this.#cancelNudge = undefined;
+        this.#loop.nudge();
+      });
+    });
   }
 
   async stop(): Promise<void> {
+    this.#cancelNudge?.();
     await this.#loop.stop();
   }
 

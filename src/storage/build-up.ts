@@ -1,11 +1,11 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { UnderstudyError } from '../errors.js';
-import { type DiskProcess, endProcess } from './disk-process.js';
+import { type DataPath, type DiskProcess, endProcess } from './disk-process.js';
 import { check, filesystemWork, format, mountVolume } from './filesystem.js';
-import { identify } from './identity.js';
+import { identify, type LunIdentity } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
-import { type BoundLoop, bindLoop, type ReservedLoop, reserveLoop } from './loop-device.js';
+import { type BoundLoop, bindLoop, type ReservedLoop } from './loop-device.js';
 import { type Layout, type VolumeState, writeState } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
@@ -23,8 +23,8 @@ export interface BuildUp {
   readonly spec: AttachSpec;
   /** A disk process without a disk, and the folder it was started in. */
   takeProcess(): Promise<IdleProcess>;
-  /** Ends one that was not needed after all. */
-  returnProcess(process: IdleProcess): Promise<void>;
+  /** A block device that nothing is bound to. */
+  takeLoop(signal: AbortSignal): Promise<ReservedLoop>;
   readonly limits: SessionLimits | undefined;
   /** Told of each step and how long it took. */
   step(name: string, tookMs: number): void;
@@ -35,68 +35,90 @@ export interface BuildUp {
  * Only after the fence.
  */
 export async function buildUp(job: BuildUp, signal: AbortSignal): Promise<AttachedVolume> {
-  const { layout, spec } = job;
-  // Made ready while the target is asked: a block device that nothing is bound to, and a daemon
-  // that knows of no disk.
-  const reserving = reserveLoop(layout.exportFile(spec), signal);
-  const release = () => reserving.then((reserved) => reserved.release()).catch(() => {});
-  try {
-    return await connected(job, reserving, signal);
-  } finally {
-    await release();
-  }
-}
-
-async function connected(
-  job: BuildUp,
-  reserving: Promise<ReservedLoop>,
-  signal: AbortSignal,
-): Promise<AttachedVolume> {
-  const { layout, spec } = job;
-  const timed = timer(job);
-  reserving.catch(() => {});
-  const [lun, taken] = await both(
-    timed('identify', identify(spec, signal, job.limits)),
-    timed('process', job.takeProcess()),
-    job.returnProcess,
-  );
+  const taken = await job.takeProcess();
   const { process } = taken;
   const kill = () => void endProcess(process.identity, 'SIGKILL', 0).catch(() => {});
   // Whoever gives up makes every call that waits for this disk return.
   signal.addEventListener('abort', kill, { once: true });
+  // Made ready while the target is asked, where it is not ready yet.
+  const reserving = job.takeLoop(signal);
+  reserving.catch(() => {});
   try {
-    const work = filesystemWork(spec, lun);
-    await moveIn(layout, spec, taken.directory);
-    let state = newState(job, process, lun.portal, lun);
-    await writeState(layout, state);
-    const path = dataPath(job, lun.portal);
-    signal.throwIfAborted();
-    const bindReserved = async (exported: string) =>
-      bindLoop(exported, lun.blockSizeBytes, signal, await reserving);
-    const file = await timed('login', process.expose(path, exposeMs));
-    const loop = await timed('loop', bindReserved(file));
-    try {
-      state = { ...state, loopIndex: loop.index };
-      await writeState(layout, state);
-      if (work === 'format') await timed('format', format(spec, loop.path, signal));
-      if (work === 'check') await timed('check', check(spec, loop.path, signal));
-      await mkdir(state.hostMount, { recursive: true, mode: 0o700 });
-      signal.throwIfAborted();
-      await timed('mount', mountInTime(spec, loop, state.hostMount, kill));
-    } finally {
-      await loop.close();
-    }
-    signal.throwIfAborted();
-    state = { ...state, stage: 'attached' };
-    await writeState(layout, state);
-    process.leave();
-    return attachedVolume(state);
+    return await connected(job, taken, reserving, kill, signal);
   } catch (thrown) {
     kill();
     throw thrown;
   } finally {
     signal.removeEventListener('abort', kill);
+    await reserving.then((reserved) => reserved.release()).catch(() => {});
   }
+}
+
+async function connected(
+  job: BuildUp,
+  { process, directory }: IdleProcess,
+  reserving: Promise<ReservedLoop>,
+  kill: () => void,
+  signal: AbortSignal,
+): Promise<AttachedVolume> {
+  const { layout, spec } = job;
+  const timed = timer(job);
+  await moveIn(layout, spec, directory);
+  signal.throwIfAborted();
+  const { lun, portal } = await opened(job, process, timed, signal);
+  const work = filesystemWork(spec, lun);
+  const reserved = await reserving;
+  let state: VolumeState = { ...newState(job, process, portal, lun), loopIndex: reserved.index };
+  // On record before it is bound: whoever finds it half done knows what to let go of.
+  await writeState(layout, state);
+  signal.throwIfAborted();
+  const file = await timed('export', process.expose(layout.exportFile(spec), exposeMs));
+  const loop = await timed('loop', bindLoop(file, lun.blockSizeBytes, signal, reserved));
+  try {
+    if (loop.index !== reserved.index) {
+      state = { ...state, loopIndex: loop.index };
+      await writeState(layout, state);
+    }
+    if (work === 'format') await timed('format', format(spec, loop.path, signal));
+    if (work === 'check') await timed('check', check(spec, loop.path, signal));
+    signal.throwIfAborted();
+    await timed('mount', mountInTime(spec, loop, state.hostMount, kill));
+  } finally {
+    await loop.close();
+  }
+  signal.throwIfAborted();
+  state = { ...state, stage: 'attached' };
+  await writeState(layout, state);
+  process.leave();
+  return attachedVolume(state);
+}
+
+/**
+ * The target is asked what the LUN is while the data path logs in: neither waits for the other, and
+ * nothing can read or write by the data path before it is exposed.
+ */
+async function opened(
+  job: BuildUp,
+  process: DiskProcess,
+  timed: ReturnType<typeof timer>,
+  signal: AbortSignal,
+): Promise<{ lun: LunIdentity; portal: string }> {
+  const { spec, limits } = job;
+  const [first = ''] = spec.portals;
+  const opening = timed('login', process.open(dataPath(job, first), exposeMs));
+  opening.catch(() => {});
+  const lun = await timed('identify', identify(spec, signal, limits));
+  if (lun.portal === first) {
+    await opening;
+    return { lun, portal: first };
+  }
+  // The first portal did not answer when it was asked.
+  const open = await opening.then(
+    () => true,
+    () => false,
+  );
+  if (!open) await timed('login', process.open(dataPath(job, lun.portal), exposeMs));
+  return { lun, portal: open ? first : lun.portal };
 }
 
 export function attachedVolume(state: VolumeState): AttachedVolume {
@@ -137,23 +159,23 @@ function newState(
   };
 }
 
-function dataPath({ layout, spec }: BuildUp, portal: string) {
+function dataPath({ spec }: BuildUp, portal: string): DataPath {
   return {
     portal,
     target: spec.target,
     lun: spec.targetLun,
     initiator: initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch),
-    mountPoint: layout.exportFile(spec),
   };
 }
 
-/** The idle process's folder becomes the volume's, with its socket and pid file. */
+/** The idle process's folder becomes the volume's, with its socket and pid file; where it is mounted. */
 async function moveIn(layout: Layout, spec: AttachSpec, directory: string): Promise<void> {
   const home = layout.directory(spec);
   await mkdir(dirname(home), { recursive: true, mode: 0o700 });
   await rm(home, { recursive: true, force: true });
   await rename(directory, home);
   await writeFile(layout.exportFile(spec), '', { mode: 0o600 });
+  await mkdir(layout.hostMount(spec), { recursive: true, mode: 0o700 });
 }
 
 /** mount(2) cannot be cancelled: after `mountMs` its disk is taken away, and then it fails. */
@@ -185,18 +207,6 @@ async function mountInTime(
   } finally {
     clearTimeout(expiry);
   }
-}
-
-/** Waits for both; when the first fails, undoes what the second came to. */
-async function both<A, B>(
-  first: Promise<A>,
-  second: Promise<B>,
-  undoSecond: (value: B) => Promise<void>,
-): Promise<readonly [A, B]> {
-  const [a, b] = await Promise.allSettled([first, second]);
-  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
-  if (b.status === 'fulfilled') await undoSecond(b.value);
-  throw a.status === 'rejected' ? a.reason : (b as PromiseRejectedResult).reason;
 }
 
 function timer(job: BuildUp) {

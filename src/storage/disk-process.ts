@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { asIoFlusher } from '../ffi/io-flusher.js';
 import { closeProcess, openProcess, signalProcess, waitForEnd } from '../ffi/pidfd.js';
+import { favour } from '../ffi/scheduling.js';
 import { type Log, silent } from './log.js';
 import { QmpClient } from './qmp.js';
 
@@ -30,8 +31,6 @@ export interface DataPath {
   readonly target: string;
   readonly lun: number;
   readonly initiator: string;
-  /** Absolute path of an empty file: the export is mounted on it. */
-  readonly mountPoint: string;
 }
 
 /** Undefined when there is no such process, or it has ended and waits to be reaped. */
@@ -111,7 +110,7 @@ export class DiskProcess {
       await qmp.start(timeoutMs);
       const identity = await identifyProcess(child.pid ?? 0);
       if (identity === undefined) throw new Error('it ended at once');
-      await protectFromOom(identity.pid, log);
+      protect(identity.pid, log);
       // The agent may end while the disk goes on.
       child.unref();
       stream.unref();
@@ -128,49 +127,56 @@ export class DiskProcess {
   }
 
   /**
-   * Logs in to the target and makes the LUN appear as a file at `mountPoint`. When this returns the
-   * file can be used, at the path it returns: the daemon answers only when the export is mounted.
+   * Logs in to the target and asks for the LUN's size. Nothing of the LUN can be read or written
+   * yet.
    *
    * No write is answered before the target answered it (cache.direct), and a flush is passed on as
    * SYNCHRONIZE CACHE (no-flush off). Discards are not used (see loop-device.ts).
    *
    * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
    */
-  async expose(path: DataPath, timeoutMs: number): Promise<string> {
+  async open(path: DataPath, timeoutMs: number): Promise<void> {
+    const blockdev = {
+      driver: 'iscsi',
+      'node-name': nodeName,
+      transport: 'tcp',
+      portal: path.portal,
+      target: path.target,
+      lun: path.lun,
+      'initiator-name': path.initiator,
+      cache: { direct: true, 'no-flush': false },
+      discard: 'ignore',
+      'detect-zeroes': 'off',
+    };
+    const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
+    await this.#execute('blockdev-add', blockdev, object, timeoutMs);
+  }
+
+  /**
+   * Makes the LUN appear as a file at `mountPoint`. When this returns the file can be used, at the
+   * path it returns: the daemon answers only when the export is mounted.
+   *
+   * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
+   */
+  async expose(mountPoint: string, timeoutMs: number): Promise<string> {
+    const fuse = {
+      type: 'fuse',
+      id: exportName,
+      'node-name': nodeName,
+      mountpoint: mountPoint,
+      writable: true,
+      growable: false,
+      'allow-other': 'off',
+    };
+    await this.#execute('block-export-add', fuse, mountPoint, timeoutMs);
+    // It is mounted in the daemon's own mount namespace (see below).
+    return `/proc/${this.identity.pid}/root${mountPoint}`;
+  }
+
+  async #execute(command: string, args: object, object: string, timeoutMs: number): Promise<void> {
     try {
-      await this.#qmp.execute(
-        'blockdev-add',
-        {
-          driver: 'iscsi',
-          'node-name': nodeName,
-          transport: 'tcp',
-          portal: path.portal,
-          target: path.target,
-          lun: path.lun,
-          'initiator-name': path.initiator,
-          cache: { direct: true, 'no-flush': false },
-          discard: 'ignore',
-          'detect-zeroes': 'off',
-        },
-        timeoutMs,
-      );
-      await this.#qmp.execute(
-        'block-export-add',
-        {
-          type: 'fuse',
-          id: exportName,
-          'node-name': nodeName,
-          mountpoint: path.mountPoint,
-          writable: true,
-          growable: false,
-          'allow-other': 'off',
-        },
-        timeoutMs,
-      );
-      // It is mounted in the daemon's own mount namespace (see below).
-      return `/proc/${this.identity.pid}/root${path.mountPoint}`;
+      await this.#qmp.execute(command, args, timeoutMs);
     } catch (thrown) {
-      const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
       throw await diskProcessError('cannot open a data path to', object, thrown, this.#logFile);
     }
   }
@@ -233,11 +239,17 @@ function launch(directory: string, logFile: string): ChildProcess {
   }
 }
 
-/** Memory taken from it would be the last that the writes waiting for it need. */
-async function protectFromOom(pid: number, log: Log): Promise<void> {
-  await writeFile(`/proc/${pid}/oom_score_adj`, '-1000').catch((thrown: unknown) =>
-    log.debug({ pid }, `disk process is not protected from the OOM killer: ${messageOf(thrown)}`),
-  );
+/**
+ * Memory taken from it would be the last that the writes waiting for it need; and whatever uses the
+ * disk waits for it, so it goes first as well.
+ */
+function protect(pid: number, log: Log): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, '-1000');
+    favour(pid);
+  } catch (thrown) {
+    log.debug({ pid }, `disk process is not favoured: ${messageOf(thrown)}`);
+  }
 }
 
 async function diskProcessError(

@@ -34,14 +34,16 @@ export async function identify(
   const session = await IscsiSession.login(spec.portals, spec.target, initiator, signal, limits);
   try {
     const lun = spec.targetLun;
-    const [luns, inquiry] = [await session.luns(signal), await session.inquiry(lun, signal)];
+    const [luns, inquiry] = await Promise.all([session.luns(signal), session.inquiry(lun, signal)]);
     if (!luns.includes(lun) || inquiry.qualifier !== 0 || inquiry.deviceType !== 0) {
       throw lunNotFound(spec.target, lun, session.portal, luns);
     }
-    await session.testUnitReady(lun, signal);
-    const serial = await serialOf(session, lun, signal);
+    const [serial, { blocks, blockSizeBytes }] = await Promise.all([
+      serialOf(session, lun, signal),
+      session.capacity(lun, signal),
+      session.testUnitReady(lun, signal),
+    ]);
     checkSerial(spec, serial);
-    const { blocks, blockSizeBytes } = await session.capacity(lun, signal);
     const sizeBytes = Number(blocks) * blockSizeBytes;
     const read = (from: number, length: number) =>
       session.read(lun, BigInt(from / blockSizeBytes), length, blockSizeBytes, signal);
@@ -54,7 +56,8 @@ export async function identify(
       isZero(await read(sizeBytes - piece, piece));
     return { portal: session.portal, serial, sizeBytes, blockSizeBytes, content, blank };
   } finally {
-    await session.close();
+    // It never fails, and nobody need wait for the answer.
+    void session.close();
   }
 }
 

@@ -6,7 +6,7 @@ import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
 import type { SessionLimits } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
-import { reapLoops } from './loop-device.js';
+import { type ReservedLoop, reapLoops, reserveLoop } from './loop-device.js';
 import { probePortals } from './portal-probe.js';
 import {
   assertVolumeId,
@@ -41,6 +41,8 @@ export class UserStorage implements StorageAdapter {
   readonly #limits: SessionLimits | undefined;
   readonly #idleWanted: number;
   #idle: Promise<IdleProcess>[] = [];
+  /** A block device kept ready, bound to nothing. */
+  #loop: Promise<ReservedLoop> | undefined;
   /** One operation at a time for each volume. */
   readonly #turns = new Map<string, Promise<unknown>>();
   /** Changes asked for and not done, so that an abort need not wait for them. */
@@ -68,6 +70,7 @@ export class UserStorage implements StorageAdapter {
   async stop(): Promise<void> {
     this.#stopped.abort(new Error('storage was stopped'));
     await Promise.allSettled(this.#turns.values());
+    await this.#loop?.then((loop) => loop.release()).catch(() => {});
     const idle = await Promise.allSettled(this.#idle);
     this.#idle = [];
     for (const found of idle) {
@@ -76,7 +79,8 @@ export class UserStorage implements StorageAdapter {
   }
 
   /**
-   * Sees whether the portals answer, by TCP alone, and has a disk process ready. No login, no read.
+   * Sees whether the portals answer, by TCP alone, and has a disk process and a block device ready,
+   * with nothing behind them. No login, no read.
    *
    * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_PORTAL
    */
@@ -102,7 +106,7 @@ export class UserStorage implements StorageAdapter {
             spec,
             limits: this.#limits,
             takeProcess: () => this.#takeProcess(),
-            returnProcess: discard,
+            takeLoop: (until) => this.#takeLoop(until),
             step: (name, tookMs) => {
               steps[name] = Math.round(tookMs * 10) / 10;
             },
@@ -244,7 +248,18 @@ export class UserStorage implements StorageAdapter {
     }
   }
 
+  async #takeLoop(signal: AbortSignal): Promise<ReservedLoop> {
+    const ready = this.#loop;
+    this.#loop = undefined;
+    return (await ready?.catch(() => undefined)) ?? reserveLoop(randomUUID(), signal);
+  }
+
   #fillIdle(): void {
+    if (this.#loop === undefined && !this.#stopped.signal.aborted) {
+      this.#loop = reserveLoop(randomUUID(), this.#stopped.signal);
+      // Then it is made when it is needed, and whoever needs it hears why it cannot be.
+      this.#loop.catch(() => {});
+    }
     while (this.#idle.length < this.#idleWanted && !this.#stopped.signal.aborted) {
       const started = this.#startProcess();
       started.catch((thrown: unknown) => {

@@ -144,10 +144,8 @@ test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
   const mountPoint = join(directory, 'lun.img');
   writeFileSync(mountPoint, '');
   const initiator = 'iqn.2026-11.test:me';
-  const exposed = await process_.expose(
-    { portal: server.portal, target, lun: 1, initiator, mountPoint },
-    5_000,
-  );
+  await process_.open({ portal: server.portal, target, lun: 1, initiator }, 5_000);
+  const exposed = await process_.expose(mountPoint, 5_000);
   const loop = await bindLoop(exposed, 512, never);
   t.teardown(async () => {
     await loop.close();
