@@ -18,8 +18,10 @@ export async function handOver(
     drainStartedMs,
   });
   if (handover === undefined) return;
-  const result = await store.transact(handoverTransaction(role, handover));
+  const transaction = handoverTransaction(role, handover);
+  const result = await store.transact(transaction);
   if (!result.done) return;
+  watch.learn(transaction.write, result.revision);
   const { next } = handover;
   journal.event('handover', role.name, `${host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}`);
 }

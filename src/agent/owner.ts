@@ -202,10 +202,15 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, index) => name === b[index]);
 }
 
-/** What the store wants of this incarnation. An older incarnation's assignments are not its own. */
+/**
+ * What the store wants of this incarnation. An older incarnation's assignments are not its own. What
+ * is on its way here is told ahead.
+ */
 export function dutiesOf(view: View, host: string, incarnation: number): ReadonlyMap<string, Duty> {
   const duties = new Map<string, Duty>();
   for (const [id, { value }] of view.assignments) {
+    if (value.state === 'draining' && value.to === host)
+      duties.set(id, { kind: 'ready', incarnation });
     if (value.host !== host || value.incarnation !== incarnation) continue;
     const { epoch, failover } = value;
     duties.set(

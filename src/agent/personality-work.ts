@@ -104,7 +104,8 @@ export class PersonalityWork implements RoleWork {
     for (const { lun } of await this.#attached(signal)) {
       await storage.detach(this.#name, lun, signal);
     }
-    await network.removeNamespace(this.#name, signal);
+    // Taking devices away takes the kernel a while: the successor need not wait for that.
+    await network.silence(this.#name, signal);
     this.#forget();
   }
 

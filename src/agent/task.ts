@@ -39,11 +39,11 @@ export interface RoleWork {
   ): Promise<void>;
   /** Has ready what may be before the role is this host's: nothing of it is up or reachable. */
   prepare(incarnation: number, signal: AbortSignal): Promise<void>;
-  /** Stops in good order; when it returns, nothing of the role is left here. */
+  /** Stops in good order; when it returns, the role is silent here and its disks are let go of. */
   release(signal: AbortSignal): Promise<void>;
   /** Cuts it off at once: data path first. */
   abort(signal: AbortSignal): Promise<void>;
-  /** Writes the next assignment after a release. */
+  /** Writes the next assignment after a release; what is left here goes when that is done. */
   handOver(drainStartedMs: number): Promise<void>;
 }
 
@@ -173,8 +173,9 @@ export class RoleTask {
       this.#drainStartedMs ??= this.#parts.bootMs();
       this.#report('stopping', duty.epoch, 'stopping in good order');
       await this.#work.release(this.#within(releaseBudgetMs, signal));
-      this.#gone();
       await this.#work.handOver(this.#drainStartedMs);
+      await this.#work.abort(this.#within(releaseBudgetMs));
+      this.#gone();
       return;
     }
     this.#drainStartedMs = undefined;

@@ -7,10 +7,11 @@ import type { NetworkLog } from './log.js';
 import { type NamespaceOptions, Namespaces } from './namespaces.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
 import { type Link, listLinks } from './netlink/links.js';
+import type { RequestOptions } from './netlink/transport.js';
 import { isOurs } from './nic.js';
 import { probe } from './probe.js';
 import { badName, foreign } from './refusals.js';
-import { ensureRoleNamespace, removeNics } from './role-namespace.js';
+import { ensureRoleNamespace, removeNics, silenceNics } from './role-namespace.js';
 import { fitsTag, parseTag, type RoleTag, tagText } from './tag.js';
 import { Turns } from './turns.js';
 import type {
@@ -109,18 +110,38 @@ export class LinuxNetwork implements NetworkAdapter {
     await this.#turns.take(`role ${name}`, () => this.#removeNamespace(name, signal));
   }
 
+  async silence(name: string, signal: AbortSignal): Promise<void> {
+    this.#checkNames('cannot silence namespace', name);
+    await this.#turns.take(`role ${name}`, async () => {
+      const options = {
+        purpose: { action: 'cannot silence namespace', object: `of ${name}` },
+        signal,
+      };
+      const found = await this.#nicsOf(name, options);
+      if (found !== undefined) await silenceNics(found.netlink, found.nics, options);
+    });
+  }
+
   async #removeNamespace(name: string, signal: AbortSignal): Promise<void> {
     const purpose = { action: 'cannot remove namespace', object: `of ${name}` };
     const options = { purpose, signal };
+    const found = await this.#nicsOf(name, options);
+    if (found === undefined) return;
+    await removeNics(found.netlink, found.nics, options);
+    this.#namespaces.remove(this.#namespaces.rolePath(name), purpose);
+    this.#options.log.info({ name, nics: found.nics.length }, 'namespace removed');
+  }
+
+  /** Undefined when there is no such namespace. */
+  async #nicsOf(name: string, options: RequestOptions) {
     const path = this.#namespaces.rolePath(name);
-    if (!this.#namespaces.exists(path)) return;
-    if ((await this.#roleOf(path, signal))?.name !== name) throw foreign(purpose, path);
+    if (!this.#namespaces.exists(path)) return undefined;
+    const tag = await this.#namespaces.tagOf(path, options);
+    const ours = tag?.kind === 'role' && tag.cluster === this.#options.cluster && tag.name === name;
+    if (!ours) throw foreign(options.purpose, path);
     const netlink = this.#namespaces.at(path);
     const links = await listLinks(netlink, options);
-    const ours = links.filter((link) => isOurs(link, this.#options.cluster));
-    await removeNics(netlink, ours, options);
-    this.#namespaces.remove(path, purpose);
-    this.#options.log.info({ name, nics: ours.length }, 'namespace removed');
+    return { netlink, nics: links.filter((link) => isOurs(link, this.#options.cluster)) };
   }
 
   async observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]> {

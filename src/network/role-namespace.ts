@@ -130,13 +130,21 @@ async function contents(netlink: NetlinkTransport, options: RequestOptions): Pro
   return { links, addresses };
 }
 
+export async function silenceNics(
+  netlink: NetlinkTransport,
+  links: readonly Link[],
+  options: RequestOptions,
+): Promise<void> {
+  await Promise.all(links.map(({ index }) => goDown(netlink, index, options)));
+}
+
 /** Silent at once, gone a little later: removing takes the kernel milliseconds each. */
 export async function removeNics(
   netlink: NetlinkTransport,
   links: readonly Link[],
   options: RequestOptions,
 ): Promise<void> {
-  await Promise.all(links.map(({ index }) => goDown(netlink, index, options)));
+  await silenceNics(netlink, links, options);
   await Promise.all(links.map(({ index }) => removeLink(netlink, index, options)));
 }
 

@@ -227,10 +227,23 @@ export async function deviceNumber(index: number): Promise<string | undefined> {
  * @returns false when something still uses it: then the kernel unbinds it at the last close
  */
 export async function releaseLoop(index: number, file: string): Promise<boolean> {
+  return (await unbindLoop(index, file)) ? removed(index) : true;
+}
+
+/**
+ * Removing the device waits in the kernel for everybody who just looks at it, 40 ms and more; with
+ * nothing bound to it nobody else need wait for that. One that cannot be removed is reaped later.
+ */
+export async function unbindAndRemoveLater(index: number, file: string): Promise<void> {
+  if (await unbindLoop(index, file)) void removed(index).catch(() => false);
+}
+
+/** @returns whether it is ours to remove */
+async function unbindLoop(index: number, file: string): Promise<boolean> {
   const bound = await backingFile(index);
   // The root of a file system that is no longer mounted anywhere shows as "/".
   const ours = bound === undefined || bound === file || bound === '/';
-  if (!ours) return true;
+  if (!ours) return false;
   if (bound !== undefined) {
     const device = await open(pathOf(index), 'r').catch(() => undefined);
     if (device !== undefined) {
@@ -238,7 +251,7 @@ export async function releaseLoop(index: number, file: string): Promise<boolean>
       await device.close();
     }
   }
-  return removed(index);
+  return true;
 }
 
 /**

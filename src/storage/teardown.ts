@@ -7,7 +7,7 @@ import { unmount, unmountFlags } from '../ffi/mount.js';
 import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
 import { busyError, flushVolume, mountersOf, unmountVolume } from './filesystem.js';
 import type { Log } from './log.js';
-import { backingFile, deviceNumber, releaseLoop } from './loop-device.js';
+import { backingFile, deviceNumber, releaseLoop, unbindAndRemoveLater } from './loop-device.js';
 import { mounts } from './mountinfo.js';
 import { type Layout, readState, removeState, type VolumeId, type VolumeState } from './state.js';
 
@@ -115,7 +115,7 @@ export async function takeDown(
   }
   if (state.loopIndex !== null && device !== undefined) {
     await unused(state.loopIndex, file, device, state.hostMount, signal);
-    await releaseLoop(state.loopIndex, file);
+    await unbindAndRemoveLater(state.loopIndex, file);
   }
   if (!(await endProcess(state.process, 'SIGTERM', terminateMs))) {
     // All is written and flushed: only the log-out is missing.

@@ -158,3 +158,11 @@ test('one survivor verifies a takeover: the first by name that runs another memb
   t.same(checksFor(world.view, 'h2'), [], 'once');
   t.end();
 });
+
+test('a host is told ahead of what moves to it in good order', async (t) => {
+  const world = new World();
+  world.assign(web1, 'h1', { state: 'draining', to: 'h3' });
+  t.match(dutiesOf(world.view, 'h1', 1).get('personality/web1'), { kind: 'drain', epoch: 1 });
+  t.same(dutiesOf(world.view, 'h3', 2).get('personality/web1'), { kind: 'ready', incarnation: 2 });
+  t.equal(dutiesOf(world.view, 'h4', 1).size, 0);
+});

@@ -116,7 +116,7 @@ test('a planned stop releases in good order and then hands over', async (t) => {
   task.set({ kind: 'drain', epoch: 1, incarnation: 1 });
   await phase('unplaced');
   await task.stop();
-  t.same(work.calls, ['take 1', 'release', 'hand over']);
+  t.same(work.calls, ['take 1', 'release', 'hand over', 'abort']);
 });
 
 test('news look at a role again only when they change what it is made of', async (t) => {
