@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { metricsType, renderMetrics } from './metrics.js';
+import { pageFiles, pageHeaders } from './page.js';
 import type { ApiSource } from './types.js';
 
 export interface ApiAddress {
@@ -83,6 +84,9 @@ function routes(http: FastifyInstance, source: ApiSource): void {
   get('/metrics', async (_request, reply) =>
     reply.type(metricsType).send(await renderMetrics(source)),
   );
+  for (const { path, type, content } of pageFiles()) {
+    get(path, (_request, reply) => reply.headers(pageHeaders).type(type).send(content));
+  }
   get('/v1/status', async (request, reply) => {
     const status = await source.status();
     if (status !== undefined) return status;

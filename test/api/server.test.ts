@@ -87,7 +87,10 @@ test('status, failovers and events are what the commands print', async (t) => {
   t.match(JSON.parse((await get('/v1/failovers')).text), [{ id: 'web1-2', to: 'h1' }]);
   t.match(JSON.parse((await get('/v1/failovers/web1-2')).text), { epoch: 2 });
   t.equal(JSON.parse((await get('/v1/events?most=5')).text).length, 5);
-  t.match(JSON.parse((await get('/')).text), { host: 'h1', paths: ['/', '/healthz', '/metrics'] });
+  t.match(JSON.parse((await get('/')).text), {
+    host: 'h1',
+    paths: ['/', '/healthz', '/metrics', '/page'],
+  });
 });
 
 test('metrics are in the form and names that Prometheus expects', async (t) => {

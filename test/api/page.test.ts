@@ -1,0 +1,163 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Test, test } from 'tap';
+import { ApiServer } from '../../src/api/server.js';
+import type { ApiSource } from '../../src/api/types.js';
+import type { Status } from '../../src/control/status.js';
+import { statusOf } from '../../src/control/status.js';
+import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
+import { failoverOfWeb1 } from './failover-record.js';
+
+/** Where to put pictures to look at; none are kept otherwise. */
+const pictures = process.env.UNDERSTUDY_PICTURES;
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+
+/** Three hosts that are well and one that was voted out, with a name that is no friend of markup. */
+function cluster(): Status {
+  const world = new World();
+  world.assign(web1, 'h1', { epoch: 2 });
+  world.assign(web2, 'h2');
+  world.assign(web, 'h2');
+  world.vote('h3', 1, 'h1');
+  world.vote('h3', 1, 'h2');
+  const report = (host: string, name: string, epoch: number) =>
+    world.write(`report/${host}`, {
+      incarnation: 1,
+      granting: true,
+      personalities: [{ name, epoch, phase: 'running', detail: '', volumes: [] }],
+      services: [],
+      health: [],
+    });
+  report('h1', 'web1', 2);
+  report('h2', 'web2', 1);
+  const slots = new Map([
+    ['web1', 40_000],
+    ['web2', 25_537],
+  ]);
+  return statusOf(world.view, clusterConfig(), 'h1', () => slots);
+}
+
+function source(status: () => Status): ApiSource {
+  return {
+    host: 'h1',
+    version: '1.0.0',
+    health: async () => ({ store: true, pulse: true }),
+    status: async () => status(),
+    failovers: () => [failoverOfWeb1],
+    events: async () => [
+      {
+        atUnixMs: 1_795_000_000_000,
+        host: 'h1',
+        kind: 'vote',
+        subject: 'h3',
+        text: 'h1 votes h3/1 expired: no heartbeat for 202 ms <img src=x onerror=alert(1)>',
+      },
+    ],
+    lease: async () => undefined,
+  };
+}
+
+async function openBrowser(t: Test): Promise<Browser> {
+  const browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking'],
+      ...['--disable-component-update', '--disable-sync', '--no-first-run'],
+    ],
+  });
+  t.teardown(() => browser.close());
+  return browser;
+}
+
+async function openPage(t: Test, browser: Browser, scheme: 'light' | 'dark', status: () => Status) {
+  const server = new ApiServer(source(status), { bind: '127.0.0.1', port: 0 });
+  const port = await server.start();
+  const context = await browser.newContext({
+    colorScheme: scheme,
+    viewport: { width: 1_200, height: 1_000 },
+    bypassCSP: false,
+  });
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  t.teardown(async () => {
+    await context.close();
+    await server.stop();
+  });
+  await page.goto(`http://127.0.0.1:${port}/page`);
+  await page.locator('#personalities tr').first().waitFor();
+  return { page, complaints, server };
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (pictures !== undefined) {
+    await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  }
+}
+
+test('the status page', async (t) => {
+  const browser = await openBrowser(t);
+
+  for (const scheme of ['light', 'dark'] as const) {
+    await t.test(
+      `in ${scheme} it shows all, without a complaint, and axe finds nothing`,
+      async (t) => {
+        const { page, complaints } = await openPage(t, browser, scheme, cluster);
+        await picture(page, scheme);
+        const text = (await page.locator('main').textContent()) ?? '';
+        for (const shown of [
+          'Host h3 is expired.',
+          'Host h3 is expired.',
+          'dispatches web',
+          '61.0 %',
+          'epoch 2, lease-expired: ok',
+          '<img src=x onerror=alert(1)>',
+        ]) {
+          t.ok(text.includes(shown), shown);
+        }
+        t.equal(
+          await page.locator('#summary').textContent(),
+          '3 of 4 hosts up, 2 of 2 personalities running, leader h1',
+        );
+        t.equal(await page.locator('#events img').count(), 0, 'what a record says stays text');
+        t.same(complaints, []);
+        await page.evaluate(readFileSync(axe, 'utf8'));
+        const found = (await page.evaluate('axe.run()')) as {
+          violations: { id: string; impact: string; nodes: { html: string }[] }[];
+        };
+        const serious = found.violations.map(({ id, nodes }) => [id, nodes[0]?.html]);
+        t.same(serious, [], 'no violation');
+      },
+    );
+  }
+
+  await t.test('it follows what changes, and keeps what its reader opened', async (t) => {
+    let status = cluster();
+    const { page } = await openPage(t, browser, 'light', () => status);
+    const record = page.locator('#failovers details');
+    t.equal(await record.getAttribute('open'), '', 'the newest record is open');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    t.equal(await record.getAttribute('open'), null, 'the keyboard closes it');
+    const [first, ...others] = status.personalities;
+    if (first === undefined) throw new Error('web1 is expected');
+    const failed = { ...first, phase: 'failed', reason: 'the disk does not answer' } as const;
+    status = { ...status, personalities: [failed, ...others] };
+    await page.getByText('web1 is failed: the disk does not answer').waitFor();
+    await picture(page, 'failed');
+    t.equal(await record.getAttribute('open'), null, 'and it stays closed');
+  });
+
+  await t.test('when the agent is gone it says so, and that what it shows is old', async (t) => {
+    const { page, server } = await openPage(t, browser, 'light', cluster);
+    await server.stop();
+    await page.getByText('This agent does not answer').waitFor();
+    t.match(await page.locator('body').getAttribute('class'), /stale/);
+    await picture(page, 'stale');
+  });
+});
