@@ -1,4 +1,4 @@
-import { cpus, release } from 'node:os';
+import { arch, cpus, release } from 'node:os';
 import { objectPath } from '../src/bpf/place.js';
 import { type LoadedObject, loadObject } from '../src/ffi/bpf.js';
 import { closeFd, createMap, mapType, updateElement } from '../src/ffi/bpf-map.js';
@@ -85,7 +85,7 @@ const text = table(
   }),
 );
 console.log(text);
-const machine = `${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}, Linux ${release()}`;
+const machine = `${cpus().length} cores, ${arch()}, Linux ${release().replace(/^(\d+\.\d+).*$/, '$1')}`;
 intoPage(
   new URL('../../docs/scale.md', import.meta.url),
   'guard',

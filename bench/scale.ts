@@ -1,4 +1,4 @@
-import { cpus } from 'node:os';
+import { arch, cpus } from 'node:os';
 import { type CoreCosts, measureCore } from './core.js';
 import { type HeartbeatCosts, measureHeartbeats } from './heartbeats.js';
 import { figure, intoPage, table } from './markdown.js';
@@ -60,6 +60,6 @@ const lines = [
 const head = ['', ...sizes.map((hosts) => `${figure(hosts)} hosts`)];
 const text = table(head, lines);
 console.log(text);
-const machine = `${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
+const machine = `${cpus().length} cores, ${arch()}, Node ${process.versions.node}`;
 const page = new URL('../../docs/scale.md', import.meta.url);
 intoPage(page, 'scale', `${text}\n\n${machine}; medians of one run of \`npm run bench:scale\`.`);

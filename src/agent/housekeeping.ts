@@ -33,20 +33,24 @@ export class Housekeeping {
   }
 
   async #tidy(): Promise<void> {
-    await this.#trim('events/', keptEvents);
-    for (const id of await this.#trim('failovers/', keptFailovers)) {
-      const steps = await this.#store.list(`steps/${id}/`);
-      await this.#remove(steps.entries.map(({ key }) => key));
-    }
+    await this.#trim('events/', keptEvents, async () => undefined);
+    await this.#trim('failovers/', keptFailovers, (id) => this.#removeSteps(id));
     if (this.#office !== undefined) this.#loop.triggerIn(everyMs);
   }
 
-  /** @returns what followed the prefix in the keys that were deleted */
-  async #trim(prefix: string, keep: number): Promise<readonly string[]> {
+  /** All that is beyond the bound, however much came since the last round. */
+  async #trim(prefix: string, keep: number, first: (name: string) => Promise<void>): Promise<void> {
     const { entries } = await this.#store.list(prefix);
-    const keys = surplus(entries, keep);
-    await this.#remove(keys);
-    return keys.map((key) => key.slice(prefix.length));
+    for (const keys of surplus(entries, keep)) {
+      for (const key of keys) await first(key.slice(prefix.length));
+      await this.#remove(keys);
+    }
+  }
+
+  /** Before the record itself: once that is gone, nobody would look for them. */
+  async #removeSteps(failover: string): Promise<void> {
+    const { entries } = await this.#store.list(`steps/${failover}/`);
+    await this.#remove(entries.map(({ key }) => key));
   }
 
   async #remove(keys: readonly string[]): Promise<void> {

@@ -2,7 +2,7 @@
 
 export const keptEvents = 1_000;
 export const keptFailovers = 200;
-/** Deleted in one transaction; the rest goes with the next round. */
+/** Deleted in one transaction: etcd takes 128 operations. */
 export const mostDeletions = 100;
 
 interface Kept {
@@ -10,11 +10,11 @@ interface Kept {
   readonly createRevision: number;
 }
 
-/** Keys to delete of a list, the oldest first, so that `keep` stay; at most `mostDeletions`. */
-export function surplus(entries: readonly Kept[], keep: number): readonly string[] {
+/** Keys to delete of a list, the oldest first, so that `keep` stay; in portions of one transaction. */
+export function surplus(entries: readonly Kept[], keep: number): readonly (readonly string[])[] {
   const oldestFirst = [...entries].sort((a, b) => a.createRevision - b.createRevision);
-  return oldestFirst
-    .slice(0, Math.max(0, entries.length - keep))
-    .slice(0, mostDeletions)
-    .map(({ key }) => key);
+  const beyond = oldestFirst.slice(0, Math.max(0, entries.length - keep)).map(({ key }) => key);
+  return Array.from({ length: Math.ceil(beyond.length / mostDeletions) }, (_, portion) =>
+    beyond.slice(portion * mostDeletions, (portion + 1) * mostDeletions),
+  );
 }
