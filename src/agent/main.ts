@@ -49,7 +49,7 @@ export async function runAgent(options: {
     pulsePort: config.pulsePort,
     bootId: bootId(),
     bootToken: bootToken(config.runDirectory),
-    features: { vlan: hasVlan(), kernel: release() },
+    features: { vlan: hasVlan(), kernel: release(), version: ownVersion() },
     announce: config.announce,
     store: new EtcdStore({
       ...config.store,

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { ClusterConfig } from '../config/types.js';
 import { type View, ViewKeeper } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
+import type { LabState } from '../lab/state.js';
 import type { StoreSettings } from '../store/settings.js';
 import type { Store } from '../store/types.js';
 
@@ -17,7 +18,6 @@ export interface ClusterOptions {
 export interface Cluster {
   readonly name: string;
   readonly store: Store;
-  readonly endpoints: readonly string[];
   /** A cluster file as it is meant here: a lab fills in what only it knows. */
   fit(config: ClusterConfig): ClusterConfig;
   /** All that the store holds now. */
@@ -27,7 +27,7 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
-const defaultConfig = '/etc/understudy/agent.yaml';
+export const defaultConfig = '/etc/understudy/agent.yaml';
 
 /**
  * Opens the store of the cluster that a command is about: the one of `--config`, else of the running
@@ -35,7 +35,6 @@ const defaultConfig = '/etc/understudy/agent.yaml';
  */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const { name, store: settings, fit } = await locate(options);
-  const { endpoints } = settings;
   const { EtcdStore } = await import('../store/etcd.js');
   const store = new EtcdStore({
     ...settings,
@@ -46,7 +45,6 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   return {
     name,
     store,
-    endpoints,
     fit,
     view: async () => {
       const { entries } = await store.list('');
@@ -62,10 +60,13 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
 export interface Located {
   readonly name: string;
   readonly store: StoreSettings;
+  /** Of a lab. */
+  readonly lab?: LabState;
   fit(config: ClusterConfig): ClusterConfig;
 }
 
-async function locate(options: ClusterOptions): Promise<Located> {
+/** @throws US_NO_CLUSTER, and what finding a lab or reading a configuration throws */
+export async function locate(options: ClusterOptions): Promise<Located> {
   if (options.config === undefined) {
     const { findLab } = await import('../lab/state.js');
     const lab = findLab(options.lab);
@@ -74,7 +75,8 @@ async function locate(options: ClusterOptions): Promise<Located> {
       enterNetworkNamespace(lab.controlNamespace);
       const { fitToLab } = await import('../lab/fit.js');
       const fit = (config: ClusterConfig) => fitToLab(config, lab.state.plan);
-      return { name: lab.cluster, store: { endpoints: [...lab.endpoints] }, fit };
+      const store = { endpoints: [...lab.endpoints] };
+      return { name: lab.cluster, store, lab: lab.state, fit };
     }
   }
   const path = options.config ?? defaultConfig;

@@ -1,4 +1,5 @@
 import { UnderstudyError } from '../errors.js';
+import { widthOf } from './colour.js';
 import { interruptionIn } from './interrupt.js';
 
 /** Columns that line up, two spaces apart; the last one is not padded. */
@@ -6,17 +7,21 @@ export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, cell] of row.entries()) {
-      widths[index] = Math.max(widths[index] ?? 0, cell.length);
+      widths[index] = Math.max(widths[index] ?? 0, widthOf(cell));
     }
   }
   return rows
     .map((row) =>
       row
-        .map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0)))
+        .map((cell, index) => (index === row.length - 1 ? cell : padded(cell, widths[index] ?? 0)))
         .join('  ')
         .trimEnd(),
     )
     .join('\n');
+}
+
+function padded(cell: string, width: number): string {
+  return cell + ' '.repeat(Math.max(0, width - widthOf(cell)));
 }
 
 /**

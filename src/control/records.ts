@@ -37,6 +37,8 @@ export interface FencedRecord {
 export interface FeaturesRecord {
   readonly vlan: boolean;
   readonly kernel: string;
+  /** Of the agent; versions before 0.2 do not say. */
+  readonly version?: string;
 }
 
 /** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */

@@ -55,12 +55,22 @@ export function namespaceIdentity(path: string): string {
  */
 export function makeNamespace(path: string, inside: () => void): void {
   shareMountsOf(dirname(path));
+  inNewNamespace(() => {
+    inside();
+    mountOwnNamespace(path);
+  });
+}
+
+/**
+ * Runs `inside` in a network namespace of its own, without a name: it lasts as long as a descriptor of
+ * it or a socket that was opened in it. One synchronous step; `inside` must not await.
+ */
+export function inNewNamespace<T>(inside: () => T): T {
   const home = openSync('/proc/thread-self/ns/net', 'r');
   try {
     check('unshare', libcUnshare(CLONE_NEWNET));
     try {
-      inside();
-      mountOwnNamespace(path);
+      return inside();
     } finally {
       // Whatever this thread did next would act on the wrong network.
       if (libcSetns(home, CLONE_NEWNET) < 0) process.abort();

@@ -21,7 +21,7 @@ function everyCommand(): string[][] {
 test('the contract’s commands are there', async (t) => {
   const names = everyCommand().map((words) => words.join(' '));
   const top = ['validate', 'plan', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
-  const more = ['undrain', 'which', 'agent', 'pulse', 'target', 'demo', 'lab'];
+  const more = ['undrain', 'which', 'doctor', 'agent', 'pulse', 'target', 'demo', 'lab'];
   const lab = [
     'up',
     'down',

@@ -15,6 +15,7 @@ export function register(program: Command, context: Context): void {
   look(program, context);
   change(program, context);
   which(program, context);
+  doctor(program, context);
 }
 
 function plan(program: Command, context: Context): void {
@@ -127,4 +128,16 @@ function which(program: Command, context: Context): void {
       await finish(options.json, () => run({ ...common, service, client }));
     });
   example(command, 'understudy which web 10.10.0.200:40001');
+}
+
+function doctor(program: Command, context: Context): void {
+  const command = withClusterOptions(program.command('doctor'))
+    .description('what on this host or in the cluster would stop a failover, and what to do')
+    .option('--all', 'show also what is in order')
+    .action(async (options: CommonOptions & { all?: boolean }) => {
+      const { run } = await import('../run/doctor.js');
+      const common = clusterOptions(options, context);
+      await finish(options.json, () => run({ ...common, all: options.all ?? false }));
+    });
+  example(command, 'understudy doctor', 'understudy doctor --all');
 }

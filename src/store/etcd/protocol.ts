@@ -38,6 +38,7 @@ export const methods = {
   leaseGrant: method<{ ID: string; TTL: string }, LeaseResponse>('Lease', 'LeaseGrant'),
   leaseRevoke: method<{ ID: string }, { header: Header }>('Lease', 'LeaseRevoke'),
   status: method<Record<string, never>, StatusResponse>('Maintenance', 'Status'),
+  alarm: method<{ action: string }, AlarmResponse>('Maintenance', 'Alarm'),
   leaseKeepAlive: method<{ ID: string }, LeaseResponse>('Lease', 'LeaseKeepAlive'),
 };
 
@@ -131,6 +132,12 @@ export interface StatusResponse {
   readonly header: Header & { readonly member_id: string };
   /** Member id of the leader as this member knows it; '0' for none. */
   readonly leader: string;
+  readonly version: string;
+  readonly dbSize: string;
+}
+
+export interface AlarmResponse {
+  readonly alarms: readonly { readonly memberID: string; readonly alarm: string }[];
 }
 
 /** The end of the range of all keys that begin with `prefix`: its last byte, one more. */
