@@ -11,7 +11,9 @@ export interface Condition {
 export type Expected =
   | { readonly kind: 'is'; readonly value: Scalar }
   | { readonly kind: 'not'; readonly value: Scalar }
-  | { readonly kind: 'at-least'; readonly value: number };
+  | { readonly kind: 'at-least'; readonly value: number }
+  /** A regular expression. */
+  | { readonly kind: 'matches'; readonly value: RegExp };
 
 /** What stands at a path; undefined for nothing. */
 export function lookUp(document: unknown, path: string): unknown {
@@ -34,16 +36,34 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 /** Undefined when it holds, else what is there instead. */
 export function unmet(document: unknown, { path, expected }: Condition): string | undefined {
   const found = lookUp(document, path);
-  const { kind, value } = expected;
-  const holds =
-    kind === 'is'
-      ? found === value
-      : kind === 'not'
-        ? found !== undefined && found !== value
-        : typeof found === 'number' && found >= value;
-  if (holds) return undefined;
-  const wanted = kind === 'is' ? '' : kind === 'not' ? 'anything but ' : 'at least ';
-  return `${path} is ${shown(found)}, wanted ${wanted}${shown(value)}`;
+  if (holds(found, expected)) return undefined;
+  return `${path} is ${shown(found)}, wanted ${wanted(expected)}`;
+}
+
+function holds(found: unknown, { kind, value }: Expected): boolean {
+  switch (kind) {
+    case 'is':
+      return found === value;
+    case 'not':
+      return found !== undefined && found !== value;
+    case 'at-least':
+      return typeof found === 'number' && found >= value;
+    case 'matches':
+      return typeof found === 'string' && value.test(found);
+  }
+}
+
+function wanted({ kind, value }: Expected): string {
+  switch (kind) {
+    case 'is':
+      return shown(value);
+    case 'not':
+      return `anything but ${shown(value)}`;
+    case 'at-least':
+      return `at least ${shown(value)}`;
+    case 'matches':
+      return `something like ${value}`;
+  }
 }
 
 function shown(value: unknown): string {

@@ -1,4 +1,5 @@
 import { type LabHost, switchNode } from './plan.js';
+import { word } from './shell.js';
 import type { Batch } from './wiring.js';
 
 /** What is done to the switch's ports to make a node unreachable, and reachable again. */
@@ -34,12 +35,15 @@ export function cutPorts(ports: readonly string[], direction: Direction): readon
   return [{ node: switchNode, tool: 'tc', lines }];
 }
 
-/** Takes every cut back. */
-export function joinPorts(ports: readonly string[]): readonly Batch[] {
-  // Replaced first: there may be none to delete.
-  const lines = ports.flatMap((port) => [
-    `qdisc replace dev ${port} clsact`,
-    `qdisc del dev ${port} clsact`,
-  ]);
-  return [{ node: switchNode, tool: 'tc', lines }, setPorts(ports, 'up')];
+/**
+ * Shell that takes every cut back. Only a filter that is there is taken away: the kernel stops a
+ * device's queues for a moment whenever such a qdisc comes or goes (qdisc_graft, sch_api.c).
+ */
+export function joinPorts(ports: readonly string[]): string {
+  return `set -e
+for port in ${ports.map(word).join(' ')}; do
+  nsenter --net=/run/netns/${switchNode} sh -c '
+    if tc qdisc show dev "$1" | grep -q clsact; then tc qdisc del dev "$1" clsact; fi
+    ip link set dev "$1" up' join "$port"
+done`;
 }

@@ -5,7 +5,14 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { cutPorts, cutPower, type Direction, joinPorts, removePorts } from './cuts.js';
 import { Daemon, unknownDaemon } from './daemon.js';
-import { insideLab, type NodeCommand, runBatch, runBatches, spawnInside } from './inside.js';
+import {
+  insideLab,
+  type NodeCommand,
+  runBatch,
+  runBatches,
+  runScript,
+  spawnInside,
+} from './inside.js';
 import type { Machine, Network } from './machine.js';
 import type { LabHost } from './plan.js';
 import {
@@ -200,7 +207,7 @@ export class Host implements Machine {
   async heal(): Promise<void> {
     this.#powered;
     const { eth1, eth2 } = this.#plan.ports;
-    await runBatches(this.#place.labPid, `join ${this.name}`, joinPorts([eth1, eth2]));
+    await runScript(this.#place.labPid, `join ${this.name}`, joinPorts([eth1, eth2]));
   }
 
   daemon(name: string): Daemon {

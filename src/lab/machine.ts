@@ -82,7 +82,7 @@ export class BesideMachine implements Machine {
 
   async heal(): Promise<void> {
     const ports = Object.values(this.#plan.ports);
-    await runBatches(this.#labPid, `join ${this.name}`, joinPorts(ports));
+    await runScript(this.#labPid, `join ${this.name}`, joinPorts(ports));
   }
 
   get #daemons(): readonly Daemon[] {

@@ -51,8 +51,9 @@ function actionWith(action: Action, names: Names): Action {
 
 function conditionWith({ path, expected }: Condition, names: Names): Condition {
   const filledPath = filled(path, names);
-  if (expected.kind === 'at-least' || typeof expected.value !== 'string') {
+  const { kind, value } = expected;
+  if ((kind !== 'is' && kind !== 'not') || typeof value !== 'string') {
     return { path: filledPath, expected };
   }
-  return { path: filledPath, expected: { ...expected, value: filled(expected.value, names) } };
+  return { path: filledPath, expected: { kind, value: filled(value, names) } };
 }

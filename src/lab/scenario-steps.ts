@@ -67,6 +67,9 @@ const expected = z.union([
   z
     .strictObject({ atLeast: z.number() })
     .transform(({ atLeast }): Expected => ({ kind: 'at-least', value: atLeast })),
+  z
+    .strictObject({ matches: pattern })
+    .transform(({ matches }): Expected => ({ kind: 'matches', value: matches })),
 ]);
 
 const conditions = z

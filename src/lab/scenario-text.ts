@@ -43,6 +43,8 @@ function expectation(step: Extract<Step, { kind: 'answers' }>): string {
   return `${lost}${longestGapMs === undefined ? '' : `, no gap over ${longestGapMs} ms`}`;
 }
 
+const signs = { is: '=', not: '≠', 'at-least': '≥', matches: '~' } as const;
+
 function conditionText({ path, expected: { kind, value } }: Condition): string {
-  return `${path} ${kind === 'is' ? '=' : kind === 'not' ? '≠' : '≥'} ${value}`;
+  return `${path} ${signs[kind]} ${value}`;
 }

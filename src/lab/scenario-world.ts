@@ -4,6 +4,7 @@ import { configOf, type View } from '../control/view.js';
 import { within } from '../deadline.js';
 import { UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
+import { officeKey } from '../store/campaign.js';
 import { EtcdStore } from '../store/etcd.js';
 import { lookUp } from './condition.js';
 import { etcdLeader } from './etcd.js';
@@ -20,6 +21,8 @@ export class ClusterWorld {
   readonly #watch: ClusterWatch;
   readonly #signal: AbortSignal;
   readonly #stop = new AbortController();
+  readonly #looks = new Set<() => void>();
+  #leader: string | undefined;
 
   private constructor(lab: Lab, signal: AbortSignal) {
     this.#lab = lab;
@@ -37,7 +40,10 @@ export class ClusterWorld {
     const world = new ClusterWorld(lab, signal);
     try {
       await world.#store.start(signal);
-      world.#watch.start(AbortSignal.any([signal, world.#stop.signal]));
+      const ends = AbortSignal.any([signal, world.#stop.signal]);
+      world.#watch.onChange(() => world.#look());
+      world.#watchLeader(ends);
+      world.#watch.start(ends);
       await world.#watch.until(() => world.#watch.known, within(snapshotMs));
     } catch (thrown) {
       await world.close();
@@ -100,8 +106,7 @@ export class ClusterWorld {
 
   async value(path: string): Promise<string> {
     if (path === 'leader' || path === 'etcd-leader') return this.node(path);
-    const leader = await this.#store.holder('leader').catch(() => undefined);
-    const found = lookUp(statusFrom(this.#watch.view, leader), path);
+    const found = lookUp(this.#status(), path);
     if (typeof found === 'string' || typeof found === 'number') return String(found);
     throw new UnderstudyError({
       code: 'US_LAB_SCENARIO',
@@ -115,27 +120,49 @@ export class ClusterWorld {
   async until(holds: (status: unknown) => boolean, withinMs: number): Promise<boolean> {
     const timeout = within(withinMs);
     const signal = AbortSignal.any([this.#signal, this.#stop.signal, timeout]);
-    while (!signal.aborted) {
-      const changed = this.#nextChange(signal);
-      // The leader's name is not part of the view; whenever it changes an event is written, too.
-      const leader = await this.#store.holder('leader').catch(() => undefined);
-      const { view } = this.#watch;
-      if (configOf(view) !== undefined && holds(statusFrom(view, leader))) return true;
-      await changed;
-    }
-    if (!timeout.aborted) signal.throwIfAborted();
-    return false;
+    const held = await new Promise<boolean>((resolve) => {
+      const look = () => {
+        if (signal.aborted) end(false);
+        else if (configOf(this.view) !== undefined && holds(this.#status())) end(true);
+      };
+      const end = (result: boolean) => {
+        this.#looks.delete(look);
+        signal.removeEventListener('abort', look);
+        resolve(result);
+      };
+      this.#looks.add(look);
+      signal.addEventListener('abort', look);
+      look();
+    });
+    if (!held && !timeout.aborted) signal.throwIfAborted();
+    return held;
   }
 
-  /** Resolves with the next change of the view, or when the signal aborts. */
-  #nextChange(signal: AbortSignal): Promise<void> {
-    let looked = false;
-    const changed = () => {
-      // The first look is at once, before anything can have changed.
-      const before = looked;
-      looked = true;
-      return before;
+  #status(): unknown {
+    return statusFrom(this.view, this.#leader);
+  }
+
+  #look(): void {
+    for (const look of this.#looks) look();
+  }
+
+  /** The office is no part of the view: it is watched beside it. */
+  #watchLeader(signal: AbortSignal): void {
+    const key = officeKey('leader');
+    const know = (leader: string | undefined) => {
+      this.#leader = leader;
+      this.#look();
     };
-    return this.#watch.until(changed, signal).catch(() => undefined);
+    this.#store.watch(
+      key,
+      {
+        snapshot: ({ entries }) => know(entries.find((entry) => entry.key === key)?.value),
+        changes: (changes) => {
+          const last = changes.at(-1);
+          if (last !== undefined) know(last.kind === 'put' ? last.entry.value : undefined);
+        },
+      },
+      signal,
+    );
   }
 }

@@ -1,12 +1,8 @@
 import type { BesidePlan } from './machine.js';
 import { type LabPlan, portal, portName, storageNode } from './plan.js';
+import { word } from './shell.js';
 
 /** Shell for what runs beside the hosts: etcd, the iSCSI target and its daemon. */
-
-/** One word for the shell, whatever is in it. */
-export function word(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
-}
 
 /** Starts a daemon in a node, on its own, with a log; its number is in `run/NAME.pid`. */
 function daemon(directory: string, node: string, name: string, command: string): string {

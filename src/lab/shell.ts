@@ -52,3 +52,8 @@ const signalNumbers: Partial<Record<NodeJS.Signals, number>> = {
 export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
   return code ?? 128 + (signal === null ? 0 : (signalNumbers[signal] ?? 0));
 }
+
+/** One word for the shell, whatever is in it. */
+export function word(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
