@@ -1,7 +1,9 @@
 import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
 import { type Lookup, lookup } from '../control/lookup.js';
+import { isSilent } from '../control/silence.js';
 import { memberHealth } from '../control/status.js';
 import { parseRoleId, type Role, type View } from '../control/view.js';
+import { isShutOut } from '../control/votes.js';
 import type { DispatchSpec } from '../dispatch/types.js';
 import { UnderstudyError } from '../errors.js';
 import type { NamespaceSpec, NetworkSpec, NicSpec, PeerSpec } from '../network/types.js';
@@ -185,7 +187,9 @@ export function networksHere(view: View, config: ClusterConfig, host: string): R
 /**
  * Forwarding of one VXLAN network as this host must have it: where every member's vMAC is now, and
  * who gets broadcasts. Only hosts with a role on the network, hosts that join it and its gateways
- * belong to it; a host that lost its role is out of both lists with the commit.
+ * belong to it; a host that lost its role is out of both lists with the commit. One that is dead while
+ * nobody can take its role over keeps the role's vMAC, but gets no broadcasts: the kernel would queue
+ * them for a neighbour that never answers.
  */
 export function peerSpec(
   view: View,
@@ -196,14 +200,19 @@ export function peerSpec(
   const parts = lookup(config);
   const unicast: { mac: string; via: string }[] = [];
   const flood = new Set<string>(networkOf(config, network).gateways);
-  for (const host of config.hosts) if (host.joins.includes(network)) flood.add(host.address);
+  for (const { name, joins, address } of config.hosts) {
+    const incarnation = view.hosts.get(name)?.value.incarnation;
+    if (!joins.includes(network)) continue;
+    if (incarnation === undefined || !isDead(view, config, name, incarnation)) flood.add(address);
+  }
   for (const [id, { value }] of view.assignments) {
     if (value.host === null) continue;
     const via = parts.hosts.get(value.host)?.address;
     // A host that left the file with a role on it is out of reach; the others must not be.
     if (via === undefined) continue;
+    const dead = isDead(view, config, value.host, value.incarnation);
     for (const mac of macsOn(parts, parseRoleId(id), network)) {
-      flood.add(via);
+      if (!dead) flood.add(via);
       if (value.host !== facts.host) unicast.push({ mac, via });
     }
   }
@@ -224,6 +233,10 @@ function macsOn(
   }
   const service = services.get(role.name);
   return service?.network === network ? [service.mac] : [];
+}
+
+function isDead(view: View, config: ClusterConfig, host: string, incarnation: number): boolean {
+  return isShutOut(view, config, host, incarnation) && isSilent(view, host, incarnation);
 }
 
 /**

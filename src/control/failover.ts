@@ -108,7 +108,7 @@ function failOver(
   if (!isSilent(view, from.host, from.incarnation)) {
     return { kind: 'hold', role, reason: 'not-proven-silent' };
   }
-  const choice = survey.choose(role, new Set([from.host]));
+  const choice = survey.replace(role, from.host);
   if (choice.kind === 'hold') {
     if (choice.reason !== 'unknown-role') return { kind: 'hold', role, reason: choice.reason };
     const reason = 'no longer in the cluster file, and its host is voted expired';

@@ -118,6 +118,17 @@ export class Survey {
     return { kind: 'place', host: host.name, incarnation, reason };
   }
 
+  /**
+   * Where a role goes that was lost with its host: anywhere else first, and if there is nowhere, to that
+   * host again, should it be back. It is then another incarnation, on which nothing is left.
+   */
+  replace(role: Role, lostHost: string): Placement {
+    const elsewhere = this.choose(role, new Set([lostHost]));
+    if (elsewhere.kind === 'place') return elsewhere;
+    const again = this.choose(role);
+    return again.kind === 'place' ? again : elsewhere;
+  }
+
   #where(id: string): Where | undefined {
     return this.#noted.get(id) ?? this.#view.assignments.get(id)?.value;
   }

@@ -1,5 +1,5 @@
 import type { ClusterConfig } from '../config/types.js';
-import { choosePlacement } from './placement.js';
+import { Survey } from './placement.js';
 import { isSilent } from './silence.js';
 import { incarnationId, type Role, roleId, type View } from './view.js';
 import { isExpired } from './votes.js';
@@ -16,7 +16,7 @@ export function waitingFor(view: View, config: ClusterConfig, role: Role): strin
       ? `${id} is voted out, but its lease is not enforced: make sure that ${host} is off, then say: understudy fenced ${host} --yes`
       : `${id} is voted out and its lease is not enforced: waiting for its power to be off`;
   }
-  const choice = choosePlacement(view, config, role, { lapsed: new Set() }, new Set([host]));
+  const choice = new Survey(view, config, { lapsed: new Set() }).replace(role, host);
   return choice.kind === 'hold'
     ? `${id} is voted out and nobody can take over: ${choice.reason}`
     : `${id} is voted out; ${choice.host} is to take over`;

@@ -24,7 +24,7 @@ import {
   tooBig,
   unknownNetwork,
 } from './refusals.js';
-import { prepareNetworkNamespace, setIpv6 } from './sysctls.js';
+import { boundUnresolved, prepareNetworkNamespace, setIpv6 } from './sysctls.js';
 import { ourGroup, parseTag, tagText } from './tag.js';
 import type { NetworkSpec, PeerFilter, PeerSpec } from './types.js';
 
@@ -85,7 +85,10 @@ export class Carriers {
     if (!underlay.up) throw parentDown(purpose, spec.underlayInterface);
     const needed = spec.mtu + overheadBytes(spec);
     if (underlay.mtu < needed) throw tooBig(purpose, needed, underlay.name, underlay.mtu);
-    if (spec.fabric === 'vxlan') await this.#checkSource(spec, options);
+    if (spec.fabric === 'vxlan') {
+      await this.#checkSource(spec, options);
+      this.#namespaces.insideHost(() => boundUnresolved(spec.underlayInterface));
+    }
     return underlay;
   }
 

@@ -76,6 +76,11 @@ export class Namespaces {
       .filter(isNamespaceMounted);
   }
 
+  /** Runs one synchronous step where the host's own NICs are. */
+  insideHost<T>(action: () => T): T {
+    return inNetworkNamespace(this.#hostPath, action);
+  }
+
   host(): NetlinkTransport {
     this.#refuseWhenClosed();
     this.#host ??= inNetworkNamespace(this.#hostPath, () => new NetlinkTransport());

@@ -63,6 +63,21 @@ function silenceIpv6(): void {
   });
 }
 
+/**
+ * What may wait for a neighbour on the underlay that does not answer, in bytes. Packets that wait stay
+ * charged to the sockets that sent them; VXLAN copies each broadcast to every member of a network, so by
+ * default (208 KiB) one dead member makes the kernel refuse the sends of all the living.
+ */
+const unresolvedBytes = 4_096;
+
+/** On the host's NIC that VXLAN leaves by. */
+export function boundUnresolved(interfaceName: string): void {
+  for (const family of ['ipv4', 'ipv6']) {
+    const folder = `${family}/neigh/${interfaceName}`;
+    if (existsSync(`${root}/${folder}`)) write(`${folder}/unres_qlen_bytes`, unresolvedBytes);
+  }
+}
+
 /** Switches IPv6 of one NIC on or off; off takes its addresses away. */
 export function setIpv6(interfaceName: string, on: boolean): void {
   if (!on && !existsSync(`${root}/ipv6/conf/${interfaceName}`)) return;

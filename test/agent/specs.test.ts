@@ -34,6 +34,32 @@ test('forwarding names every remote member and floods to members, joiners and ga
   t.end();
 });
 
+test('a dead host whose role nobody can take over, or that only joined, gets no broadcasts', (t) => {
+  const config = clusterConfig({
+    hosts: clusterConfig().hosts.map((host) =>
+      host.name === 'h4' ? { ...host, pool: null, joins: ['blue'] } : host,
+    ),
+  });
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  for (const dead of ['h1', 'h4']) {
+    for (const controller of ['h2', 'h3']) world.vote(dead, 1, controller);
+  }
+  const peers = peerSpec(world.view, config, 'blue', facts);
+  t.same(peers.flood, ['10.66.0.250'], 'the gateway alone');
+  t.same(peers.unicast, [{ mac: '02:00:00:00:00:11', via: '10.66.0.1' }], 'not to everybody');
+  world.enrol('h4', 2);
+  t.same(peerSpec(world.view, config, 'blue', facts).flood, ['10.66.0.250', '10.66.0.4'], 'back');
+  world.enrol('h1', 1, false);
+  t.same(
+    peerSpec(world.view, config, 'blue', facts).flood,
+    ['10.66.0.1', '10.66.0.250', '10.66.0.4'],
+    'voted out, but maybe alive',
+  );
+  t.end();
+});
+
 test('a host that left the file with a role on it is left out, and the others keep their entries', (t) => {
   const config = clusterConfig({ hosts: clusterConfig().hosts.slice(1) });
   const world = new World(config);

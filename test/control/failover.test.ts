@@ -53,6 +53,19 @@ test('a majority of votes moves the personality to a spare with the next epoch',
   t.end();
 });
 
+test('a host that comes back may have its role again if there is nobody else', (t) => {
+  const world = placed();
+  for (const controller of ['h2', 'h3']) world.vote('h1', 1, controller);
+  for (const other of ['h2', 'h3', 'h4']) world.drain(other);
+  const decided = () => decideFailovers(initialFailoverState, world.view, leader).verdicts;
+  t.match(decided(), [{ kind: 'hold', reason: 'no-spare-in-pool' }], 'it is dead itself');
+  world.enrol('h1', 2);
+  t.match(decided(), [{ kind: 'fail-over', commit: { next: { host: 'h1', incarnation: 2 } } }]);
+  world.remove('drained/h4');
+  t.match(decided(), [{ kind: 'fail-over', commit: { next: { host: 'h4' } } }], 'another first');
+  t.end();
+});
+
 test('votes against another incarnation of the host count for nothing', (t) => {
   const world = placed();
   world.enrol('h1', 2);
