@@ -19,6 +19,7 @@ import { GrantingWatch } from './granting-watch.js';
 import { HealthWatch, type Probe } from './health-watch.js';
 import { Journal } from './journal.js';
 import { Leadership } from './leadership.js';
+import { LongerLease } from './longer-lease.js';
 import type { Log } from './loop.js';
 import { Owner } from './owner.js';
 import type { PulsePort } from './pulse-port.js';
@@ -63,6 +64,7 @@ export class Agent {
   readonly #journal: Journal;
   readonly #owner: Owner;
   readonly #enrolment: Enrolment;
+  readonly #longer: LongerLease;
   readonly #voter: Voter;
   readonly #granting: GrantingWatch;
   readonly #leadership: Leadership;
@@ -176,7 +178,19 @@ export class Agent {
       onIncarnation: (incarnation) => {
         this.#owner.setIncarnation(incarnation);
         this.#reporter.look();
+        this.#longer.look();
       },
+    });
+    this.#longer = new LongerLease({
+      host,
+      store,
+      watch,
+      pulse,
+      clock,
+      journal,
+      log,
+      timers,
+      incarnation: () => this.#enrolment.incarnation,
     });
   }
 
@@ -186,6 +200,7 @@ export class Agent {
     for (const adapter of [network, storage, workload, dispatch]) await adapter.start(signal);
     this.#journal.write(featuresKey(facts.host), features);
     this.#enrolment.start();
+    this.#longer.start();
     this.#voter.start();
     this.#leadership.start(signal);
     this.#owner.start();
@@ -203,6 +218,7 @@ export class Agent {
     this.#health.stop();
     await Promise.all([
       this.#enrolment.stop(),
+      this.#longer.stop(),
       this.#voter.stop(),
       this.#granting.stop(),
       this.#leadership.stop(),

@@ -1,6 +1,7 @@
-import { controllerStartKey } from '../control/keys.js';
-import type { StartRecord, VoteRecord } from '../control/records.js';
-import { configOf, incarnationId, type View } from '../control/view.js';
+import { controllerStartKey, longerKey } from '../control/keys.js';
+import { longestLeaseMs, type StartRecord, type VoteRecord } from '../control/records.js';
+import { configOf, incarnationId, type View, ViewKeeper } from '../control/view.js';
+import type { LongerLease } from '../pulse/protocol.js';
 import type { Store } from '../store/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { peersOf } from './enrolment.js';
@@ -43,17 +44,21 @@ export class TakingControl {
     const names = config.hosts.map(({ name }) => name);
     const hosts = peersOf(config, names, pulsePort);
     const watched = watchedIncarnations(watch.view);
-    const wish = JSON.stringify([hello.nonce, leaseMs, clockMarginPercent, hosts, watched]);
+    const seen = [...watch.view.longer].map(([, { revision }]) => revision);
+    const timing = { leaseMs, clockMarginPercent };
+    const wish = JSON.stringify([hello.nonce, timing, hosts, watched, seen]);
     if (wish === this.#told) return undefined;
     await this.#recordStart({ nonce: hello.nonce });
-    const all = [...(await this.#readStopped()), ...stopped];
-    const timing = { leaseMs, clockMarginPercent };
+    const [read, longer] = await Promise.all([this.#readStopped(), this.#readLonger()]);
+    const all = [...read, ...stopped];
+    const allowed = longer.length === 0 ? {} : { longer };
     await order(pulse, {
       kind: 'control',
       controller: host,
       hosts,
       stopped: all,
       watched,
+      ...allowed,
       ...timing,
     });
     this.#told = wish;
@@ -77,6 +82,22 @@ export class TakingControl {
       throw new Error(`start nonce of ${host} was changed by another process`);
     }
     journal.event('controller', host, 'start recorded; votes read before anything is granted');
+  }
+
+  /**
+   * Longer leases that may be granted; this controller may have granted them before it restarted or
+   * its machine was booted, so they are read before anything is voted on.
+   */
+  async #readLonger(): Promise<readonly LongerLease[]> {
+    const { entries } = await this.#parts.store.list(longerKey(''));
+    const keeper = new ViewKeeper();
+    keeper.reset(entries);
+    return [...keeper.view.longer].flatMap(([host, { value }]) => {
+      const { incarnation, leaseMs } = value;
+      // Pulse takes nothing else, and a record that nobody of us wrote must not stop a controller.
+      if (!(incarnation > 0 && leaseMs > 0 && leaseMs <= longestLeaseMs)) return [];
+      return [{ host, incarnation, leaseMs }];
+    });
   }
 
   /** My standing votes and every retired incarnation. */

@@ -23,6 +23,7 @@ export const reportKey = (host: string): string => `report/${host}`;
 export const maskKey = (target: string): string => `mask/${encodeURIComponent(target)}`;
 /** The serial recorded at a volume's first attach. */
 export const volumeKey = (volume: string): string => `volume/${volume}`;
+export const longerKey = (host: string): string => `longer/${host}`;
 export const drainedKey = (host: string): string => `drained/${host}`;
 export const failoverKey = (id: string): string => `failovers/${id}`;
 export const stepsKey = (failover: string, who: string): string => `steps/${failover}/${who}`;
@@ -34,7 +35,15 @@ export const eventKey = (atMs: number, host: string, serial: number): string =>
 export type ParsedKey =
   | { readonly kind: 'config' | 'alloc' }
   | {
-      readonly kind: 'hosts' | 'features' | 'report' | 'drained' | 'volume' | 'failovers' | 'mask';
+      readonly kind:
+        | 'hosts'
+        | 'features'
+        | 'report'
+        | 'longer'
+        | 'drained'
+        | 'volume'
+        | 'failovers'
+        | 'mask';
       readonly name: string;
     }
   | { readonly kind: 'controller'; readonly name: string }
@@ -63,6 +72,7 @@ export function parseKey(key: string): ParsedKey | undefined {
     case 'hosts':
     case 'features':
     case 'report':
+    case 'longer':
     case 'drained':
     case 'volume':
     case 'failovers':

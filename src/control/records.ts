@@ -46,6 +46,19 @@ export interface StartRecord {
   readonly nonce: string;
 }
 
+/**
+ * `longer/<host>`: a longer lease for a planned restart of the pulse that has this nonce. It is written
+ * before the lease is asked for and removed only when no such lease can be running any more.
+ */
+export interface LongerLeaseRecord {
+  readonly incarnation: number;
+  readonly nonce: string;
+  readonly leaseMs: number;
+}
+
+/** A host that dies within a longer lease is noticed that much later. */
+export const longestLeaseMs = 10_000;
+
 /** `votes/<host>/<incarnation>/<controller>`: overwritten when withdrawn, never deleted. */
 export interface VoteRecord {
   readonly state: 'expired' | 'withdrawn';

@@ -10,6 +10,7 @@ import type {
   FeaturesRecord,
   FencedRecord,
   HostRecord,
+  LongerLeaseRecord,
   MaskRecord,
   ReportRecord,
   StartRecord,
@@ -47,6 +48,8 @@ export interface View {
   readonly reports: ReadonlyMap<string, Kept<ReportRecord>>;
   readonly masks: ReadonlyMap<string, Kept<MaskRecord>>;
   readonly volumes: ReadonlyMap<string, Kept<VolumeRecord>>;
+  /** Longer leases for planned restarts of pulses. */
+  readonly longer: ReadonlyMap<string, Kept<LongerLeaseRecord>>;
   readonly drained: ReadonlyMap<string, Kept<DrainRecord>>;
   readonly failovers: ReadonlyMap<string, Kept<FailoverRecord>>;
   /** By failover, then by who did the steps. */
@@ -168,6 +171,7 @@ export class ViewKeeper {
         return;
       case 'hosts':
       case 'features':
+      case 'longer':
       case 'drained':
       case 'failovers':
         put(view[parsed.kind] as Map<string, Kept<unknown>>, parsed.name, kept);
@@ -236,6 +240,7 @@ interface MutableView extends View {
   readonly reports: Map<string, Kept<ReportRecord>>;
   readonly masks: Map<string, Kept<MaskRecord>>;
   readonly volumes: Map<string, Kept<VolumeRecord>>;
+  readonly longer: Map<string, Kept<LongerLeaseRecord>>;
   readonly drained: Map<string, Kept<DrainRecord>>;
   readonly failovers: Map<string, Kept<FailoverRecord>>;
   readonly steps: Map<string, Map<string, Kept<StepsRecord>>>;
@@ -255,6 +260,7 @@ function emptyView(): MutableView {
     reports: new Map(),
     masks: new Map(),
     volumes: new Map(),
+    longer: new Map(),
     drained: new Map(),
     failovers: new Map(),
     steps: new Map(),

@@ -1,6 +1,12 @@
 import { grantsWakeNs, isLapsed, stepGrants } from '../control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../control/lease/grant-events.js';
-import { type GrantTerm, type HostGrants, noGrants, promiseNs } from '../control/lease/grants.js';
+import {
+  type GrantTerm,
+  type HostGrants,
+  type LongLease,
+  noGrants,
+  promiseNs,
+} from '../control/lease/grants.js';
 import { UnderstudyError } from '../errors.js';
 import type { Counters } from './counters.js';
 import { toMs } from './holding.js';
@@ -28,6 +34,7 @@ export interface GrantingParts {
 interface HostEntry {
   peer: PulsePeer;
   grants: HostGrants;
+  longer: LongLease | null;
 }
 
 /** Of the stopped incarnations of one host only the newest few matter: older ones are superseded. */
@@ -80,13 +87,22 @@ export class Granting {
       });
     }
     this.#controller = request.controller;
-    const { leaseMs, clockMarginPercent: marginPercent } = request;
-    const leaseNs = BigInt(leaseMs) * 1_000_000n;
-    const longestNs = promiseNs({ leaseNs, marginPercent });
+    const { leaseMs, clockMarginPercent: marginPercent, longer = [] } = request;
+    const promised = (ms: number) => promiseNs({ leaseNs: BigInt(ms) * 1_000_000n, marginPercent });
+    const longestMs = longer.reduce((most, one) => Math.max(most, one.leaseMs), leaseMs);
     // On record before the first promise of that length is given.
-    const inheritedUntilNs = this.#parts.record.renew(longestNs, nowNs);
-    this.#term = { inheritedUntilNs, controlled: true, leaseNs, marginPercent };
+    const { record } = this.#parts;
+    const inheritedUntilNs = record.renew(promised(leaseMs), nowNs, promised(longestMs));
+    const leaseNs = BigInt(leaseMs) * 1_000_000n;
+    this.#term = { inheritedUntilNs, controlled: true, leaseNs, marginPercent, longer: null };
     this.#setHosts(request.hosts);
+    for (const [host, entry] of this.#hosts) {
+      const found = longer.find((one) => one.host === host);
+      entry.longer =
+        found === undefined
+          ? null
+          : { incarnation: found.incarnation, leaseNs: BigInt(found.leaseMs) * 1_000_000n };
+    }
     for (const [host, incarnations] of newestStopped(request.stopped)) {
       for (const incarnation of incarnations) {
         this.#step(host, { kind: 'stop', incarnation, onlyIfLapsed: false }, nowNs);
@@ -111,8 +127,9 @@ export class Granting {
       counters.add('unknown-host');
       return;
     }
-    const { incarnation, nonce, seq, sentAtNs, ackId: echo } = packet;
-    const ids = { incarnation, nonce, seq, sentAtNs, echo, ackId: this.#parts.nextAckId() };
+    const { incarnation, nonce, seq, sentAtNs, ackId: echo, leaseNs: wishNs } = packet;
+    const ackId = this.#parts.nextAckId();
+    const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, ackId };
     this.#step(packet.sender, { kind: 'heartbeat', ...ids }, nowNs);
   }
 
@@ -189,7 +206,7 @@ export class Granting {
     }
     for (const peer of peers) {
       const entry = this.#hosts.get(peer.name);
-      if (entry === undefined) this.#hosts.set(peer.name, { peer, grants: noGrants });
+      if (entry === undefined) this.#hosts.set(peer.name, { peer, grants: noGrants, longer: null });
       else entry.peer = peer;
     }
   }
@@ -207,7 +224,9 @@ export class Granting {
   #step(host: string, event: GrantEvent, nowNs: bigint): string {
     const entry = this.#hosts.get(host);
     if (entry === undefined || this.#term === undefined) return 'unknown-host';
-    const step = stepGrants(entry.grants, event, nowNs, this.#term);
+    const { longer } = entry;
+    const term = longer === null ? this.#term : { ...this.#term, longer };
+    const step = stepGrants(entry.grants, event, nowNs, term);
     entry.grants = step.state;
     if (event.kind === 'heartbeat') this.#parts.counters.add(step.reason);
     for (const output of step.outputs) this.#obey(entry.peer, output, nowNs);

@@ -67,6 +67,20 @@ export class Holding {
     this.#obey(step.outputs);
   }
 
+  /** Asks for a lease of this length from now on; 0 for the ordinary one. */
+  wish(leaseMs: number, nowNs: bigint): void {
+    const leaseNs = BigInt(leaseMs) * 1_000_000n;
+    const step = stepHolder(this.#state, { kind: 'wish', leaseNs }, nowNs);
+    this.#state = step.state;
+    this.#obey(step.outputs);
+  }
+
+  /** Whether this process itself holds the lease, not only the one before. */
+  held(nowNs: bigint): boolean {
+    const { deadlineNs } = this.#state;
+    return deadlineNs !== null && nowNs < deadlineNs;
+  }
+
   receive(packet: Packet, nowNs: bigint): void {
     const { type, sender: from, incarnation, nonce, seq, ackId, leaseNs } = packet;
     if (type === 'heartbeat') return;
@@ -143,7 +157,7 @@ export class Holding {
       seq: output.seq,
       sentAtNs: output.sentAtNs,
       ackId: output.echo,
-      leaseNs: 0n,
+      leaseNs: output.wishNs,
     });
   }
 }

@@ -26,7 +26,7 @@ export interface Packet {
   readonly seq: bigint;
   readonly sentAtNs: bigint;
   readonly ackId: bigint;
-  /** Acks only; else 0n. */
+  /** Of an ack what it grants, of a heartbeat a longer lease that it asks for; else 0n. */
   readonly leaseNs: bigint;
 }
 

@@ -35,20 +35,20 @@ export class PromiseRecord {
   }
 
   /**
-   * Notes that promises of this length are given from now on; the record gets shorter only when no
-   * longer one can be running.
+   * Notes that promises of up to the longest length are given from now on; the record gets shorter
+   * only when no longer one can be running.
    *
    * @returns when the promises of the process before have ended for sure
    * @throws {UnderstudyError} US_PULSE_RECORD
    */
-  renew(promiseNs: bigint, nowNs: bigint): bigint {
+  renew(promiseNs: bigint, nowNs: bigint, longestNs = promiseNs): bigint {
     const earlier = this.#earlier.filter(({ untilNs }) => nowNs < untilNs);
-    if (promiseNs !== this.#currentNs) {
+    if (longestNs !== this.#currentNs) {
       earlier.push({ lengthNs: this.#currentNs, untilNs: nowNs + this.#currentNs });
     }
-    this.#write(earlier.reduce((longest, { lengthNs }) => later(longest, lengthNs), promiseNs));
+    this.#write(earlier.reduce((longest, { lengthNs }) => later(longest, lengthNs), longestNs));
     this.#earlier = earlier;
-    this.#currentNs = promiseNs;
+    this.#currentNs = longestNs;
     return this.#startedAtNs + later(this.#inheritedNs, promiseNs);
   }
 

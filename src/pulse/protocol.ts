@@ -40,9 +40,16 @@ export type PulseRequest =
        * down can be voted on.
        */
       readonly watched?: readonly { readonly host: string; readonly incarnation: number }[];
+      /** Incarnations that may be granted a longer lease, if they ask for it. Left out: none. */
+      readonly longer?: readonly LongerLease[];
       readonly leaseMs: number;
       readonly clockMarginPercent: number;
     }
+  /**
+   * Before a planned restart of this pulse: ask for a lease of this length (0: the ordinary one).
+   * The store must allow it, else the controllers grant the ordinary one.
+   */
+  | { readonly kind: 'lengthen'; readonly incarnation: number; readonly leaseMs: number }
   /**
    * Ack this incarnation no more; answered when that is in force and every promise ran out (at
    * most one lease × (1 + margin) later). To be sent before a vote. With `onlyIfLapsed` it is
@@ -57,6 +64,12 @@ export type PulseRequest =
   /** Only after the vote was withdrawn in the store for sure: ack it again. */
   | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
   | { readonly kind: 'status' };
+
+export interface LongerLease {
+  readonly host: string;
+  readonly incarnation: number;
+  readonly leaseMs: number;
+}
 
 export interface PulsePeer {
   readonly name: string;
@@ -82,6 +95,10 @@ export type PulseReply =
     }
   | {
       readonly kind: 'status';
+      /** As in hello. */
+      readonly nonce: string;
+      /** Whether this very process holds the lease now; the deadline may be an earlier one's. */
+      readonly held: boolean;
       readonly nowMs: number;
       /** This host's lease: its end on the boot clock, null before the first majority. */
       readonly deadlineMs: number | null;

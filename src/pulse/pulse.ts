@@ -9,6 +9,8 @@ import type { AgentPort, PulseMachine, Wire } from './machine.js';
 import type { Packet } from './packet.js';
 import type { PulseEvent, PulsePeer, PulseReply, PulseRequest } from './protocol.js';
 
+type LengthenRequest = Extract<PulseRequest, { kind: 'lengthen' }>;
+
 export interface PulseParts {
   readonly machine: PulseMachine;
   /** Called at the first enrolment: a controller that is no host needs no BPF. */
@@ -129,6 +131,9 @@ export class Pulse {
       case 'retire':
         this.#retire();
         break;
+      case 'lengthen':
+        this.#lengthen(request, nowNs);
+        break;
       case 'control':
         this.#granting.control(request, nowNs);
         this.#parts.log({ hosts: request.hosts.length }, 'granting leases');
@@ -164,11 +169,28 @@ export class Pulse {
     const deadlineNs = this.#holding?.deadlineNs() ?? null;
     return {
       kind: 'status',
+      nonce: this.#nonce,
+      held: this.#holding?.held(nowNs) ?? false,
       nowMs: toMs(nowNs),
       deadlineMs: deadlineNs === null ? null : toMs(deadlineNs),
       hosts: this.#granting.status(nowNs),
       counters: this.#counters.toJSON(),
     };
+  }
+
+  #lengthen({ incarnation, leaseMs }: LengthenRequest, nowNs: bigint): void {
+    const current = this.#holding?.request.incarnation;
+    if (this.#holding === undefined || current !== incarnation) {
+      throw new UnderstudyError({
+        code: 'US_PULSE_NOT_ENROLLED',
+        action: 'cannot ask for a longer lease of',
+        object: `incarnation ${incarnation}`,
+        cause: current === undefined ? 'none is enrolled' : `incarnation ${current} is enrolled`,
+        remedy: 'wait until understudy status says that the host is up',
+      });
+    }
+    this.#holding.wish(leaseMs, nowNs);
+    this.#parts.log({ incarnation, leaseMs }, 'asking for a lease of another length');
   }
 
   #retell(): void {

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { longestLeaseMs } from '../control/records.js';
 import type { PulseMessageToPulse } from './protocol.js';
 
 /** What may come over the socket; anything else is answered with US_PULSE_REQUEST. */
@@ -42,6 +43,12 @@ const request = z.discriminatedUnion('kind', [
     hosts: distinctPeers(10_000),
     stopped: incarnations,
     watched: incarnations.optional(),
+    longer: z
+      .array(
+        z.strictObject({ host: name, incarnation, leaseMs: z.int().min(1).max(longestLeaseMs) }),
+      )
+      .max(10_000)
+      .optional(),
     ...timing,
   }),
   z.strictObject({
@@ -51,6 +58,11 @@ const request = z.discriminatedUnion('kind', [
     onlyIfLapsed: z.boolean().optional(),
   }),
   z.strictObject({ kind: z.literal('resume-acks'), host: name, incarnation }),
+  z.strictObject({
+    kind: z.literal('lengthen'),
+    incarnation,
+    leaseMs: z.int().min(0).max(longestLeaseMs),
+  }),
   z.strictObject({ kind: z.literal('status') }),
 ]);
 

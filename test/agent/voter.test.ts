@@ -1,8 +1,8 @@
 import { type Test, test } from 'tap';
 import { put } from '../../src/agent/transactions.js';
 import { Voter } from '../../src/agent/voter.js';
-import { controllerStartKey, retiredKey, voteKey } from '../../src/control/keys.js';
-import type { VoteRecord } from '../../src/control/records.js';
+import { controllerStartKey, longerKey, retiredKey, voteKey } from '../../src/control/keys.js';
+import type { LongerLeaseRecord, VoteRecord } from '../../src/control/records.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { MemoryBackend } from '../../src/store/memory-backend.js';
 import type { Transaction, TransactionResult } from '../../src/store/types.js';
@@ -164,6 +164,15 @@ test('a vote that lands after the withdrawal does not stand', async (t) => {
   await until(() => state() === 'withdrawn');
   t.ok(late !== undefined && !(await other.transact(late)).done);
   t.equal(state(), 'withdrawn');
+});
+
+test('pulse is told the longer leases that the store speaks of, as read', async (t) => {
+  const { pulse, other } = await openVoter(t);
+  t.notOk('longer' in (await pulse.first('control')), 'left out where there is none');
+  pulse.asked.length = 0;
+  const record: LongerLeaseRecord = { incarnation: 1, nonce: 'n', leaseMs: 10_000 };
+  await other.transact({ compare: [], write: [put(longerKey('h4'), record)] });
+  t.match((await pulse.first('control')).longer, [{ ...h4, leaseMs: 10_000 }]);
 });
 
 test('a host that came back before the vote is not voted', async (t) => {

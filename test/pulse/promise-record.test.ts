@@ -29,6 +29,15 @@ test('a lease made shorter stays on record while longer promises run', async (t)
   t.equal(new PromiseRecord(path, 'boot', 2_000n).renew(200n, 2_000n), 2_200n);
 });
 
+test('a longer promise that is allowed for a while is on record, and holds up nobody now', async (t) => {
+  const path = join(t.testdir(), 'promises');
+  const first = new PromiseRecord(path, 'boot', 0n);
+  t.equal(first.renew(200n, 100n, 10_000n), 200n, 'this process waits for none of its own');
+  t.equal(new PromiseRecord(path, 'boot', 500n).renew(200n, 500n), 10_500n, 'the next one does');
+  first.renew(200n, 1_000n);
+  t.equal(new PromiseRecord(path, 'boot', 1_100n).renew(200n, 1_100n), 11_100n, 'it may run still');
+});
+
 test('promises are not given when their length cannot be recorded', async (t) => {
   const path = join(t.testdir(), 'missing', 'promises');
   const record = new PromiseRecord(path, 'boot', 0n);

@@ -25,7 +25,9 @@ const daemons: readonly Daemon[] = [
   },
 ];
 
-export function register(program: Command, { signal }: Context): void {
+export function register(program: Command, context: Context): void {
+  const { signal } = context;
+
   for (const { name, description, run } of daemons) {
     const command = program
       .command(name)
@@ -39,4 +41,23 @@ export function register(program: Command, { signal }: Context): void {
       });
     example(command, `understudy ${name} --config /etc/understudy/${name}.yaml`);
   }
+  pulseRestart(program, context);
+}
+
+const agentConfig = '/etc/understudy/agent.yaml';
+
+function pulseRestart(program: Command, { signal }: Context): void {
+  const command = program
+    .command('pulse-restart')
+    .description("restart this host's pulse without losing its lease, for an upgrade")
+    .argument('[command...]', 'what restarts it', ['systemctl', 'restart', 'understudy-pulse'])
+    .option('--config <file>', 'the agent configuration of this host', agentConfig)
+    .option('--json', 'print JSON')
+    .action(
+      async (argv: readonly string[], { config, json }: { config: string; json?: boolean }) => {
+        const { run } = await import('../run/pulse-restart.js');
+        await finish(json, () => run({ config, json: json ?? false, command: argv, signal }));
+      },
+    );
+  example(command, 'understudy pulse-restart', 'understudy pulse-restart -- service pulse restart');
 }

@@ -5,6 +5,7 @@ import {
   type GrantTerm,
   type Hearing,
   type HostGrants,
+  longestNs,
   promiseNs,
   unheardGraceNs,
   withGrant,
@@ -80,7 +81,8 @@ function nextReportNs(grant: Grant): bigint {
  */
 function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Rules): Grant {
   const { waitAfterStart } = rules;
-  const promisedUntilNs = later(nowNs + promiseNs(term), term.inheritedUntilNs);
+  const leaseNs = rules.rememberLonger ? longestNs(term, incarnation) : term.leaseNs;
+  const promisedUntilNs = later(nowNs + promiseNs({ ...term, leaseNs }), term.inheritedUntilNs);
   return {
     incarnation,
     stopped: false,
@@ -191,7 +193,10 @@ function promise(
   rules: Rules,
 ): GrantStep {
   const fromNs = rules.promiseFromReceipt ? nowNs : heartbeat.sentAtNs;
-  const untilNs = fromNs + (rules.margin ? promiseNs(term) : term.leaseNs);
+  const longest = longestNs(term, grant.incarnation);
+  const leaseNs = earlier(later(heartbeat.wishNs, term.leaseNs), longest);
+  const granted = { ...term, leaseNs };
+  const untilNs = fromNs + (rules.margin ? promiseNs(granted) : leaseNs);
   const promised: Grant = {
     ...grant,
     lastAckNs: nowNs,
@@ -201,7 +206,7 @@ function promise(
   };
   const state = withGrant(host, promised, nowNs);
   if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
-  const outputs: GrantOutput[] = [answer('ack', heartbeat, term)];
+  const outputs: GrantOutput[] = [answer('ack', heartbeat, granted)];
   if (isLapsed(grant)) outputs.push({ kind: 'renewed', incarnation: grant.incarnation });
   return { state, outputs, reason: 'promised' };
 }

@@ -9,6 +9,8 @@ export type GrantEvent =
       readonly seq: bigint;
       readonly sentAtNs: bigint;
       readonly echo: bigint;
+      /** A lease longer than the ordinary one is wished for; 0n for none. */
+      readonly wishNs: bigint;
       /** Never used before by this controller; given to the answer, should there be one. */
       readonly ackId: bigint;
     }

@@ -58,6 +58,18 @@ export interface GrantTerm {
   readonly leaseNs: bigint;
   /** Bound on the ratio of two clock rates. */
   readonly marginPercent: number;
+  /** What the store allows this host for a while; null for nothing beyond the ordinary. */
+  readonly longer: LongLease | null;
+}
+
+/**
+ * A longer lease for one incarnation, for a planned restart of its pulse. It stands in the store for
+ * as long as any promise of it may run: so a controller that forgot its promises, by a reboot too,
+ * reads that it may have given one.
+ */
+export interface LongLease {
+  readonly incarnation: number;
+  readonly leaseNs: bigint;
 }
 
 export const maxGrants = 8;
@@ -80,6 +92,11 @@ export function promiseNs({
  */
 export function unheardGraceNs(term: GrantTerm): bigint {
   return later(5n * term.leaseNs, promiseNs(term));
+}
+
+/** The longest lease that this controller, or its process before this one, may have granted. */
+export function longestNs({ leaseNs, longer }: GrantTerm, incarnation: number): bigint {
+  return longer?.incarnation === incarnation ? later(leaseNs, longer.leaseNs) : leaseNs;
 }
 
 export function findGrant(host: HostGrants, incarnation: number): Grant | undefined {

@@ -1,5 +1,5 @@
 import { majority } from '../votes.js';
-import { earlier } from './instants.js';
+import { earlier, later } from './instants.js';
 import { allRules, type Rules } from './rules.js';
 
 /**
@@ -32,6 +32,8 @@ export interface HolderState {
   readonly deadlineNs: bigint | null;
   /** Whether the lease was held when last looked at: only for telling about changes. */
   readonly held: boolean;
+  /** A longer lease that is asked for, until pulse was restarted; 0n for none. */
+  readonly wishNs: bigint;
   /** When it was last told that a majority refuses; null for never, or not any more. */
   readonly refusedToldNs: bigint | null;
 }
@@ -56,6 +58,8 @@ interface ControllerAnswers {
 
 export type HolderEvent =
   | { readonly kind: 'tick' }
+  /** From now on a longer lease is asked for; 0n: no more. */
+  | { readonly kind: 'wish'; readonly leaseNs: bigint }
   | {
       readonly kind: 'answer';
       readonly answer: 'ack' | 'challenge' | 'refuse';
@@ -76,6 +80,7 @@ export type HolderOutput =
       readonly seq: bigint;
       readonly sentAtNs: bigint;
       readonly echo: bigint;
+      readonly wishNs: bigint;
     }
   /** Write this into the kernel's map: frames pass strictly before it. */
   | { readonly kind: 'raise'; readonly deadlineNs: bigint }
@@ -89,6 +94,7 @@ export type HolderOutput =
 
 export type HolderReason =
   | 'nothing-due'
+  | 'wished'
   | 'heartbeat'
   | 'acked'
   | 'challenged'
@@ -123,6 +129,7 @@ export function startHolder(terms: HolderTerms, nowNs: bigint): HolderState {
     ),
     deadlineNs: null,
     held: false,
+    wishNs: 0n,
     refusedToldNs: null,
   };
 }
@@ -152,11 +159,19 @@ export function stepHolder(
 ): HolderStep {
   // A lapse that passed unseen (the process was stopped) is told before what came after it.
   const lapsed = noticeLapse(before, nowNs, rules);
-  const step =
-    event.kind === 'tick'
-      ? onTick(lapsed.state, nowNs)
-      : onAnswer(lapsed.state, event, nowNs, rules);
+  const step = onEvent(lapsed.state, event, nowNs, rules);
   return { ...step, outputs: [...lapsed.outputs, ...step.outputs] };
+}
+
+function onEvent(state: HolderState, event: HolderEvent, nowNs: bigint, rules: Rules): HolderStep {
+  switch (event.kind) {
+    case 'tick':
+      return onTick(state, nowNs);
+    case 'wish':
+      return { state: { ...state, wishNs: event.leaseNs }, outputs: [], reason: 'wished' };
+    case 'answer':
+      return onAnswer(state, event, nowNs, rules);
+  }
 }
 
 function noticeLapse(state: HolderState, nowNs: bigint, rules: Rules): Omit<HolderStep, 'reason'> {
@@ -191,7 +206,7 @@ function numberHeartbeat(state: HolderState, sentAtNs: bigint): HolderState {
 
 function heartbeatTo(state: HolderState, to: string, sentAtNs: bigint): HolderOutput {
   const echo = state.peers.get(to)?.echo ?? 0n;
-  return { kind: 'heartbeat', to, seq: state.seq, sentAtNs, echo };
+  return { kind: 'heartbeat', to, seq: state.seq, sentAtNs, echo, wishNs: state.wishNs };
 }
 
 type Answer = Extract<HolderEvent, { kind: 'answer' }>;
@@ -210,7 +225,7 @@ function onAnswer(state: HolderState, answer: Answer, nowNs: bigint, rules: Rule
   const answered: ControllerAnswers = { ...peer, answeredSeq: answer.seq, refused: false };
   switch (answer.answer) {
     case 'ack': {
-      const leaseNs = earlier(answer.leaseNs, terms.leaseNs);
+      const leaseNs = earlier(answer.leaseNs, later(terms.leaseNs, state.wishNs));
       const fromNs = rules.countFromSending ? heartbeat.sentAtNs : nowNs;
       const acked = { ...answered, carriesUntilNs: fromNs + leaseNs, echo: answer.ackId };
       return raiseDeadline(withPeer(state, answer.from, acked), nowNs, rules);

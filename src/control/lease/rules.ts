@@ -24,6 +24,8 @@ export interface Rules {
   readonly stopAfterPromise: boolean;
   /** Controller: promises of the process before this one are waited for. */
   readonly waitAfterStart: boolean;
+  /** Controller: that its process before it may have promised longer is read from the store. */
+  readonly rememberLonger: boolean;
   /** Controller: a promise is longer than the lease by the bound on the ratio of clock rates. */
   readonly margin: boolean;
   /** Controller: a promise counts from receiving, on its own clock, not from the sender's stamp. */
@@ -44,6 +46,7 @@ export const allRules: Rules = {
   refuseStopped: true,
   stopAfterPromise: true,
   waitAfterStart: true,
+  rememberLonger: true,
   margin: true,
   promiseFromReceipt: true,
   newerOnly: true,

@@ -2,6 +2,7 @@ import { test } from 'tap';
 import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
+  type GrantTerm,
   type HostGrants,
   maxGrants,
   noGrants,
@@ -9,7 +10,13 @@ import {
 } from '../../../src/control/lease/grants.js';
 
 const ms = (count: number) => BigInt(Math.round(count * 1_000)) * 1_000n;
-const term = { inheritedUntilNs: ms(202), controlled: true, leaseNs: ms(200), marginPercent: 1 };
+const term = {
+  inheritedUntilNs: ms(202),
+  controlled: true,
+  leaseNs: ms(200),
+  marginPercent: 1,
+  longer: null,
+};
 
 /** A controller whose steps are told one after the other; times in ms of its own clock. */
 class Story {
@@ -25,7 +32,14 @@ class Story {
   ): readonly GrantOutput[] {
     this.#ackId += 1n;
     const ids = { incarnation: 1, nonce: 'first', seq: BigInt(sentMs), sentAtNs: ms(sentMs) };
-    const event = { kind: 'heartbeat' as const, ...ids, echo: 0n, ackId: this.#ackId, ...changed };
+    const event = {
+      kind: 'heartbeat' as const,
+      ...ids,
+      echo: 0n,
+      wishNs: 0n,
+      ackId: this.#ackId,
+      ...changed,
+    };
     return this.step(event, atMs);
   }
   step(event: GrantEvent, atMs: number): readonly GrantOutput[] {
@@ -177,6 +191,37 @@ test('heartbeats of a refused host that hears nothing are not told', async (t) =
   }
 });
 
+test('a longer lease is granted if the store allows it for that incarnation, and if it is asked for', async (t) => {
+  const longer = { ...term, longer: { incarnation: 1, leaseNs: ms(10_000) } };
+  const ack = (wishNs: bigint, its: GrantTerm = longer) => {
+    const story = new Story();
+    story.promise(1_000);
+    const ids = { incarnation: 1, nonce: 'first', seq: 20_000n, sentAtNs: ms(20_000) };
+    const echo = story.lastAckId;
+    const event = { kind: 'heartbeat', ...ids, echo, wishNs, ackId: 99n } as const;
+    const { outputs, state } = stepGrants(story.state, event, ms(1_050), its);
+    const [answer] = outputs;
+    const leaseNs = answer?.kind === 'answer' ? answer.leaseNs : 0n;
+    return [leaseNs, state.grants[0]?.promisedUntilNs];
+  };
+  t.same(ack(ms(10_000)), [ms(10_000), ms(1_050 + 10_100)]);
+  t.same(ack(ms(60_000)), [ms(10_000), ms(1_050 + 10_100)], 'bounded by what is allowed');
+  t.same(ack(0n), [ms(200), ms(1_252)]);
+  t.same(ack(ms(10_000), { ...term, longer: null }), [ms(200), ms(1_252)]);
+  const other = { ...term, longer: { incarnation: 2, leaseNs: ms(10_000) } };
+  t.same(ack(ms(10_000), other), [ms(200), ms(1_252)], 'of another incarnation');
+});
+
+test('a controller that forgot its promises waits for a longer one that the store speaks of', async (t) => {
+  const longer = { incarnation: 1, leaseNs: ms(10_000) };
+  const watch = { kind: 'watch', incarnation: 1 } as const;
+  const { state } = stepGrants(noGrants, watch, ms(300), { ...term, longer });
+  const early = stepGrants(state, { kind: 'tick' }, ms(10_399), { ...term, longer });
+  t.same(early.outputs, []);
+  const late = stepGrants(state, { kind: 'tick' }, ms(10_400), { ...term, longer });
+  t.match(late.outputs, [{ kind: 'lapsed' }]);
+});
+
 test('a newer incarnation supersedes; the older one still lapses in its time', async (t) => {
   const story = new Story();
   story.promise(1_000);
@@ -197,7 +242,7 @@ test('own stand-still gives hosts time to be read, but not for ever', async (t) 
 test('before control nothing is answered', async (t) => {
   const event = { kind: 'heartbeat', incarnation: 1, nonce: 'n', seq: 1n, sentAtNs: 1n } as const;
   const waiting = { ...term, controlled: false };
-  const step = stepGrants(noGrants, { ...event, echo: 0n, ackId: 1n }, ms(1), waiting);
+  const step = stepGrants(noGrants, { ...event, echo: 0n, wishNs: 0n, ackId: 1n }, ms(1), waiting);
   t.same(step, { state: noGrants, outputs: [], reason: 'not-controlling' });
 });
 

@@ -24,6 +24,9 @@ class Story {
   state: HolderState = startHolder(terms, ms(0));
   reason = '';
 
+  wish(atMs: number, leaseMs: number): void {
+    this.#step({ kind: 'wish', leaseNs: ms(leaseMs) }, atMs);
+  }
   tick(atMs: number): readonly HolderOutput[] {
     return this.#step({ kind: 'tick' }, atMs);
   }
@@ -106,6 +109,20 @@ test('the shorter of own and granted lease counts', async (t) => {
   t.same(outputs[0], { kind: 'raise', deadlineNs: ms(150) });
 });
 
+test('a longer lease counts while it is asked for, and never shortens the deadline afterwards', async (t) => {
+  const story = new Story();
+  story.wish(0, 10_000);
+  t.match(story.tick(0), [{ wishNs: ms(10_000) }, {}, {}]);
+  story.answer(1, 'c1', 'ack', 1, { leaseNs: ms(10_000) });
+  const outputs = story.answer(1, 'c2', 'ack', 1, { leaseNs: ms(10_000) });
+  t.same(outputs[0], { kind: 'raise', deadlineNs: ms(10_000) });
+  story.wish(20, 0);
+  t.match(story.tick(50), [{ wishNs: 0n }, {}, {}]);
+  story.answer(51, 'c1', 'ack', 2, { leaseNs: ms(10_000) });
+  t.same(story.answer(51, 'c2', 'ack', 2, { leaseNs: ms(10_000) }), [], 'not asked for any more');
+  t.ok(story.effective(9_999));
+});
+
 test('heartbeats keep to their grid, and a stall makes no burst', async (t) => {
   const story = new Story();
   story.tick(0);
@@ -123,9 +140,9 @@ test('each heartbeat echoes the newest answer of its own controller', async (t) 
   story.answer(1, 'c1', 'ack', 1, { ackId: 7n });
   story.answer(1, 'c2', 'ack', 1, { ackId: 8n });
   t.same(story.tick(50), [
-    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(50), echo: 7n },
-    { kind: 'heartbeat', to: 'c2', seq: 2n, sentAtNs: ms(50), echo: 8n },
-    { kind: 'heartbeat', to: 'c3', seq: 2n, sentAtNs: ms(50), echo: 0n },
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(50), echo: 7n, wishNs: 0n },
+    { kind: 'heartbeat', to: 'c2', seq: 2n, sentAtNs: ms(50), echo: 8n, wishNs: 0n },
+    { kind: 'heartbeat', to: 'c3', seq: 2n, sentAtNs: ms(50), echo: 0n, wishNs: 0n },
   ]);
 });
 
@@ -133,7 +150,7 @@ test('a challenge is echoed at once, but no ball game is played', async (t) => {
   const story = new Story();
   story.tick(0);
   t.same(story.answer(2, 'c1', 'challenge', 1, { ackId: 5n }), [
-    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(2), echo: 5n },
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(2), echo: 5n, wishNs: 0n },
   ]);
   t.same(story.answer(4, 'c1', 'challenge', 2, { ackId: 6n }), []);
   t.equal(story.state.peers.get('c1')?.echo, 6n, 'the next one in turn echoes it');

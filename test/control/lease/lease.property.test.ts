@@ -39,6 +39,7 @@ const needed: readonly (keyof Rules)[] = [
   'refuseStopped',
   'stopAfterPromise',
   'waitAfterStart',
+  'rememberLonger',
   'margin',
   'promiseFromReceipt',
 ];

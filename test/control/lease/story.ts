@@ -40,6 +40,8 @@ const happenings = [
   'controller-restarts',
   'controller-restarts',
   'agent-stops',
+  'pulse-restart-is-planned',
+  'pulse-restarts-as-planned',
   'agent-restarts',
   'old-packets',
 ] as const;
@@ -60,6 +62,12 @@ export function play({ world: options, phases }: Story): World {
         break;
       case 'agent-stops':
         world.stop(victim);
+        break;
+      case 'pulse-restart-is-planned':
+        world.lengthen(3 * options.leaseMs);
+        break;
+      case 'pulse-restarts-as-planned':
+        world.restartPulseAsPlanned();
         break;
       case 'agent-restarts':
         world.restartAgent(victim);

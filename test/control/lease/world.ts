@@ -3,6 +3,7 @@ import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-e
 import {
   type GrantTerm,
   type HostGrants,
+  type LongLease,
   noGrants,
   promiseNs,
 } from '../../../src/control/lease/grants.js';
@@ -72,6 +73,8 @@ export class World {
   readonly #network: WorldNetwork;
   readonly #store: VoteStore;
   readonly #storeRules: StoreRules;
+  /** What the store allows for a while, for a planned restart of the host's pulse. */
+  #longer: LongLease | null = null;
   #lapses = 0;
   #holder: HolderState;
   #holderUp = true;
@@ -175,7 +178,7 @@ export class World {
     const { index, start } = controller;
     this.#store.start(index, start);
     controller.agent = this.#newAgent(index);
-    controller.term = { ...controller.term, controlled: true };
+    controller.term = { ...controller.term, controlled: true, longer: this.#longer };
     const stands = this.#store.stands(index);
     if (stands) this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
     else this.#grant(index, { kind: 'watch', incarnation });
@@ -215,6 +218,42 @@ export class World {
   stop(index: number): void {
     const controller = this.#controller(index);
     if (controller.up && controller.term.controlled) controller.agent.demand(false);
+  }
+
+  /** The host's agent writes down that it will ask for a longer lease, then asks. */
+  lengthen(leaseMs: number): void {
+    if (!this.#holderUp || this.#longer !== null) return;
+    const leaseNs = BigInt(leaseMs) * 1_000_000n;
+    this.#allow({ incarnation, leaseNs });
+    this.#hold({ kind: 'wish', leaseNs });
+  }
+
+  /** Its pulse restarts; what was written down is removed when no such lease can be running. */
+  restartPulseAsPlanned(): void {
+    this.restartPulse();
+    this.#removeLonger();
+  }
+
+  #removeLonger(): void {
+    const leaseNs = BigInt(this.#options.leaseMs) * 1_000_000n;
+    const endNs = (this.#mapNs ?? 0n) + leaseNs;
+    if (!this.#holderUp) return;
+    this.#queue.at(this.nowUs + Math.max(1, this.#untilUs(0, endNs)), () => {
+      const over = (this.#mapNs ?? 0n) <= this.#hostNs() + leaseNs;
+      if (over) this.#allow(null);
+      else this.#removeLonger();
+    });
+  }
+
+  /** Controllers hear of it by their watch. */
+  #allow(longer: LongLease | null): void {
+    this.#longer = longer;
+    for (const { index } of this.#controllers) {
+      this.#agentDoes(index, this.#random.below(10_000), () => {
+        const controller = this.#controller(index);
+        if (controller.term.controlled) controller.term = { ...controller.term, longer };
+      });
+    }
   }
 
   #newAgent(index: number): WorldAgent {
@@ -280,7 +319,7 @@ export class World {
     const { leaseMs, marginPercent } = this.#options;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
     const inheritedUntilNs = this.#controllerNs(index) + promiseNs({ leaseNs, marginPercent });
-    return { inheritedUntilNs, controlled, leaseNs, marginPercent };
+    return { inheritedUntilNs, controlled, leaseNs, marginPercent, longer: null };
   }
 
   #newHolder(): HolderState {
@@ -339,10 +378,10 @@ export class World {
     } else if (output.kind === 'lease-lapsed') {
       this.#lapses++;
     } else if (output.kind === 'heartbeat') {
-      const { seq, sentAtNs, echo } = output;
+      const { seq, sentAtNs, echo, wishNs } = output;
       const { nonce } = this.#holder.terms;
       const index = Number(output.to.slice(1));
-      const ids = { incarnation, nonce, seq, sentAtNs, echo };
+      const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs };
       this.#network.toController(index, () => {
         const { still } = this.#controller(index);
         const hear = () => {
