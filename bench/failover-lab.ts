@@ -1,0 +1,68 @@
+import { parseClusterFile } from '../src/config/parse.js';
+import { Claims } from '../src/demo/claims.js';
+import { openStage } from '../src/demo/open-stage.js';
+import { must, type Stage } from '../src/demo/stage.js';
+import type { Lab } from '../src/lab/lab.js';
+
+export interface Timing {
+  readonly name: string;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  /** keepalived's, beside it. */
+  readonly advertMs: number;
+}
+
+export const defaultTiming: Timing = {
+  name: 'default',
+  heartbeatMs: 50,
+  leaseMs: 200,
+  advertMs: 100,
+};
+export const fastTiming: Timing = { name: 'fast', heartbeatMs: 10, leaseMs: 50, advertMs: 20 };
+
+/** Personality → its address: one with a LUN and a web server that reads from it, one without. */
+export const addresses = { disk: '10.10.0.11', plain: '10.10.0.12' } as const;
+export type Kind = keyof typeof addresses;
+
+/** Three controllers that carry nothing, two hosts that do, a spare; etcd on nodes of its own. */
+const file = ({ heartbeatMs, leaseMs }: Timing) => `
+cluster: bench
+controllers: [c1, c2, c3]
+timing: {heartbeat: ${heartbeatMs}ms, lease: ${leaseMs}ms}
+hosts:
+  - {name: c1, pool: none}
+  - {name: c2, pool: none}
+  - {name: c3, pool: none}
+  - {name: h1}
+  - {name: h2}
+  - {name: h3}
+networks: [{name: blue, fabric: auto, id: 100, subnet: 10.10.0.0/24}]
+volumes:
+  - {name: data, target: "iqn.2026-11.example.lab:data", lun: 1, format: if-blank}
+personalities:
+  - name: disk
+    networks: [{network: blue, address: ${addresses.disk}/24}]
+    storage: [{lun: 0, volume: data, mount: /srv/www}]
+    workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/www]}
+  - name: plain
+    networks: [{network: blue, address: ${addresses.plain}/24}]
+lab:
+  clients: [{name: client, network: blue, address: 10.10.0.200/24}]
+  storage: [{target: "iqn.2026-11.example.lab:data", luns: [{lun: 1, size: 64MiB}]}]
+`;
+
+export interface Bench {
+  readonly stage: Stage;
+  readonly lab: Lab;
+  close(): Promise<void>;
+}
+
+export async function openBench(timing: Timing, signal: AbortSignal): Promise<Bench> {
+  const parsed = parseClusterFile(file(timing));
+  if (!parsed.ok || parsed.lab === undefined) throw new Error('the benchmark’s own file is broken');
+  const say = (line: string) => void process.stderr.write(`${line}\n`);
+  const bench = await openStage(parsed.config, parsed.lab, new Claims(), say, signal);
+  const write = 'echo disk > /srv/www/name && sync /srv/www/name';
+  await must(bench.stage, 'disk', ['sh', '-c', write]);
+  return bench;
+}
