@@ -74,7 +74,9 @@ export class BpfGuard implements Guard {
     ];
     for (const [hook, program] of hooks) {
       const done = ensureFilter({ ...spot, hook }, object.program(program));
-      this.#options.log.info({ namespacePath, interfaceName, hook, incarnation, done }, 'guard');
+      // Looked at again and again: only what was not there is worth a word.
+      if (done === 'kept') continue;
+      this.#options.log.info({ namespacePath, interfaceName, hook, incarnation }, 'guard attached');
     }
   }
 

@@ -38,7 +38,7 @@ export interface NicPlace {
 }
 
 /**
- * Whether `link` is this NIC, complete and guarded. Its tag says both, since it is given only after
+ * Whether `link` is this NIC, complete and once guarded. Its tag says both, since it is given only after
  * the guard was attached; a NIC of another epoch or incarnation has another tag.
  */
 export function isComplete(link: Link, plan: NicPlan): boolean {
@@ -109,6 +109,8 @@ export async function adjustNic(
   options: RequestOptions,
 ): Promise<void> {
   await configureAddresses(place, plan, link.index, current, options);
+  // The tag says that it was guarded once. Somebody may have taken the filter away since, or its map.
+  attachGuard(place, plan);
   const alias = tagText(plan.tag);
   if (link.mtu !== plan.ground.mtu || link.alias !== alias || (plan.up && !link.up)) {
     const change = { mtu: plan.ground.mtu, alias, ...(plan.up ? { up: true } : {}) };

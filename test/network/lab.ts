@@ -108,11 +108,21 @@ export function pings(path: string, address: string): Promise<boolean> {
 
 /** Records what it was asked; `refuse` makes it throw. */
 export class RecordingGuard implements Guard {
+  /** Devices that were guarded, each once for an incarnation. */
   readonly calls: { path: string; interfaceName: string; incarnation: number; up: boolean }[] = [];
+  /** How often one was asked for again that stood. */
+  kept = 0;
   refuse: Error | undefined;
+  readonly #guarded = new Set<string>();
 
   attach(path: string, interfaceName: string, incarnation: number): void {
     const flags = insidePath(path, `ip -o link show dev ${interfaceName}`);
+    const device = `${path} ${flags.split(':')[0]} ${incarnation}`;
+    if (this.#guarded.has(device) && this.refuse === undefined) {
+      this.kept++;
+      return;
+    }
+    this.#guarded.add(device);
     this.calls.push({ path, interfaceName, incarnation, up: /[<,]UP[,>]/.test(flags) });
     if (this.refuse !== undefined) throw this.refuse;
   }

@@ -366,6 +366,20 @@ test('what is prepared is down and complete, and a takeover only brings it up', 
   t.match(await h1.observe(signal), [{ name: 'web1', epoch: 7, up: true }]);
 });
 
+test('a NIC that is there is not taken for guarded: its guard is looked at each time', async (t) => {
+  const { guard, h1, path } = setUp(t, 'reguard');
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  await h1.ensureNamespace(role({ epoch: preparedEpoch, quiet: true }), signal);
+  t.equal(guard.kept, 0);
+  guard.refuse = new Error('no such map');
+  await t.rejects(h1.ensureNamespace(role(), signal), { code: 'US_NET_GUARD' });
+  t.notMatch(insidePath(path, 'ip -o link show eth0'), /[<,]UP[,>]/, 'and before it is brought up');
+  guard.refuse = undefined;
+  await h1.ensureNamespace(role(), signal);
+  await h1.ensureNamespace(role(), signal);
+  t.equal(guard.kept, 2);
+});
+
 test('what was prepared under another incarnation is made anew, under its guard', async (t) => {
   const { guard, h1, path } = setUp(t, 'stale');
   const index = () => JSON.parse(insidePath(path, 'ip -j link show eth0'))[0].ifindex;
