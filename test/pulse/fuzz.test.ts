@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { test } from 'tap';
+import { type Test, test } from 'tap';
 import { PulseClient } from '../../src/pulse/client.js';
 import { thisMachine } from '../../src/pulse/machine.js';
-import { encodePacket, type Packet } from '../../src/pulse/packet.js';
-import type { PulseReply } from '../../src/pulse/protocol.js';
+import { encodePacket, longestPacketBytes, type Packet } from '../../src/pulse/packet.js';
+import type { PulseEvent, PulseReply } from '../../src/pulse/protocol.js';
 import { Pulse } from '../../src/pulse/pulse.js';
 import { Random } from '../control/lease/world-parts.js';
 import { control, enrol } from './cluster.js';
@@ -11,8 +11,13 @@ import { Farm } from './farm.js';
 import { openFileLeaseMap, readDeadlineNs } from './file-lease-map.js';
 
 const key = Buffer.from('the key of this cluster, and no other');
+const otherKey = Buffer.from('the key of another cluster, as long');
+const packets = 100_000;
+/** Nothing is sent or lapses by itself while the test runs. */
+const slow = { leaseMs: 60_000, heartbeatMs: 10_000 };
 
-test('100,000 bad packets change nothing and are counted', async (t) => {
+/** A pulse whose packets come from the test, and go to it. */
+async function openPulse(t: Test) {
   const farm = new Farm();
   t.teardown(() => farm.close());
   const socket = join(farm.folder, 'pulse.sock');
@@ -23,13 +28,18 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
     key,
   );
   let receive: (bytes: Buffer) => void = () => {};
+  const sent: Packet[] = [];
   const pulse = new Pulse({
     machine: {
       ...machine,
       wire: (parts) => {
         const wire = machine.wire(parts);
         receive = (bytes) => wire.receive(bytes);
-        return wire;
+        return {
+          start: () => wire.start(),
+          stop: () => wire.stop(),
+          send: (_peer, packet) => sent.push(packet),
+        };
       },
     },
     loadLeaseMaps: async () => openFileLeaseMap,
@@ -39,89 +49,136 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
   t.teardown(() => pulse.stop());
   const client = new PulseClient({ path: socket });
   t.teardown(() => client.stop());
+  const events: PulseEvent[] = [];
+  client.onEvent((event) => events.push(event));
   await new Promise<void>((resolve) => {
     client.onConnect(() => resolve());
     client.start(new AbortController().signal);
   });
+  const daemon = { peer: me, mapPath } as Parameters<typeof control>[0];
+  const hosts = [farm.peer('h', 9), farm.peer('voted', 8)];
+  const stopped = [{ host: 'voted', incarnation: 1 }];
+  await client.request(control(daemon, hosts, { leaseMs: slow.leaseMs, stopped }));
+  await client.request(enrol(daemon, [farm.peer('c1', 2), farm.peer('c2', 3)], slow));
   const status = async () => {
     const reply = await client.request({ kind: 'status' });
     return reply as Extract<PulseReply, { kind: 'status' }>;
   };
-  const slow = { leaseMs: 60_000, heartbeatMs: 10_000 };
-  const daemon = { peer: me, mapPath } as Parameters<typeof control>[0];
-  const other = farm.peer('h', 9);
-  await client.request(control(daemon, [other], { leaseMs: slow.leaseMs }));
-  await client.request(enrol(daemon, [farm.peer('c1', 2), farm.peer('c2', 3)], slow));
+  return { mapPath, events, status, sent, receive: (bytes: Buffer) => receive(bytes) };
+}
 
-  // One real host, whose heartbeats a stranger will have captured.
-  const real = (seq: number, echo: bigint): Packet => ({
-    type: 'heartbeat',
-    sender: 'h',
-    receiver: 'me',
-    incarnation: 1,
-    nonce: '00'.repeat(16),
-    seq: BigInt(seq),
-    sentAtNs: BigInt(seq),
-    ackId: echo,
-    leaseNs: 0n,
-  });
-  const captured = [1, 2, 3, 4, 5].map((seq) => encodePacket(real(seq, 0n), key));
-  for (const bytes of captured) receive(bytes);
-  const before = await status();
-  t.equal(before.counters.challenged, 5);
+const heartbeat = (sender: string, seq: number, echo: bigint): Packet => ({
+  type: 'heartbeat',
+  sender,
+  receiver: 'me',
+  incarnation: 1,
+  nonce: '00'.repeat(16),
+  seq: BigInt(seq),
+  sentAtNs: BigInt(seq),
+  ackId: echo,
+  leaseNs: 0n,
+});
+
+/** What a stranger on the network captured while all was well: each was taken once. */
+function realTraffic(pulse: Awaited<ReturnType<typeof openPulse>>): readonly Buffer[] {
+  const captured: Buffer[] = [];
+  const deliver = (packet: Packet) => {
+    const bytes = encodePacket(packet, key);
+    captured.push(bytes);
+    pulse.receive(bytes);
+    return pulse.sent.at(-1)?.ackId ?? 0n;
+  };
+  // A host that is acked, and one that is refused: both echo what they heard.
+  for (const host of ['h', 'voted']) {
+    let echo = 0n;
+    for (const seq of [1, 2, 3]) echo = deliver(heartbeat(host, seq, echo));
+  }
+  // The answers to this pulse's own heartbeats.
+  for (const own of pulse.sent.filter(({ type }) => type === 'heartbeat')) {
+    const answer = { ...own, type: 'ack', sender: own.receiver, receiver: 'me' } as const;
+    deliver({ ...answer, ackId: 9n, leaseNs: BigInt(slow.leaseMs) * 1_000_000n });
+  }
+  return captured;
+}
+
+/** Of the cluster, but not for this pulse, from nobody it knows, or to an earlier start of it. */
+const strange: readonly Partial<Packet>[] = [
+  { sender: 'stranger' },
+  { receiver: 'else' },
+  { type: 'ack', sender: 'c1', ackId: 9n, leaseNs: 10n ** 12n },
+  { type: 'challenge', sender: 'c1', ackId: 9n },
+  { type: 'refuse', sender: 'c2' },
+];
+
+const bad: Readonly<Record<string, (model: Buffer, random: Random) => Buffer>> = {
+  noise: (_model, random) =>
+    Buffer.from(
+      Array.from({ length: random.below(longestPacketBytes + 20) }, () => random.below(256)),
+    ),
+  'cut short': (model, random) => model.subarray(0, random.below(model.length)),
+  'made longer': (model, random) => Buffer.concat([model, Buffer.alloc(1 + random.below(20))]),
+  changed: (model, random) => {
+    const changed = Buffer.from(model);
+    const at = random.below(changed.length);
+    changed[at] = (changed[at] ?? 0) ^ (1 + random.below(255));
+    return changed;
+  },
+  forged: (_model, random) => {
+    const seq = 10 + random.below(1_000_000);
+    return encodePacket({ ...heartbeat('h', seq, 9n), leaseNs: 10n ** 10n }, otherKey);
+  },
+  replayed: (model) => model,
+  strange: (_model, random) =>
+    encodePacket({ ...heartbeat('h', 10, 0n), ...strange[random.below(strange.length)] }, key),
+};
+
+test('100,000 bad packets change nothing and are counted', async (t) => {
+  const pulse = await openPulse(t);
+  const captured = realTraffic(pulse);
+  const { mapPath, events, sent } = pulse;
+  const before = await pulse.status();
+  t.match(before.counters, { challenged: 1, promised: 2, 'refused-stopped': 3, acked: 2 });
+  const deadlineNs = readDeadlineNs(mapPath);
+  t.ok(deadlineNs > 0n, 'the lease is held');
+  const told = events.length;
+  const answers = sent.length;
 
   const random = new Random(99);
-  const counts = { malformed: 0, forged: 0, replayed: 0, strange: 0 };
-  for (let count = 0; count < 100_000; count++) {
+  const kinds = Object.keys(bad);
+  const count = new Map(kinds.map((kind) => [kind, 0]));
+  for (let done = 0; done < packets; done++) {
+    const kind = kinds[random.below(kinds.length)] ?? 'noise';
     const model = captured[random.below(captured.length)] ?? Buffer.alloc(0);
-    switch (random.below(5)) {
-      case 0: // noise
-        receive(Buffer.from(Array.from({ length: random.below(90) }, () => random.below(256))));
-        counts.malformed++;
-        break;
-      case 1: // cut short
-        receive(model.subarray(0, random.below(model.length)));
-        counts.malformed++;
-        break;
-      case 2: {
-        // changed after the outline
-        const changed = Buffer.from(model);
-        const at = 6 + random.below(changed.length - 6);
-        changed[at] = (changed[at] ?? 0) ^ (1 + random.below(255));
-        receive(changed);
-        counts.forged++;
-        break;
-      }
-      case 3:
-        receive(model);
-        counts.replayed++;
-        break;
-      default: {
-        // Of the cluster, but not for this pulse, from nobody it knows, or to an earlier start.
-        const wrong = [
-          { sender: 'stranger' },
-          { receiver: 'else' },
-          { type: 'ack', sender: 'c1', seq: 1n, ackId: 9n, leaseNs: 10n ** 12n },
-          { type: 'refuse', sender: 'c2', seq: 1n },
-        ] as const;
-        receive(encodePacket({ ...real(6, 0n), ...wrong[random.below(4)] }, key));
-        counts.strange++;
-      }
-    }
+    count.set(kind, (count.get(kind) ?? 0) + 1);
+    pulse.receive((bad[kind] ?? Buffer.from)(model, random));
   }
-  const after = await status();
-  const grown = (name: string) => (after.counters[name] ?? 0) - (before.counters[name] ?? 0);
-  t.equal(grown('received'), 100_000);
-  t.equal(grown('malformed') + grown('forged'), counts.malformed + counts.forged);
-  t.ok(grown('forged') >= counts.forged);
-  t.equal(grown('heartbeat-not-newer'), counts.replayed);
-  const strange = ['unknown-host', 'misaddressed', 'answer-to-other-start'];
+
+  const after = await pulse.status();
+  const grown = (...names: readonly string[]) =>
+    names.reduce(
+      (sum, name) => sum + (after.counters[name] ?? 0) - (before.counters[name] ?? 0),
+      0,
+    );
+  const of = (...some: readonly string[]) =>
+    some.reduce((sum, kind) => sum + (count.get(kind) ?? 0), 0);
+  t.equal(grown('received'), packets);
   t.equal(
-    strange.reduce((sum, name) => sum + grown(name), 0),
-    counts.strange,
+    grown('malformed', 'forged'),
+    of('noise', 'cut short', 'made longer', 'changed', 'forged'),
+    'each is counted as what it is',
   );
-  t.equal(grown('promised') + grown('challenged') + grown('acked'), 0);
-  t.same(after.hosts, before.hosts);
-  t.equal(after.deadlineMs, null);
-  t.equal(readDeadlineNs(mapPath), 0n);
+  t.ok(grown('forged') >= of('forged'));
+  t.equal(grown('heartbeat-not-newer', 'answer-not-newest'), of('replayed'));
+  t.equal(grown('unknown-host', 'misaddressed', 'answer-to-other-start'), of('strange'));
+  t.equal(grown('promised', 'challenged', 'acked', 'refused', 'refused-stopped'), 0);
+  t.equal(sent.length, answers, 'nobody is answered');
+  t.equal(events.length, told, 'the agent is told nothing');
+  t.equal(readDeadlineNs(mapPath), deadlineNs, 'the lease is what it was');
+  t.equal(after.deadlineMs, before.deadlineMs);
+  const fixed = (status: typeof before) =>
+    status.hosts.map(({ lastAckAgoMs, ...host }) => ({
+      ...host,
+      ackedMs: lastAckAgoMs === null ? null : Math.round(status.nowMs - lastAckAgoMs),
+    }));
+  t.same(fixed(after), fixed(before), 'nor is what was promised to anybody');
 });
