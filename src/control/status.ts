@@ -1,7 +1,7 @@
 import type { ClusterConfig } from '../config/types.js';
 import type { PersonalityReport, Phase, ReportRecord, VolumeReport } from './records.js';
 import { incarnationId, type Role, type View } from './view.js';
-import { isShutOut } from './votes.js';
+import { isShutOut, standingVotes } from './votes.js';
 import { waitingFor } from './waiting.js';
 
 /** `status --json`: the shape that scripts rely on. */
@@ -22,6 +22,8 @@ export interface HostStatus {
   readonly controller: boolean;
   /** Of a controller that is up: it takes part in majorities again. */
   readonly granting: boolean;
+  /** Controllers whose votes stand against it. While any does, nothing is placed on it. */
+  readonly votes: readonly string[];
   readonly personalities: readonly string[];
   readonly dispatches: readonly string[];
 }
@@ -133,6 +135,10 @@ function hostStatus(view: View, config: ClusterConfig, name: string, pool: strin
     incarnation: record?.incarnation ?? 0,
     controller: config.controllers.includes(name),
     granting: currentReport(view, name, record?.incarnation)?.granting ?? false,
+    votes:
+      record === undefined
+        ? []
+        : standingVotes(view, config, name, record.incarnation).map(({ controller }) => controller),
     personalities: held('personality'),
     dispatches: held('service'),
   };

@@ -21,10 +21,14 @@ test('status shows spares, roles and what is wrong', (t) => {
   const world = new World();
   world.assign(web1, 'h1');
   world.assign(web, 'h1');
+  world.vote('h3', 1, 'h2');
+  world.vote('h2', 1, 'h1', { state: 'withdrawn' });
   const status = statusOf(world.view, clusterConfig(), undefined, () => new Map([['web1', 7]]));
   const text = statusText(status);
   t.match(text, /leader none/);
   t.match(text, /^h1 +up, starting +default +1 +web1, dispatches web$/m);
+  t.match(text, /^h2 +up, starting/m, 'a vote that was withdrawn says nothing');
+  t.match(text, /^h3 +up, voted by h2 +default/m);
   t.match(text, /^h4 +up +default +1 +spare$/m);
   t.match(text, /web2 is unplaced: waiting for the leader to place it/);
   t.match(text, /web1 up 7 slots/);

@@ -1,5 +1,5 @@
 import { statusOfView } from '../../agent/cluster-status.js';
-import type { Status } from '../../control/status.js';
+import type { HostStatus, Status } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
@@ -66,6 +66,13 @@ function print(status: Status, json: boolean): void {
   process.stdout.write(json ? `${JSON.stringify(status)}\n` : `${statusText(status)}\n`);
 }
 
+/** What an operator should know of a host that is up: why it takes no part, or gets nothing. */
+function stateText({ state, controller, granting, votes }: HostStatus): string {
+  if (state !== 'up') return state;
+  if (votes.length > 0) return `up, voted by ${votes.join(', ')}`;
+  return controller && !granting ? 'up, starting' : state;
+}
+
 /** What a person reads: what needs attention stands first in each row. */
 export function statusText(status: Status): string {
   const parts = [
@@ -74,7 +81,7 @@ export function statusText(status: Status): string {
       ['HOST', 'STATE', 'POOL', 'INCARNATION', 'CARRIES'],
       ...status.hosts.map((host) => [
         host.name,
-        host.controller && host.state === 'up' && !host.granting ? 'up, starting' : host.state,
+        stateText(host),
         host.pool ?? 'none',
         String(host.incarnation),
         [...host.personalities, ...host.dispatches.map((name) => `dispatches ${name}`)].join(

@@ -37,7 +37,7 @@ test('a calm network never lapses a lease, whichever single controller restarts'
     for (let step = 0; step < 30; step++) {
       if (step % 10 === 3) world.restartController(step % 3, 30_000, 100_000);
       world.runUs(20_000);
-      if (!world.effective) t.fail(`seed ${seed}: lapsed at ${world.nowUs} µs`);
+      if (!world.host.effective) t.fail(`seed ${seed}: lapsed at ${world.nowUs} µs`);
     }
   }
   t.pass('held throughout');
@@ -105,9 +105,9 @@ test('a host that was voted out learns that a majority refuses it when it is bac
   for (const index of [0, 1, 2]) world.setLink(index, dead, dead);
   world.runUs(1_000_000);
   t.ok(world.committedUs);
-  t.notOk(world.refused);
+  t.notOk(world.host.refused);
   for (const index of [0, 1, 2]) world.setLink(index, good, good);
   world.runUs(100_000);
-  t.ok(world.refused);
-  t.notOk(world.effective);
+  t.ok(world.host.refused);
+  t.notOk(world.host.effective);
 });

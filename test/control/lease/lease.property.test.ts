@@ -18,7 +18,7 @@ test('no failover is committed while the old host holds its lease', async (t) =>
   const property = fc.property(stories(), (story) => {
     const world = play(story);
     if (world.committedUs !== undefined) commits++;
-    if (world.effective) effective++;
+    if (world.host.effective) effective++;
     withdrawals += world.withdrawals;
     return world.violation === undefined;
   });

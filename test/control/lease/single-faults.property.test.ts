@@ -92,7 +92,7 @@ function play(run: Run, storeRules: Partial<StoreRules> = {}) {
   for (let index = 0; index < controllers; index++) world.setLink(index, good, good);
   world.runUs(1_000_000);
   const trouble = () => {
-    if (world.lapses > 0 || !world.effective) return 'the lease lapsed';
+    if (world.host.lapses > 0 || !world.host.effective) return 'the lease lapsed';
     if (world.committedUs !== undefined) return 'a healthy host was failed over';
     return undefined;
   };
@@ -102,8 +102,8 @@ function play(run: Run, storeRules: Partial<StoreRules> = {}) {
     world.setLink(fault.victim, good, good);
     const sinceUs = world.nowUs;
     do world.runUs(50_000);
-    while (!world.ackedByAll && world.nowUs - sinceUs < patienceMs * 1_000);
-    if (!world.ackedByAll) return { world, trouble: 'it never recovered' };
+    while (!world.host.ackedByAll && world.nowUs - sinceUs < patienceMs * 1_000);
+    if (!world.host.ackedByAll) return { world, trouble: 'it never recovered' };
     if (trouble() !== undefined) break;
   }
   return { world, trouble: trouble() };

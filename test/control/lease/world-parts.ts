@@ -76,3 +76,27 @@ export class EventQueue {
     this.#heap[b] = one;
   }
 }
+
+/** A clock that runs at a rate and from an offset of its own. */
+export class Clock {
+  readonly #queue: EventQueue;
+  readonly #rate: number;
+  readonly #offsetUs: number;
+
+  constructor(queue: EventQueue, rate: number, offsetUs: number) {
+    this.#queue = queue;
+    this.#rate = rate;
+    this.#offsetUs = offsetUs;
+  }
+
+  nowNs(): bigint {
+    return BigInt(Math.floor((this.#queue.nowUs * this.#rate + this.#offsetUs) * 1_000));
+  }
+  nowMs(): number {
+    return Number(this.nowNs()) / 1e6;
+  }
+  /** True µs from now until this clock shows `atNs`. */
+  untilUs(atNs: bigint): number {
+    return Math.max(0, Math.ceil(Number(atNs - this.nowNs()) / 1_000 / this.#rate));
+  }
+}

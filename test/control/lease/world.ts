@@ -7,21 +7,13 @@ import {
   noGrants,
   promiseNs,
 } from '../../../src/control/lease/grants.js';
-import {
-  type HolderEvent,
-  type HolderOutput,
-  type HolderState,
-  holderWakeNs,
-  isEffective,
-  isRefused,
-  startHolder,
-  stepHolder,
-} from '../../../src/control/lease/holder.js';
+import type { HolderEvent } from '../../../src/control/lease/holder.js';
 import { allRules, type Rules } from '../../../src/control/lease/rules.js';
 import { allStoreRules, type StoreRules, VoteStore } from './vote-store.js';
 import { WorldAgent } from './world-agent.js';
+import { incarnation, type SentHeartbeat, WorldHost } from './world-host.js';
 import { type LinkState, WorldNetwork } from './world-network.js';
-import { EventQueue, Random } from './world-parts.js';
+import { Clock, EventQueue, Random } from './world-parts.js';
 
 /**
  * One host, its controllers, a bad network and clocks that drift, on a virtual clock: true time in
@@ -48,6 +40,7 @@ export interface WorldOptions {
 
 interface Controller {
   readonly index: number;
+  readonly clock: Clock;
   up: boolean;
   /** Grows with each start of pulse and of the agent: what an earlier one had under way is void. */
   start: number;
@@ -59,7 +52,6 @@ interface Controller {
   grants: HostGrants;
 }
 
-const incarnation = 1;
 /** How late a write may be carried out whose answer was lost, and when its sender gives up. */
 const lateUs = 900_000;
 const giveUpUs = 100_000;
@@ -75,12 +67,7 @@ export class World {
   readonly #storeRules: StoreRules;
   /** What the store allows for a while, for a planned restart of the host's pulse. */
   #longer: LongLease | null = null;
-  #lapses = 0;
-  #holder: HolderState;
-  #holderUp = true;
-  /** The kernel's map: outlives the pulse process. */
-  #mapNs: bigint | null = null;
-  #nonce = 0;
+  readonly #host: WorldHost;
   #ackId = 1n;
   #committedUs: number | undefined;
   #violation: string | undefined;
@@ -92,17 +79,28 @@ export class World {
     this.#network = new WorldNetwork(options.controllers, this.#random, this.#queue);
     this.#storeRules = { ...allStoreRules, ...options.storeRules };
     this.#store = new VoteStore(options.controllers, this.#storeRules);
+    const clockOf = (which: number) =>
+      new Clock(this.#queue, options.rates[which] ?? 1, options.offsetsUs[which] ?? 0);
     for (let index = 0; index < options.controllers; index++) {
-      const term = this.#newTerm(index, true);
+      const clock = clockOf(index + 1);
+      const term = this.#newTerm(clock, true);
       const still = { pulseUs: 0, agentUs: 0, storeUs: 0 };
-      const agent = this.#newAgent(index);
+      const agent = this.#newAgent(index, clock);
       const starts = { start: 0, agentStart: 0 };
-      this.#controllers.push({ index, up: true, ...starts, term, grants: noGrants, agent, still });
+      const parts = { index, clock, term, agent, still };
+      this.#controllers.push({ ...parts, ...starts, up: true, grants: noGrants });
       this.#store.start(index, 0);
       this.#grant(index, { kind: 'watch', incarnation });
     }
-    this.#holder = this.#newHolder();
-    this.#tickHolder();
+    this.#host = new WorldHost({
+      ...options,
+      rules: this.#rules,
+      queue: this.#queue,
+      clock: clockOf(0),
+      send: (index, heartbeat) => this.#sendHeartbeat(index, heartbeat),
+      raised: () => this.#judge('lease made longer'),
+    });
+    this.#host.start();
   }
 
   get nowUs(): number {
@@ -114,26 +112,11 @@ export class World {
   get committedUs(): number | undefined {
     return this.#committedUs;
   }
-  get effective(): boolean {
-    return isEffective({ deadlineNs: this.#mapNs }, this.#hostNs(), this.#rules);
+  get host(): Pick<WorldHost, 'effective' | 'refused' | 'lapses' | 'ackedByAll'> {
+    return this.#host;
   }
-  get refused(): boolean {
-    return isRefused(this.#holder);
-  }
-
   get withdrawals(): number {
     return this.#store.withdrawals;
-  }
-  /** How often the holder noticed that its lease had ended. */
-  get lapses(): number {
-    return this.#lapses;
-  }
-  /** Whether every controller's newest ack still carries the lease. */
-  get ackedByAll(): boolean {
-    const nowNs = this.#hostNs();
-    return [...this.#holder.peers.values()].every(
-      ({ carriesUntilNs }) => carriesUntilNs !== null && nowNs < carriesUntilNs,
-    );
   }
 
   runUs(lengthUs: number): void {
@@ -144,16 +127,12 @@ export class World {
     this.#network.setLink(index, up, down);
   }
 
-  /** The host's power is cut; its map does not matter any more, but its packets are still about. */
   killHost(): void {
-    this.#holderUp = false;
-    this.#mapNs = null;
+    this.#host.kill();
   }
 
   restartPulse(): void {
-    if (!this.#holderUp) return;
-    this.#holder = this.#newHolder();
-    this.#tickHolder();
+    this.#host.restartPulse();
   }
 
   /** Pulse and agent of one controller. */
@@ -167,7 +146,7 @@ export class World {
     this.#queue.at(this.nowUs + downUs, () => {
       controller.up = true;
       controller.grants = noGrants;
-      controller.term = this.#newTerm(index, false);
+      controller.term = this.#newTerm(controller.clock, false);
       this.#queue.at(this.nowUs + readUs, () => {
         if (controller.start === start) this.#takeControl(controller);
       });
@@ -177,7 +156,7 @@ export class World {
   #takeControl(controller: Controller): void {
     const { index, start } = controller;
     this.#store.start(index, start);
-    controller.agent = this.#newAgent(index);
+    controller.agent = this.#newAgent(index, controller.clock);
     controller.term = { ...controller.term, controlled: true, longer: this.#longer };
     const stands = this.#store.stands(index);
     if (stands) this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
@@ -189,7 +168,7 @@ export class World {
     const controller = this.#controller(index);
     if (!controller.up || !controller.term.controlled) return;
     controller.agentStart++;
-    controller.agent = this.#newAgent(index);
+    controller.agent = this.#newAgent(index, controller.clock);
     const stopped = controller.grants.grants.some((grant) => grant.stopped);
     controller.agent.connected(stopped || this.#store.stands(index));
   }
@@ -222,27 +201,16 @@ export class World {
 
   /** The host's agent writes down that it will ask for a longer lease, then asks. */
   lengthen(leaseMs: number): void {
-    if (!this.#holderUp || this.#longer !== null) return;
+    if (!this.#host.up || this.#longer !== null) return;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
     this.#allow({ incarnation, leaseNs });
-    this.#hold({ kind: 'wish', leaseNs });
+    this.#host.hold({ kind: 'wish', leaseNs });
   }
 
   /** Its pulse restarts; what was written down is removed when no such lease can be running. */
   restartPulseAsPlanned(): void {
-    this.restartPulse();
-    this.#removeLonger();
-  }
-
-  #removeLonger(): void {
-    const leaseNs = BigInt(this.#options.leaseMs) * 1_000_000n;
-    const endNs = (this.#mapNs ?? 0n) + leaseNs;
-    if (!this.#holderUp) return;
-    this.#queue.at(this.nowUs + Math.max(1, this.#untilUs(0, endNs)), () => {
-      const over = (this.#mapNs ?? 0n) <= this.#hostNs() + leaseNs;
-      if (over) this.#allow(null);
-      else this.#removeLonger();
-    });
+    this.#host.restartPulse();
+    this.#host.whenOrdinary(() => this.#allow(null));
   }
 
   /** Controllers hear of it by their watch. */
@@ -256,14 +224,14 @@ export class World {
     }
   }
 
-  #newAgent(index: number): WorldAgent {
+  #newAgent(index: number, clock: Clock): WorldAgent {
     const { leaseMs } = this.#options;
     return new WorldAgent({
       index,
       leaseMs,
       rules: this.#storeRules,
       store: this.#store,
-      nowMs: () => Number(this.#controllerNs(index)) / 1e6,
+      nowMs: () => clock.nowMs(),
       nonce: () => this.#controller(index).start,
       stopAcks: (onlyIfLapsed) => this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed }),
       resumeAcks: () => this.#grant(index, { kind: 'resume', incarnation }),
@@ -315,114 +283,59 @@ export class World {
     this.#network.replay(count, only);
   }
 
-  #newTerm(index: number, controlled: boolean): GrantTerm {
+  #newTerm(clock: Clock, controlled: boolean): GrantTerm {
     const { leaseMs, marginPercent } = this.#options;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
-    const inheritedUntilNs = this.#controllerNs(index) + promiseNs({ leaseNs, marginPercent });
+    const inheritedUntilNs = clock.nowNs() + promiseNs({ leaseNs, marginPercent });
     return { inheritedUntilNs, controlled, leaseNs, marginPercent, longer: null };
   }
 
-  #newHolder(): HolderState {
-    const { controllers, heartbeatMs, leaseMs } = this.#options;
-    const terms = {
-      incarnation,
-      nonce: `n${++this.#nonce}`,
-      controllers: Array.from({ length: controllers }, (_, index) => `c${index}`),
-      heartbeatNs: BigInt(heartbeatMs) * 1_000_000n,
-      leaseNs: BigInt(leaseMs) * 1_000_000n,
-    };
-    return startHolder(terms, this.#hostNs());
-  }
-
-  #clock(which: number): bigint {
-    const us = this.nowUs * (this.#options.rates[which] ?? 1);
-    return BigInt(Math.floor((us + (this.#options.offsetsUs[which] ?? 0)) * 1_000));
-  }
-  #hostNs(): bigint {
-    return this.#clock(0);
-  }
-  #controllerNs(index: number): bigint {
-    return this.#clock(index + 1);
-  }
-  /** True µs from now until this clock shows `atNs`. */
-  #untilUs(which: number, atNs: bigint): number {
-    const leftUs = Number(atNs - this.#clock(which)) / 1_000 / (this.#options.rates[which] ?? 1);
-    return Math.max(0, Math.ceil(leftUs));
-  }
   #controller(index: number): Controller {
     const controller = this.#controllers[index];
     if (controller === undefined) throw new Error(`no controller ${index}`);
     return controller;
   }
 
-  #tickHolder(): void {
-    this.#hold({ kind: 'tick' });
-    const { nonce } = this.#holder.terms;
-    const wake = this.nowUs + Math.max(1, this.#untilUs(0, holderWakeNs(this.#holder)));
-    this.#queue.at(wake, () => {
-      if (this.#holder.terms.nonce === nonce && this.#holderUp) this.#tickHolder();
+  #sendHeartbeat(index: number, heartbeat: SentHeartbeat): void {
+    this.#network.toController(index, () => {
+      const { still } = this.#controller(index);
+      const hear = () => {
+        const ackId = this.#ackId++;
+        if (!this.#controller(index).up) return;
+        this.#grant(index, { kind: 'heartbeat', ...heartbeat, ackId });
+      };
+      if (still.pulseUs > this.nowUs) this.#queue.at(still.pulseUs, hear);
+      else hear();
     });
-  }
-
-  #hold(event: HolderEvent): void {
-    if (!this.#holderUp) return;
-    const step = stepHolder(this.#holder, event, this.#hostNs(), this.#rules);
-    this.#holder = step.state;
-    for (const output of step.outputs) this.#obeyHolder(output);
-  }
-
-  #obeyHolder(output: HolderOutput): void {
-    if (output.kind === 'raise') {
-      if (this.#mapNs === null || output.deadlineNs > this.#mapNs) this.#mapNs = output.deadlineNs;
-      this.#judge('lease made longer');
-    } else if (output.kind === 'lease-lapsed') {
-      this.#lapses++;
-    } else if (output.kind === 'heartbeat') {
-      const { seq, sentAtNs, echo, wishNs } = output;
-      const { nonce } = this.#holder.terms;
-      const index = Number(output.to.slice(1));
-      const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs };
-      this.#network.toController(index, () => {
-        const { still } = this.#controller(index);
-        const hear = () => {
-          const ackId = this.#ackId++;
-          if (this.#controller(index).up) this.#grant(index, { kind: 'heartbeat', ...ids, ackId });
-        };
-        if (still.pulseUs > this.nowUs) this.#queue.at(still.pulseUs, hear);
-        else hear();
-      });
-    }
   }
 
   #grant(index: number, event: GrantEvent): void {
     const controller = this.#controller(index);
-    const { term, grants } = controller;
-    const step = stepGrants(grants, event, this.#controllerNs(index), term, this.#rules);
+    const { term, grants, clock } = controller;
+    const step = stepGrants(grants, event, clock.nowNs(), term, this.#rules);
     controller.grants = step.state;
     for (const output of step.outputs) this.#obeyController(controller, output);
     const wakeNs = grantsWakeNs(controller.grants);
     if (wakeNs === undefined || !controller.term.controlled) return;
     const { start } = controller;
-    const wake =
-      this.nowUs + Math.max(event.kind === 'tick' ? 1 : 0, this.#untilUs(index + 1, wakeNs));
+    const wake = this.nowUs + Math.max(event.kind === 'tick' ? 1 : 0, clock.untilUs(wakeNs));
     this.#queue.at(wake, () => {
       const now = grantsWakeNs(controller.grants);
       if (controller.start !== start || !controller.up || now === undefined) return;
       if (controller.still.pulseUs > this.nowUs) return;
-      if (now <= this.#controllerNs(index)) this.#grant(index, { kind: 'tick' });
+      if (now <= clock.nowNs()) this.#grant(index, { kind: 'tick' });
     });
   }
 
-  #obeyController({ index }: Controller, output: GrantOutput): void {
-    const { agent } = this.#controller(index);
+  #obeyController({ index, agent, clock }: Controller, output: GrantOutput): void {
     const soon = (action: () => void) => this.#agentDoes(index, this.#options.stopDelayUs, action);
-    const atMs = Number(this.#controllerNs(index)) / 1e6;
+    const atMs = clock.nowMs();
     switch (output.kind) {
       case 'answer': {
         const { answer, nonce, seq, ackId, leaseNs } = output;
         const ids = { incarnation, nonce, seq, ackId, leaseNs };
         const event: HolderEvent = { kind: 'answer', answer, from: `c${index}`, ...ids };
-        this.#network.toHost(index, () => this.#hold(event));
+        this.#network.toHost(index, () => this.#host.hold(event));
         return;
       }
       case 'lapsed':
@@ -447,7 +360,7 @@ export class World {
 
   /** The one thing that must never be. */
   #judge(what: string): void {
-    if (this.#committedUs === undefined || !this.effective) return;
+    if (this.#committedUs === undefined || !this.#host.effective) return;
     this.#violation ??= `${what} at ${this.nowUs} µs, committed at ${this.#committedUs}: two owners`;
   }
 }

@@ -1,0 +1,147 @@
+import {
+  type HolderEvent,
+  type HolderOutput,
+  type HolderState,
+  holderWakeNs,
+  isEffective,
+  isRefused,
+  startHolder,
+  stepHolder,
+} from '../../../src/control/lease/holder.js';
+import type { Rules } from '../../../src/control/lease/rules.js';
+import type { Clock, EventQueue } from './world-parts.js';
+
+export const incarnation = 1;
+
+export type SentHeartbeat = Omit<Extract<HolderOutput, { kind: 'heartbeat' }>, 'kind' | 'to'> & {
+  readonly incarnation: number;
+  readonly nonce: string;
+};
+
+export interface HostSurroundings {
+  readonly controllers: number;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly rules: Rules;
+  readonly queue: EventQueue;
+  readonly clock: Clock;
+  send(index: number, heartbeat: SentHeartbeat): void;
+  /** The deadline in the kernel's map is later than before. */
+  raised(): void;
+}
+
+/** The host of the world: its pulse, which may restart, and the kernel's map, which stays. */
+export class WorldHost {
+  readonly #around: HostSurroundings;
+  #holder: HolderState;
+  #up = true;
+  #mapNs: bigint | null = null;
+  #starts = 0;
+  #lapses = 0;
+
+  constructor(around: HostSurroundings) {
+    this.#around = around;
+    this.#holder = this.#newHolder();
+  }
+
+  get up(): boolean {
+    return this.#up;
+  }
+  get effective(): boolean {
+    const { clock, rules } = this.#around;
+    return isEffective({ deadlineNs: this.#mapNs }, clock.nowNs(), rules);
+  }
+  get refused(): boolean {
+    return isRefused(this.#holder);
+  }
+  /** How often its pulse noticed that the lease had ended. */
+  get lapses(): number {
+    return this.#lapses;
+  }
+  /** Whether every controller's newest ack still carries the lease. */
+  get ackedByAll(): boolean {
+    const nowNs = this.#around.clock.nowNs();
+    return [...this.#holder.peers.values()].every(
+      ({ carriesUntilNs }) => carriesUntilNs !== null && nowNs < carriesUntilNs,
+    );
+  }
+
+  start(): void {
+    this.#tick();
+  }
+
+  /** The host's power is cut; its map does not matter any more, but its packets are still about. */
+  kill(): void {
+    this.#up = false;
+    this.#mapNs = null;
+  }
+
+  restartPulse(): void {
+    if (!this.#up) return;
+    this.#holder = this.#newHolder();
+    this.#tick();
+  }
+
+  hold(event: HolderEvent): void {
+    if (!this.#up) return;
+    const { clock, rules } = this.#around;
+    const step = stepHolder(this.#holder, event, clock.nowNs(), rules);
+    this.#holder = step.state;
+    for (const output of step.outputs) this.#obey(output);
+  }
+
+  /** When its agent sees that no lease but an ordinary one can be running any more. */
+  whenOrdinary(action: () => void): void {
+    const { leaseMs, queue, clock } = this.#around;
+    if (!this.#up) return;
+    const leaseNs = BigInt(leaseMs) * 1_000_000n;
+    const endNs = (this.#mapNs ?? 0n) + leaseNs;
+    queue.at(queue.nowUs + Math.max(1, clock.untilUs(endNs)), () => {
+      if ((this.#mapNs ?? 0n) <= clock.nowNs() + leaseNs) action();
+      else this.whenOrdinary(action);
+    });
+  }
+
+  #newHolder(): HolderState {
+    const { controllers, heartbeatMs, leaseMs, clock } = this.#around;
+    const terms = {
+      incarnation,
+      nonce: `n${++this.#starts}`,
+      controllers: Array.from({ length: controllers }, (_, index) => `c${index}`),
+      heartbeatNs: BigInt(heartbeatMs) * 1_000_000n,
+      leaseNs: BigInt(leaseMs) * 1_000_000n,
+    };
+    return startHolder(terms, clock.nowNs());
+  }
+
+  #tick(): void {
+    this.hold({ kind: 'tick' });
+    const { queue, clock } = this.#around;
+    const { nonce } = this.#holder.terms;
+    queue.at(queue.nowUs + Math.max(1, clock.untilUs(holderWakeNs(this.#holder))), () => {
+      if (this.#holder.terms.nonce === nonce && this.#up) this.#tick();
+    });
+  }
+
+  #obey(output: HolderOutput): void {
+    switch (output.kind) {
+      case 'raise':
+        if (this.#mapNs !== null && output.deadlineNs <= this.#mapNs) return;
+        this.#mapNs = output.deadlineNs;
+        this.#around.raised();
+        return;
+      case 'lease-lapsed':
+        this.#lapses++;
+        return;
+      case 'heartbeat': {
+        const { seq, sentAtNs, echo, wishNs } = output;
+        const { nonce } = this.#holder.terms;
+        const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs };
+        this.#around.send(Number(output.to.slice(1)), ids);
+        return;
+      }
+      case 'lease-held':
+      case 'refused':
+    }
+  }
+}
