@@ -2,301 +2,274 @@
 /*
  * The dispatcher: hands what clients send to a service's shared address to its members, by a hash of
  * the packet's source. Layer 2 direct server return: only the MAC addresses change, the member holds
- * the shared address itself and answers the client. Attached by tc at ingress of the shared address's
- * own macvlan, behind the guard; what it sends leaves through the same NIC, past the guard there.
+ * the shared address itself and answers the client. One core, two entry points:
+ *
+ *  - us_dispatch, by tc at ingress of the shared address's own macvlan, behind the guard; what it
+ *    sends leaves through the same NIC, past the guard there. In every fabric.
+ *  - us_dispatch_xdp, on the NIC of a plain or tagged network, for what comes from other machines.
+ *
+ * What becomes of a frame to a service's MAC:
  *
  *  - Not for the shared address, or not a port of the service (ARP, neighbour discovery, echo): the
  *    stack's, which is this host's.
  *  - A fragment, the first included, goes by its address alone: the others have no ports. So in the
  *    modes that use ports it may go to another member than the flow's whole packets do.
  *  - An ICMP error goes to the member whose packet it quotes: by the tuple in it, reversed.
+ *  - A flow that began before its slot changed hands stays where it is; src/dispatch/ring.ts says how.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include "dispatch.h"
-#include "lease.h"
-#include "packet.h"
-#include "siphash.h"
+#include "flows.h"
+#include "judge.h"
+#include "tick.h"
 
-/* Types of ICMP errors (RFC 792; 4443). <linux/icmp.h> needs a 32-bit libc. */
-#define ICMP_DEST_UNREACH 3
-#define ICMP_SOURCE_QUENCH 4
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETERPROB 12
-#define ICMPV6_DEST_UNREACH 1
-#define ICMPV6_PARAMPROB 4
+/* Pulled in when a frame's headers are not linear: all that is ever looked at. */
+#define PULLED_BYTES 512
 
-#define TCP_HEADER_BYTES 20
-#define UDP_HEADER_BYTES 8
-#define ICMP_HEADER_BYTES 8
-/* What an ICMP error quotes at least of the transport header (RFC 792). */
-#define QUOTED_BYTES 8
-
-/* What is hashed: 24 bytes, the fields that the mode leaves out are zero. */
-union flow {
-	struct {
-		/* IPv4 as ::ffff:a.b.c.d. */
-		__u8 address[16];
-		__be16 port;
-		__be16 service_port;
-		__u8 protocol;
-		__u8 unused[3];
-	};
-	__u64 words[3];
-};
-
-static __always_inline int is_same_mac(const void *one, const void *other)
+/* By halves: in a frame it stands at an odd multiple of 2. */
+static __always_inline __u64 mac_at(const void *at)
 {
-	const __u16 *a = one, *b = other;
+	const __u16 *halves = at;
 
-	return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
+	return halves[0] | (__u64)halves[1] << 16 | (__u64)halves[2] << 32;
 }
 
-static __always_inline int is_same_ipv6(const void *one, const void *other)
+static __always_inline const struct state *active_state(void)
 {
-	const __u32 *a = one, *b = other;
+	__u32 slot = 0;
+	const __u32 *active = bpf_map_lookup_elem(&dispatch_active, &slot);
 
-	return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
+	if (!active)
+		return 0;
+	slot = *active;
+	return bpf_map_lookup_elem(&dispatch_states, &slot);
 }
 
-static __always_inline int is_served(const struct generation *g, __u8 protocol, __be16 port)
+/* The number + 1 of the service that has this MAC; 0: it is not known. */
+static __always_inline __u32 known_mac(const struct state *state, __u64 mac)
 {
-	__u32 number = bpf_ntohs(port);
-	const __u64 *ports = protocol == IPPROTO_TCP ? g->tcp_ports : g->udp_ports;
+	__u64 bucket = (mac * state->multiplier) >> 53;
 
-	return (ports[(number >> 6) & 1023] >> (number & 63)) & 1;
-}
+	if (!((state->known >> (bucket & 63)) & 1))
+		return 0;
+#pragma unroll
+	for (int way = 0; way < WAYS; way++) {
+		__u64 entry = state->buckets[bucket][way];
 
-static __always_inline int is_served_protocol(const struct generation *g, __u8 protocol)
-{
-	return protocol == IPPROTO_TCP ? g->has_tcp : protocol == IPPROTO_UDP ? g->has_udp : 0;
-}
-
-static __always_inline int is_address(const struct generation *g, const void *ipv4, const void *ipv6)
-{
-	if (ipv4)
-		return g->has_ipv4 && *(const __u32 *)ipv4 == *(const __u32 *)g->ipv4;
-	return g->has_ipv6 && is_same_ipv6(ipv6, g->ipv6);
-}
-
-static __always_inline void set_ipv4(union flow *flow, const void *ipv4)
-{
-	flow->address[10] = 0xff;
-	flow->address[11] = 0xff;
-	__builtin_memcpy(flow->address + 12, ipv4, 4);
-}
-
-static __always_inline int finish(enum outcome outcome)
-{
-	__u32 slot = outcome;
-	__u64 *count = bpf_map_lookup_elem(&dispatch_counts, &slot);
-
-	if (count)
-		(*count)++;
-	return outcome == PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
-}
-
-static __always_inline __u32 slot_of(const struct generation *g, union flow *flow)
-{
-	if (g->hash_mode != HASH_5_TUPLE) {
-		flow->service_port = 0;
-		flow->protocol = 0;
+		if (entry >> 16 == mac && entry)
+			return entry & 0xffff;
 	}
-	if (g->hash_mode == HASH_SOURCE_IP)
-		flow->port = 0;
+	return 0;
+}
+
+
+/* Whom a flow belongs to whose slot changed hands, or that is remembered anyway. NO_MEMBER: to nobody. */
+static __always_inline __u32 keep(const struct ring *ring, struct packet *packet, __u64 hash, __u32 slot,
+				  __u32 now)
+{
+	const struct service *service = packet->service;
+	struct flow *flow = packet->flow;
+	__u32 place = ring->slots[slot] & NO_MEMBER, previous = ring->previous[slot];
+	__u32 sticky = flow->protocol == IPPROTO_UDP ? service->sticky : 0;
+	struct flow_entry entry;
+	__u32 found = NONE, id;
+
+	if (!find_flow(&entry, identity_of(service, flow, hash), now))
+		return place;
+	id = (entry.found >> FLOW_ID) & ID_BITS;
+	if (entry.found)
+		found = ring->place_of[id];
+	if (sticky && ((now - (__u32)entry.found) & FLOW_TIME) > sticky)
+		found = NONE;
+	/* Another connection from a port that had one; by address alone it is the same client's. */
+	if (flow->is_new && service->hash_mode != HASH_SOURCE_IP)
+		found = NONE;
+	/* Anybody can send an error: it finds a flow and leaves no trace. */
+	if (flow->is_quoted)
+		return found != NONE ? found : previous != NONE ? previous : place;
+	if (found != NONE) {
+		record_flow(&entry, id, !flow->is_new || (entry.found & FLOW_CONFIRMED), now);
+		return found;
+	}
+	if (flow->protocol == IPPROTO_TCP) {
+		if (previous == NONE)
+			return place;
+		if (!flow->is_new)
+			place = previous;
+	} else {
+		if (!sticky)
+			return place;
+		flow->is_new = 1;
+	}
+	if (place < MOST_MEMBERS)
+		record_flow(&entry, ring->members[place & (MOST_MEMBERS - 1)].id & ID_BITS, !flow->is_new, now);
+	return place;
+}
+
+/* The ring's member for it; null: nobody can take it. */
+static __always_inline const struct member *member_for(struct packet *packet, __u32 now, __u32 *place)
+{
+	__u32 zero = 0, number = packet->service->ring, slot;
+	void *map = bpf_map_lookup_elem(&dispatch_rings, &number);
+	const struct ring *ring;
+	__u64 hash;
+
+	ring = map ? bpf_map_lookup_elem(map, &zero) : 0;
+	if (!ring)
+		return 0;
+	hash = hash_of(packet->service, packet->flow);
 	/* The upper half scaled to the number of slots, without a division. */
-	return ((siphash_24_bytes(g->key, flow->words) >> 32) * SLOTS) >> 32;
+	slot = ((hash >> 32) * SLOTS) >> 32;
+	if (slot >= SLOTS)
+		return 0;
+	*place = ring->slots[slot];
+	if ((*place & TRACKED) || (packet->service->sticky && packet->flow->protocol == IPPROTO_UDP))
+		*place = keep(ring, packet, hash, slot, now);
+	if (*place >= MOST_MEMBERS)
+		return 0;
+	/* Its bound where the verifier looks for it; the compiler would move the check elsewhere. */
+	asm volatile("%0 &= 1023" : "+r"(*place));
+	return &ring->members[*place];
 }
 
-static __always_inline int is_icmp_error(__u8 type, int is_ipv4)
+static __always_inline void count(__u32 number, enum outcome outcome, __u32 packets)
 {
-	if (!is_ipv4)
-		return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB;
-	return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH || type == ICMP_TIME_EXCEEDED ||
-	       type == ICMP_PARAMETERPROB;
+	struct counts *counts = bpf_map_lookup_elem(&dispatch_counts, &number);
+
+	if (!counts)
+		return;
+	counts->received += packets;
+	if (outcome < FORWARDED)
+		counts->ended[outcome] += packets;
 }
 
-/* The packet that an ICMP error quotes: one that a member sent, from the shared address. */
-static __always_inline enum outcome judge_error(struct __sk_buff *skb, const struct generation *g,
-						__u32 start, __u32 end, int is_ipv4, union flow *flow)
+static __always_inline void count_traffic(const struct packet *packet, __u32 place, __u32 packets)
 {
-	struct transport at = {};
-	enum parse parsed;
-	__be16 ports[2];
+	__u32 number = packet->service->counters[(place >> 4) & (MOST_MEMBERS / 16 - 1)] + (place & 15);
+	struct traffic *traffic = bpf_map_lookup_elem(&dispatch_traffic, &number);
 
-	/* The quote may be cut off anywhere: its own lengths say nothing. */
-	__builtin_memset(flow, 0, sizeof(*flow));
-	if (is_ipv4) {
-		struct iphdr ip;
-
-		if (start + sizeof(ip) > end || load(skb, start, ip))
-			return DROPPED_MALFORMED;
-		if (!is_address(g, &ip.saddr, 0))
-			return PASSED;
-		ip.tot_len = 0;
-		parsed = parse_ipv4(&ip, start, end, &at);
-		set_ipv4(flow, &ip.daddr);
-	} else {
-		struct ipv6hdr ip;
-
-		if (start + sizeof(ip) > end || load(skb, start, ip))
-			return DROPPED_MALFORMED;
-		if (!is_address(g, 0, &ip.saddr))
-			return PASSED;
-		ip.payload_len = 0;
-		parsed = parse_ipv6(skb, &ip, start, end, &at);
-		__builtin_memcpy(flow->address, &ip.daddr, 16);
-	}
-	if (parsed == MALFORMED)
-		return DROPPED_MALFORMED;
-	if (parsed != PARSED || !is_served_protocol(g, at.protocol))
-		return PASSED;
-	/* Without ports only the address is left to go by. */
-	if (at.later_fragment)
-		return FORWARDED;
-	if (at.offset + QUOTED_BYTES > end || load(skb, at.offset, ports))
-		return DROPPED_MALFORMED;
-	if (!is_served(g, at.protocol, ports[0]))
-		return PASSED;
-	flow->port = ports[1];
-	flow->service_port = ports[0];
-	flow->protocol = at.protocol;
-	return FORWARDED;
-}
-
-static __always_inline enum outcome judge(struct __sk_buff *skb, const struct generation *g,
-					  const struct transport *at, int is_ipv4, union flow *flow)
-{
-	__u32 header_bytes = at->protocol == IPPROTO_TCP ? TCP_HEADER_BYTES : UDP_HEADER_BYTES;
-	__be16 ports[2];
-	__u8 type;
-
-	if (is_served_protocol(g, at->protocol)) {
-		if (at->fragment)
-			return FORWARDED;
-		if (at->offset + header_bytes > at->end || load(skb, at->offset, ports))
-			return DROPPED_MALFORMED;
-		if (!is_served(g, at->protocol, ports[1]))
-			return PASSED;
-		flow->port = ports[0];
-		flow->service_port = ports[1];
-		flow->protocol = at->protocol;
-		return FORWARDED;
-	}
-	if (at->protocol != (is_ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) || at->fragment)
-		return PASSED;
-	if (at->offset + ICMP_HEADER_BYTES > at->end || load(skb, at->offset, type))
-		return DROPPED_MALFORMED;
-	if (!is_icmp_error(type, is_ipv4))
-		return PASSED;
-	return judge_error(skb, g, at->offset + ICMP_HEADER_BYTES, at->end, is_ipv4, flow);
-}
-
-/* FORWARDED: what is hashed stands in `flow`. */
-static __always_inline enum outcome classify(struct __sk_buff *skb, const struct generation *g,
-					     union flow *flow)
-{
-	struct transport at = {};
-	struct ethhdr ethernet __attribute__((aligned(8)));
-	enum parse parsed;
-	int is_ipv4;
-
-	if (load(skb, 0, ethernet))
-		return PASSED;
-	/* A broadcast frame with a unicast packet inside is nobody's; a VLAN is another device's. */
-	if (!is_same_mac(ethernet.h_dest, g->mac) || (skb->vlan_tci & 0xfff) != 0)
-		return PASSED;
-	is_ipv4 = ethernet.h_proto == bpf_htons(ETH_P_IP);
-	if (is_ipv4) {
-		struct iphdr ip;
-
-		if (load(skb, ETH_HLEN, ip) || !is_address(g, &ip.daddr, 0))
-			return PASSED;
-		parsed = parse_ipv4(&ip, ETH_HLEN, skb->len, &at);
-		set_ipv4(flow, &ip.saddr);
-	} else if (ethernet.h_proto == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr ip;
-
-		if (load(skb, ETH_HLEN, ip) || !is_address(g, 0, &ip.daddr))
-			return PASSED;
-		parsed = parse_ipv6(skb, &ip, ETH_HLEN, skb->len, &at);
-		__builtin_memcpy(flow->address, &ip.saddr, 16);
-	} else {
-		return PASSED;
-	}
-	/* Sent by ourselves, and it came back: once more would be a loop. */
-	if (is_same_mac(ethernet.h_source, g->mac))
-		return DROPPED_LOOP;
-	if (parsed == MALFORMED)
-		return DROPPED_MALFORMED;
-	if (parsed == TOO_DEEP)
-		return DROPPED_TOO_DEEP;
-	if (parsed != PARSED)
-		return PASSED;
-	return judge(skb, g, &at, is_ipv4, flow);
-}
-
-/* NO_MEMBER when nobody can take it. */
-static __always_inline __u32 member_for(const struct generation *g, union flow *flow)
-{
-	__u32 slot = slot_of(g, flow);
-
-	return slot < SLOTS ? g->slots[slot] : NO_MEMBER;
+	if (!traffic)
+		return;
+	/* A batch that the stack made of several packets (GRO) counts as those. */
+	traffic->packets += packets;
+	traffic->bytes += packet->frame.bytes;
+	traffic->flows += packet->flow->is_new;
 }
 
 /* Rewrites both addresses: with the client's as source, a switch would learn the client on our port. */
-static __always_inline int forward(struct __sk_buff *skb, const struct generation *g,
-				   __u32 index)
+static __always_inline void rewrite(struct ethhdr *ethernet, const struct service *service,
+				    const struct member *member)
 {
-	const struct member *member;
-	struct traffic *traffic;
-	__u32 counter;
-	__u8 macs[12];
+	__u16 *to = (__u16 *)ethernet->h_dest, *from = (__u16 *)ethernet->h_source;
+	const __u16 *other = (const __u16 *)member->mac, *own = (const __u16 *)service->mac;
 
-	/* Its bound where the verifier looks for it; the compiler would move the check elsewhere. */
-	asm volatile("%0 &= 1023" : "+r"(index));
-	member = &g->members[index];
-	__builtin_memcpy(macs, member->mac, 6);
-	__builtin_memcpy(macs + 6, g->mac, 6);
-	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-		return finish(DROPPED_WRITE);
-	counter = member->counter;
-	traffic = bpf_map_lookup_elem(&dispatch_traffic, &counter);
-	if (traffic) {
-		/* A batch that the stack made of several packets (GRO) counts as those. */
-		traffic->packets += skb->gso_segs > 1 ? skb->gso_segs : 1;
-		traffic->bytes += skb->len;
+#pragma unroll
+	for (int at = 0; at < 3; at++) {
+		to[at] = other[at];
+		from[at] = own[at];
 	}
-	return bpf_redirect(skb->ifindex, 0);
+}
+
+/*
+ * `vlan`: a tag that the frame no longer carries itself. `trunk`: the service is in its VLAN here, else
+ * the frame is in none. `is_local`: out of a forwarded frame, whether its member is on this host.
+ */
+static __always_inline enum outcome dispatch(struct packet *packet, __u32 vlan, int trunk, __u32 packets,
+					     int *is_local)
+{
+	struct ethhdr *ethernet = packet->frame.data;
+	__u32 zero = 0, start = ETH_HLEN, number, place;
+	const struct member *member;
+	const struct state *state;
+	enum outcome outcome;
+	struct cpu *cpu;
+	__be16 protocol;
+
+	if ((void *)(ethernet + 1) > packet->frame.end)
+		return NOT_OURS;
+	cpu = bpf_map_lookup_elem(&dispatch_cpus, &zero);
+	state = active_state();
+	if (!cpu || !state)
+		return NOT_OURS;
+	/* A broadcast frame with a unicast packet inside is nobody's. */
+	number = known_mac(state, mac_at(ethernet->h_dest)) - 1;
+	if (number >= MOST_SERVICES)
+		return NOT_OURS;
+	packet->service = &state->services[number];
+	protocol = ethernet->h_proto;
+	if (protocol == bpf_htons(ETH_P_8021Q)) {
+		const __be16 *tag = read_at(&packet->frame, ETH_HLEN, 4);
+
+		if (!tag || vlan)
+			return NOT_OURS;
+		vlan = bpf_ntohs(tag[0]) & 0xfff;
+		protocol = tag[1];
+		start += 4;
+	}
+	/* One more tag, or a provider's, is another network. */
+	if (protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD))
+		return NOT_OURS;
+	if (vlan != (trunk ? packet->service->vlan : 0))
+		return NOT_OURS;
+	cpu->at = (struct transport){};
+	cpu->flow = (struct flow){};
+	packet->at = &cpu->at;
+	packet->flow = &cpu->flow;
+	outcome = judge(packet, protocol, start);
+	if (outcome == UNREAD)
+		return outcome;
+	read_again();
+	if (outcome == FORWARDED) {
+		/* From a dispatcher, this one or another: once more would be a loop. */
+		if (known_mac(state, mac_at(ethernet->h_source)))
+			outcome = DROPPED_LOOP;
+		/* The guards on the way check it too, but this program need not be behind one. */
+		else if (!lease_holds_by_tick(cpu))
+			outcome = DROPPED_LEASE;
+	}
+	if (outcome == FORWARDED) {
+		member = member_for(packet, cpu->now, &place);
+		if (member) {
+			rewrite(ethernet, packet->service, member);
+			*is_local = (member->id & IS_LOCAL) != 0;
+			count_traffic(packet, place, packets);
+		} else {
+			outcome = DROPPED_NO_MEMBER;
+		}
+	}
+	count(number, outcome, packets);
+	return outcome;
 }
 
 SEC("tc")
 int us_dispatch(struct __sk_buff *skb)
 {
-	__u32 slot = 0;
-	__u32 *active = bpf_map_lookup_elem(&dispatch_active, &slot);
-	const struct generation *g;
-	union flow flow = {};
-	enum outcome outcome;
-	__u32 member;
+	struct packet packet = { .frame = frame_of_skb(skb) };
+	int is_local = 0;
+	enum outcome outcome = dispatch(&packet, skb->vlan_tci & 0xfff, 0,
+					skb->gso_segs > 1 ? skb->gso_segs : 1, &is_local);
 
-	if (!active)
-		return finish(PASSED);
-	slot = *active;
-	g = bpf_map_lookup_elem(&dispatch_gens, &slot);
-	if (!g)
-		return finish(PASSED);
-	outcome = classify(skb, g, &flow);
-	if (outcome != FORWARDED)
-		return finish(outcome);
-	/* The guards on the way check it too, but this program need not be behind one. */
-	if (!lease_holds())
-		return finish(DROPPED_LEASE);
-	member = member_for(g, &flow);
-	if (member >= MOST_MEMBERS)
-		return finish(DROPPED_NO_MEMBER);
-	return forward(skb, g, member);
+	if (outcome == FORWARDED)
+		return bpf_redirect(skb->ifindex, 0);
+	/* In again by the same door, when all that can be asked for is readable. */
+	if (outcome == UNREAD && !bpf_skb_pull_data(skb, skb->len < PULLED_BYTES ? skb->len : PULLED_BYTES))
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return outcome == PASSED || outcome == NOT_OURS ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+SEC("xdp")
+int us_dispatch_xdp(struct xdp_md *xdp)
+{
+	struct packet packet = { .frame = frame_of_xdp(xdp) };
+	int is_local = 0;
+	enum outcome outcome = dispatch(&packet, 0, 1, 1, &is_local);
+
+	/* On this host the stack finds the member, by its MAC. */
+	if (outcome == FORWARDED)
+		return is_local ? XDP_PASS : XDP_TX;
+	return outcome == PASSED || outcome == NOT_OURS ? XDP_PASS : XDP_DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Reading IPv4 and IPv6 headers of a frame, no further than the IP length says. All reads copy
- * (bpf_skb_load_bytes), so it does not matter which part of a frame is linear.
+ * Reading IPv4 and IPv6 headers of a frame, no further than the IP length says. What reads by itself
+ * here copies (bpf_skb_load_bytes), so it does not matter which part of a frame is linear.
  */
 #ifndef UNDERSTUDY_PACKET_H
 #define UNDERSTUDY_PACKET_H
@@ -28,6 +28,8 @@ enum parse {
 	TOO_DEEP,
 	/* Its next destination is another one (routing header, segments left). */
 	ROUTED,
+	/* The frame goes on, but not in the part that can be read directly. */
+	NOT_LINEAR,
 };
 
 /* What stands after the IP headers, and where. Offsets are from the start of the frame. */

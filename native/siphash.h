@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * SipHash-1-3 (Aumasson and Bernstein, 2012; the reduced-round form that the kernel's hsiphash uses)
- * of 24 bytes under a 128-bit key. src/dispatch/siphash.ts computes the same. Little-endian hosts.
+ * under a 128-bit key. src/dispatch/siphash.ts computes the same. Little-endian hosts.
  */
 #ifndef UNDERSTUDY_SIPHASH_H
 #define UNDERSTUDY_SIPHASH_H
@@ -40,7 +40,7 @@ static __always_inline void siphash_absorb(struct siphash *s, __u64 word)
 	s->a ^= word;
 }
 
-static __always_inline __u64 siphash_24_bytes(const __u64 key[2], const __u64 words[3])
+static __always_inline struct siphash siphash_start(const __u64 key[2])
 {
 	struct siphash s = {
 		.a = key[0] ^ 0x736f6d6570736575ULL,
@@ -49,16 +49,18 @@ static __always_inline __u64 siphash_24_bytes(const __u64 key[2], const __u64 wo
 		.d = key[1] ^ 0x7465646279746573ULL,
 	};
 
-	siphash_absorb(&s, words[0]);
-	siphash_absorb(&s, words[1]);
-	siphash_absorb(&s, words[2]);
-	/* The last word holds the length, here with no bytes left over. */
-	siphash_absorb(&s, 24ULL << 56);
-	s.c ^= 0xff;
-	siphash_round(&s);
-	siphash_round(&s);
-	siphash_round(&s);
-	return s.a ^ s.b ^ s.c ^ s.d;
+	return s;
+}
+
+/* `last`: the bytes behind the last whole word, and the length of all in the uppermost byte. */
+static __always_inline __u64 siphash_finish(struct siphash *s, __u64 last)
+{
+	siphash_absorb(s, last);
+	s->c ^= 0xff;
+	siphash_round(s);
+	siphash_round(s);
+	siphash_round(s);
+	return s->a ^ s->b ^ s->c ^ s->d;
 }
 
 #endif

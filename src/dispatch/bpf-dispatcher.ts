@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type FilterSpot, removeFilter } from '../bpf/attach.js';
+import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
 import type { BpfLog, BpfPlace } from '../bpf/place.js';
 import { messageOf, UnderstudyError } from '../errors.js';
-import { dispatchProgram, pinnedServices, removePins, ServiceProgram } from './service-program.js';
+import { bootNs } from '../ffi/clock.js';
+import { DataPlane, dispatchProgram } from './data-plane.js';
+import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
 import type { DispatchAdapter, DispatchCounters, DispatchSpec } from './types.js';
 
 export interface BpfDispatcherOptions extends BpfPlace {
@@ -12,6 +14,8 @@ export interface BpfDispatcherOptions extends BpfPlace {
   /** Default 'us-'. */
   readonly namespacePrefix?: string;
   readonly log: BpfLog;
+  /** Milliseconds that go on through suspend and restarts of this process. Default: the boot clock. */
+  readonly nowMs?: () => number;
 }
 
 /** Right behind the guard, which has priority 1. */
@@ -20,40 +24,41 @@ const dispatchPriority = 2;
 const dispatchHandle = 0x7573;
 const nicName = 'eth0';
 
+/** setTimeout takes no more. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /**
- * Dispatchers of this host: one program for each service, at ingress of the service's own NIC. They
- * go on when this process ends; the next one finds their maps by their pins and their programs on
- * the NICs.
+ * Dispatchers of this host: one program and one set of tables for all services, at ingress of each
+ * service's own NIC. They go on when this process ends; the next one finds the tables by their pins and
+ * the programs on the NICs.
  */
 export class BpfDispatcher implements DispatchAdapter {
   readonly #options: BpfDispatcherOptions;
-  readonly #programs = new Map<string, ServiceProgram>();
-  /** One job a service at a time. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #nowMs: () => number;
+  /** Made when the first service comes: hosts that dispatch nothing need no memory for it. */
+  #plane: DataPlane | undefined;
+  /** Incarnation under which each service was last attached. */
+  readonly #attached = new Map<string, number>();
+  /** One job at a time: all services share a state. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(options: BpfDispatcherOptions) {
     this.#options = options;
+    this.#nowMs = options.nowMs ?? (() => Number(bootNs() / 1_000_000n));
   }
 
-  /**
-   * Clears away pins of services whose namespace is gone, left by a process that was killed.
-   *
-   * @throws {UnderstudyError} US_BPF_FILESYSTEM
-   */
-  async start(signal: AbortSignal): Promise<void> {
-    for (const service of pinnedServices(this.#options)) {
-      if (signal.aborted) return;
-      if (existsSync(this.#namespacePath(namespaceOf(service)))) continue;
-      removePins(this.#options, service);
-      this.#options.log.info({ service }, 'left-over dispatcher pins removed');
-    }
-  }
+  /** Nothing: what an earlier process left is looked at with the first service. */
+  async start(_signal: AbortSignal): Promise<void> {}
 
   /** Lets go of descriptors; nothing stops in the kernel. */
   async stop(): Promise<void> {
-    await Promise.allSettled(this.#turns.values());
-    for (const program of this.#programs.values()) program.close();
-    this.#programs.clear();
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#turn;
+    this.#plane?.close();
+    this.#plane = undefined;
   }
 
   /**
@@ -61,36 +66,22 @@ export class BpfDispatcher implements DispatchAdapter {
    *   US_BPF_TAKEN, US_GUARD_NO_LEASE
    */
   ensure(spec: DispatchSpec): Promise<void> {
-    return this.#inTurn(spec.service, async () => {
-      const before = this.#programs.get(spec.service);
-      const current = before?.incarnation === spec.incarnation;
-      // A new incarnation has a lease map of its own, so a program of its own on the same tables.
-      const program = current
-        ? before
-        : new ServiceProgram(this.#options, spec.service, spec.incarnation);
-      try {
-        const changed = await program.update(spec);
-        const done = program.attach(this.#spot(spec.namespace));
-        const { service, incarnation, members } = spec;
-        const fields = { service, incarnation, members: members.length, changed, done };
-        if (changed || done === 'attached') this.#options.log.info(fields, 'dispatcher');
-      } catch (thrown) {
-        if (!current) program.close();
-        throw thrown;
-      }
-      if (!current) {
-        before?.close();
-        this.#programs.set(spec.service, program);
-      }
+    return this.#inTurn(async () => {
+      const { service, namespace, incarnation, members } = spec;
+      this.#plane ??= new DataPlane(this.#options, incarnation);
+      const programFd = this.#plane.programFd(incarnation, dispatchProgram);
+      const changed = await this.#change(this.#plane, (planner) => planner.put(spec));
+      const done = ensureFilter(this.#spot(namespace), programFd);
+      this.#attached.set(service, incarnation);
+      const fields = { service, incarnation, members: members.length, changed, done };
+      if (changed || done === 'attached') this.#options.log.info(fields, 'dispatcher');
     });
   }
 
-  /** Takes the program off the NIC, if that is still there, and its pins away. Idempotent. */
+  /** Takes the program off the NIC, if that is still there, and the service out of the tables. Idempotent. */
   remove(service: string): Promise<void> {
-    return this.#inTurn(service, async () => {
+    return this.#inTurn(async () => {
       const namespace = namespaceOf(service);
-      this.#programs.get(service)?.close();
-      this.#programs.delete(service);
       if (existsSync(this.#namespacePath(namespace))) {
         try {
           removeFilter(this.#spot(namespace), dispatchProgram);
@@ -99,15 +90,17 @@ export class BpfDispatcher implements DispatchAdapter {
           this.#options.log.warn({ service, cause: messageOf(thrown) }, 'no program to detach');
         }
       }
-      removePins(this.#options, service);
+      this.#attached.delete(service);
+      if (this.#plane?.layout.services.has(service) !== true) return;
+      await this.#change(this.#plane, (planner) => planner.remove(service));
     });
   }
 
   /** @throws {UnderstudyError} US_DISPATCH_NOT_HERE */
   counters(service: string): Promise<DispatchCounters> {
-    return this.#inTurn(service, async () => {
-      const program = this.#programs.get(service);
-      if (program !== undefined) return program.counters();
+    return this.#inTurn(async () => {
+      const counters = this.#attached.has(service) ? this.#plane?.counters(service) : undefined;
+      if (counters !== undefined) return counters;
       throw new UnderstudyError({
         code: 'US_DISPATCH_NOT_HERE',
         action: 'cannot count the packets of service',
@@ -116,6 +109,43 @@ export class BpfDispatcher implements DispatchAdapter {
         remedy: 'understudy status shows which host does',
       });
     });
+  }
+
+  /** What the tables are made of; for tests and diagnosis. */
+  get layout(): Layout {
+    return this.#plane?.layout ?? emptyLayout;
+  }
+
+  /** Services whose namespace is gone, left by a process that was killed, go with the next change. */
+  async #change(plane: DataPlane, change: (planner: Planner) => void): Promise<boolean> {
+    const nowMs = this.#nowMs();
+    const planner = new Planner(plane.layout, nowMs);
+    for (const service of plane.layout.services.keys()) {
+      if (this.#attached.has(service) || existsSync(this.#namespacePath(namespaceOf(service)))) {
+        continue;
+      }
+      planner.remove(service);
+      this.#options.log.info({ service }, 'left-over service removed from the dispatcher');
+    }
+    change(planner);
+    const { layout, fresh } = planner.finish();
+    const changed = await plane.commit(layout, fresh, nowMs);
+    this.#lookAgain(plane, nowMs);
+    return changed;
+  }
+
+  /** Drains end by themselves. */
+  #lookAgain(plane: DataPlane, nowMs: number): void {
+    clearTimeout(this.#timer);
+    const atMs = lookAgainMs(plane.layout);
+    if (!Number.isFinite(atMs) || this.#stopped) return;
+    const look = () => {
+      this.#inTurn(() => this.#change(plane, () => {})).catch((thrown) =>
+        this.#options.log.warn({ cause: messageOf(thrown) }, 'end of a drain'),
+      );
+    };
+    this.#timer = setTimeout(look, Math.min(Math.max(atMs - nowMs, 0) + 1, longestTimerMs));
+    this.#timer.unref();
   }
 
   #spot(namespace: string): FilterSpot {
@@ -133,13 +163,9 @@ export class BpfDispatcher implements DispatchAdapter {
     return join(namespaceDirectory, `${namespacePrefix}${namespace}`);
   }
 
-  #inTurn<T>(service: string, job: () => Promise<T>): Promise<T> {
-    const mine = (this.#turns.get(service) ?? Promise.resolve()).then(job, job);
-    this.#turns.set(service, mine);
-    const forget = () => {
-      if (this.#turns.get(service) === mine) this.#turns.delete(service);
-    };
-    mine.then(forget, forget);
+  #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(job, job);
+    this.#turn = mine.catch(() => {});
     return mine;
   }
 }

@@ -15,32 +15,23 @@ export interface ClientFlow {
 }
 
 const protocolNumbers = { tcp: 6, udp: 17 } as const;
-/** native/dispatch.bpf.c, `union flow`. */
-const flowBytes = 24;
-
 /**
- * The slot of a flow; native/dispatch.bpf.c finds the same for each packet. The service's own
- * address is in no mode part of it: there is one in each family.
+ * The slot of a flow; native/flow-key.h finds the same for each packet. The service's own address is in
+ * no mode part of it: there is one in each family.
  *
  * @param key the service's seed as 16 bytes
  */
 export function slotOf(key: Uint8Array, mode: HashMode, flow: ClientFlow): number {
-  const hashed = Buffer.alloc(flowBytes);
-  hashed.set(mappedAddress(flow.address));
+  const address = ipaddr.parse(flow.address).toByteArray();
+  const hashed = Buffer.alloc(address.length + 5);
+  hashed.set(address);
   const ports = mode !== 'source-ip' && flow.fragment !== true;
-  if (ports) hashed.writeUInt16BE(flow.port, 16);
+  if (ports) hashed.writeUInt16BE(flow.port, address.length);
   if (ports && mode === '5-tuple') {
-    hashed.writeUInt16BE(flow.servicePort, 18);
-    hashed.writeUInt8(protocolNumbers[flow.protocol], 20);
+    hashed.writeUInt16BE(flow.servicePort, address.length + 2);
+    hashed.writeUInt8(protocolNumbers[flow.protocol], address.length + 4);
   }
   const { high } = siphash(key, hashed);
   // Scaled, not divided with remainder: the packet program does it with a shift. Below 2^53.
   return Math.floor((high * slotCount) / 2 ** 32);
-}
-
-/** 16 bytes; IPv4 as ::ffff:a.b.c.d. */
-export function mappedAddress(text: string): Uint8Array {
-  const address = ipaddr.parse(text);
-  const mapped = address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address;
-  return Uint8Array.from(mapped.toByteArray());
 }

@@ -1,4 +1,5 @@
 import { refused } from './refusals.js';
+import { drawSlots, mostExactMembers } from './rendezvous.js';
 import { siphash } from './siphash.js';
 import type { DispatchMember, DispatchSpec } from './types.js';
 
@@ -6,6 +7,8 @@ import type { DispatchMember, DispatchSpec } from './types.js';
 export const slotCount = 65_537;
 /** In a slot: nobody can take it. */
 export const noMember = 0xffff;
+/** No secret: a client's slot is one, by the service's seed. So services with the same members share a table. */
+const tableKey = Buffer.from('understudy table');
 /** native/dispatch.h has the same. */
 export const mostMembers = 1024;
 const seedPattern = /^[0-9a-f]{32}$/;
@@ -19,19 +22,21 @@ export interface DispatchTable {
 }
 
 /**
- * The table of a service: the same on every host that knows the same members, weights, health and
- * seed, so that a dispatcher's failover moves no flow.
+ * The table of a service: the same on every host that knows the same members, weights and health, so
+ * that a dispatcher's failover moves no flow.
  *
- * Maglev (Eisenbud and others, NSDI 2016): each member has its own order in which it would take all
- * slots, and in turn takes the first one still free. A member that comes or goes moves little more
- * than its own share. Weights are shares of the turns. Members that are down, draining (weight 0) or
- * without a MAC yet take none; when that is everybody, so is every slot, and packets are dropped:
- * sending them to a member that is known not to answer would only make the client wait longer.
+ * With few members each slot's member is drawn (rendezvous.ts): a change moves exactly what it must.
+ * With many it is Maglev's (Eisenbud and others, NSDI 2016): each member has its own order in which it
+ * would take all slots, and in turn takes the first one still free. A member that comes or goes moves
+ * little more than its own share, and shares are even. Weights are shares of the turns.
+ *
+ * Members that are down, draining (weight 0) or without a MAC yet take no slot; when that is everybody,
+ * packets are dropped: sending them to a member that is known not to answer would only make the client
+ * wait longer.
  *
  * @throws {UnderstudyError} US_DISPATCH_SPEC
  */
-export function buildTable(spec: DispatchSpec): DispatchTable {
-  const key = keyOf(spec);
+export function buildTable(spec: TableSpec): DispatchTable {
   const members = [...spec.members].sort(byName);
   if (members.length > mostMembers) {
     throw refused(
@@ -41,13 +46,33 @@ export function buildTable(spec: DispatchSpec): DispatchTable {
     );
   }
   const slots = new Uint16Array(slotCount).fill(noMember);
-  const takers = members.flatMap((member, index) => {
-    const able = member.healthy && member.weight > 0 && member.mac !== '';
-    return able ? [new Taker(key, member, index)] : [];
-  });
-  if (takers.length > 0) deal(takers, slots);
+  const takers = members.flatMap((member, index) =>
+    takesFlows(member) ? [{ member, index }] : [],
+  );
+  if (takers.length === 0) return { members, slots };
+  if (members.length <= mostExactMembers) {
+    const candidates = takers.map(({ member: { personality, weight }, index }) => ({
+      name: personality,
+      weight,
+      index,
+    }));
+    drawSlots(tableKey, candidates, slots);
+  } else {
+    deal(
+      takers.map(({ member, index }) => new Taker(tableKey, member, index)),
+      slots,
+    );
+  }
   return { members, slots };
 }
+
+/** Whether new flows may go there. */
+export function takesFlows({ healthy, weight, mac }: DispatchMember): boolean {
+  return healthy && weight > 0 && mac !== '';
+}
+
+/** The part of a spec that a table is made of. */
+export type TableSpec = Pick<DispatchSpec, 'service' | 'members'>;
 
 /** A member taking its turns. */
 class Taker {
@@ -61,7 +86,6 @@ class Taker {
   constructor(key: Uint8Array, { personality, weight }: DispatchMember, index: number) {
     this.index = index;
     this.weight = weight;
-    // 'member': no packet's hash is made of text, so the two never meet.
     const { high, low } = siphash(key, Buffer.from(`member ${personality}`));
     this.#next = low % slotCount;
     this.#step = (high % (slotCount - 1)) + 1;
@@ -97,7 +121,7 @@ function deal(takers: readonly Taker[], slots: Uint16Array): void {
 }
 
 /** How many slots each member has, every member named. @throws {UnderstudyError} US_DISPATCH_SPEC */
-export function slotsByMember(spec: DispatchSpec): Map<string, number> {
+export function slotsByMember(spec: TableSpec): Map<string, number> {
   const { members, slots } = buildTable(spec);
   const counts = new Array<number>(members.length).fill(0);
   for (const index of slots) {
@@ -111,7 +135,7 @@ export function slotsByMember(spec: DispatchSpec): Map<string, number> {
  *
  * @throws {UnderstudyError} US_DISPATCH_SPEC
  */
-export function movedSlots(before: DispatchSpec, after: DispatchSpec): number {
+export function movedSlots(before: TableSpec, after: TableSpec): number {
   const old = buildTable(before);
   const young = buildTable(after);
   const names = (table: DispatchTable) => table.members.map(({ personality }) => personality);

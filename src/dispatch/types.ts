@@ -6,6 +6,8 @@ export interface DispatchMember {
   /** 0 = draining: no new flows. */
   readonly weight: number;
   readonly healthy: boolean;
+  /** It runs on this host. Default false; matters to the entry on the underlay NIC only. */
+  readonly here?: boolean;
 }
 
 /** All that decides where a packet goes; the same on every host that can dispatch. */
@@ -25,14 +27,26 @@ export interface DispatchSpec {
   readonly members: readonly DispatchMember[];
   /** 32 hex digits, secret, from the store: an attacker must not aim flows at one member. */
   readonly seed: string;
+  /** How long flows that began before a change stay with a member that drains. Default 5 minutes. */
+  readonly drainMs?: number;
+  /** UDP flows stay with their member while they pause no longer than this. Default 0: they do not. */
+  readonly udpStickyMs?: number;
+  /** VLAN ID of its network on the underlay NIC; 0, the default, for untagged. */
+  readonly vlan?: number;
+  /** MACs of the cluster's other services: what their dispatchers sent is not dispatched again. */
+  readonly otherDispatchers?: readonly string[];
 }
 
 export interface DispatchCounters {
   readonly service: string;
+  /** Packets to the service's MAC: those forwarded, passed and dropped, together. */
+  readonly received: number;
   readonly forwarded: readonly {
     readonly personality: string;
     readonly packets: number;
     readonly bytes: number;
+    /** TCP connections begun, and UDP flows where they are sticky. */
+    readonly newFlows: number;
   }[];
   readonly passed: number;
   readonly dropped: Readonly<Record<string, number>>;

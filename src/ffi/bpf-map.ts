@@ -3,7 +3,7 @@ import koffi from 'koffi';
 import { checkBpf, lib } from './libbpf.js';
 import { errno, libc, SystemCallError } from './libc.js';
 
-export const mapType = { hash: 1, array: 2, perCpuArray: 6 } as const;
+export const mapType = { hash: 1, array: 2, perCpuArray: 6, arrayOfMaps: 12 } as const;
 
 const BPF_FS_MAGIC = 0xcafe4a11;
 /** A map's shape; what two maps must have in common for one to stand in for the other. */
@@ -44,6 +44,39 @@ export function lookupElement(fd: number, key: Uint8Array, value: Uint8Array): b
 
 export function updateElement(fd: number, key: Uint8Array, value: Uint8Array): void {
   checkBpf('bpf_map_update_elem', lib().update(fd, key, value, 0) as number);
+}
+
+/**
+ * Puts a map into a map of maps, or with `inner` undefined takes it out. The kernel returns only when no
+ * program sees the old one any more, so on a thread of libuv's pool.
+ */
+export function updateInnerMap(
+  fd: number,
+  index: number,
+  inner: number | undefined,
+): Promise<void> {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(index);
+  const value = Buffer.alloc(4);
+  value.writeInt32LE(inner ?? -1);
+  const { update, remove } = lib();
+  return new Promise((resolve, reject) => {
+    const done = (thrown: unknown, result: number) => {
+      if (thrown === null && result === 0) resolve();
+      else reject(thrown ?? new SystemCallError('bpf_map_update_elem', -result));
+    };
+    if (inner === undefined) remove.async(fd, key, done);
+    else update.async(fd, key, value, 0, done);
+  });
+}
+
+/** The map at `index` of a map of maps. @returns a descriptor, to be closed; undefined for none */
+export function openInnerMap(fd: number, index: number): number | undefined {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(index);
+  const id = Buffer.alloc(4);
+  if (!lookupElement(fd, key, id)) return undefined;
+  return checkBpf('bpf_map_get_fd_by_id', lib().mapById(id.readUInt32LE()) as number);
 }
 
 /** No entry is no error. */

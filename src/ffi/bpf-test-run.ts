@@ -1,11 +1,13 @@
 import koffi from 'koffi';
 import { checkBpf } from './libbpf.js';
 
-/** TC_ACT_… (linux/pkt_cls.h) as a program of ours returns them. */
-export const tcVerdict = { continue: -1, drop: 2, redirect: 7 } as const;
+/** What programs of ours return: TC_ACT_UNSPEC, SHOT, REDIRECT (linux/pkt_cls.h). */
+export const tcVerdict = { pass: -1, drop: 2, forward: 7 } as const;
+/** XDP_PASS, DROP, TX (linux/bpf.h). */
+export const xdpVerdict = { pass: 2, drop: 1, forward: 3 } as const;
 
 export interface TestRun {
-  /** One of tcVerdict. */
+  /** One of tcVerdict or xdpVerdict. */
   readonly verdict: number;
   /** The frame as the program left it. */
   readonly frame: Buffer;
@@ -45,7 +47,7 @@ function lib(): (fd: number, options: Record<string, unknown>) => number {
 }
 
 /**
- * Runs a tc program on a frame of at least 14 bytes without sending anything (BPF_PROG_TEST_RUN).
+ * Runs a tc or XDP program on a frame of at least 14 bytes without sending anything (BPF_PROG_TEST_RUN).
  *
  * Equals: `bpftool prog run id ID data_in FRAME data_out - repeat N`
  */

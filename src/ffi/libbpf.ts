@@ -48,6 +48,7 @@ function bind() {
     nextKey: f('int bpf_map_get_next_key(int fd, void *key, void *next)'),
     pin: f('int bpf_obj_pin(int fd, const char *path)'),
     get: f('int bpf_obj_get(const char *path)'),
+    mapById: f('int bpf_map_get_fd_by_id(uint32 id)'),
     programById: f('int bpf_prog_get_fd_by_id(uint32 id)'),
     info: f('int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32 *length)'),
     possibleCpus: f('int libbpf_num_possible_cpus()'),

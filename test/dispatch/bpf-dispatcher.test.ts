@@ -1,10 +1,6 @@
 import { test } from 'tap';
-import { BpfDispatcher } from '../../src/dispatch/bpf-dispatcher.js';
 import { chooser } from '../../src/dispatch/choose.js';
-import { pinnedServices } from '../../src/dispatch/service-program.js';
-import { BpfGuard } from '../../src/fencing/guard.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
-import { ownBpffs, quiet } from '../bpf-place.js';
 import { checksumErrors, noLimit, service, stage, vip4, vip6 } from './stage.js';
 
 test('every client reaches the member that was chosen for it, near or far, IPv4 or IPv6', async (t) => {
@@ -137,27 +133,15 @@ test('a new incarnation takes over the tables under its own lease', async (t) =>
   t.match(await far.ask({ port: 47_002 }), /^web\d 0$/);
 });
 
-test('pins of a service whose namespace is gone are cleared away at the start', async (t) => {
-  const place = ownBpffs(t);
-  const guard = new BpfGuard({ ...place, log: quiet });
-  t.teardown(() => guard.close());
-  guard.prepare(1);
-  const prefix = `ustest-${process.pid}-d`;
-  const options = {
-    ...place,
-    namespaceDirectory: '/run/netns',
-    namespacePrefix: prefix,
-    log: quiet,
-  };
-  const first = new BpfDispatcher(options);
-  await first.start(new AbortController().signal);
+test('a service whose namespace is gone goes from the tables with the next change', async (t) => {
+  const { newDispatcher } = await stage(t);
+  const first = await newDispatcher();
   // Its namespace is not there: the tables are made, the program finds no NIC.
-  await t.rejects(first.ensure(service({ service: 'gone', namespace: 'svc-gone' })), {
-    code: 'US_BPF_ATTACH',
-  });
+  const gone = { service: 'gone', namespace: 'svc-gone', mac: '02:00:00:00:ff:77' };
+  await t.rejects(first.ensure(service(gone)), { code: 'US_BPF_ATTACH' });
+  t.same([...first.layout.services.keys()], ['gone']);
   await first.stop();
-  t.same(pinnedServices(place), ['gone']);
-  const second = new BpfDispatcher(options);
-  await second.start(new AbortController().signal);
-  t.same(pinnedServices(place), []);
+  const second = await newDispatcher();
+  await second.ensure(service());
+  t.same([...second.layout.services.keys()], ['web']);
 });

@@ -79,11 +79,12 @@ export const fragmentHeader = (next: number, field: number, payload: Uint8Array)
 export const authentication = (next: number, payload: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([next, 4]), Buffer.alloc(22), payload]);
 
-export const tcp = (from: number, to: number, data = 'GET'): Buffer =>
+/** Flags: 0x02 SYN, 0x10 ACK. */
+export const tcp = (from: number, to: number, data = 'GET', flags = 0x10): Buffer =>
   Buffer.concat([
     be16(from, to),
     Buffer.alloc(8),
-    Buffer.from([0x50, 2, 0xff, 0xff, 0, 0, 0, 0]),
+    Buffer.from([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]),
     Buffer.from(data),
   ]);
 

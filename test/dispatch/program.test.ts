@@ -1,17 +1,23 @@
-import { type Test, test } from 'tap';
+import { setTimeout as wait } from 'node:timers/promises';
+import { test } from 'tap';
 import type { HashMode } from '../../src/config/types.js';
 import { chooser } from '../../src/dispatch/choose.js';
-import { ServiceProgram } from '../../src/dispatch/service-program.js';
 import type { DispatchSpec } from '../../src/dispatch/types.js';
-import { BpfGuard } from '../../src/fencing/guard.js';
-import { openLeaseMap } from '../../src/fencing/lease-map.js';
-import { tcVerdict, testRun } from '../../src/ffi/bpf-test-run.js';
 import { bootNs } from '../../src/ffi/clock.js';
-import { ownBpffs, quiet } from '../bpf-place.js';
-import { ethernet, ipv4, ipv6, mac, tcp, udp } from './packets.js';
-import { cases, client4, client6, gateway, TCP, UDP, v4, v6, vmac, web } from './program-cases.js';
-
-const noLimit = 0xffff_ffff_ffff_ffffn;
+import { be16, ethernet, ipv4, mac, tcp } from './packets.js';
+import { type Entry, entries, TestPlane } from './plane.js';
+import {
+  cases,
+  client4,
+  client6,
+  type Expected,
+  gateway,
+  TCP,
+  UDP,
+  v4,
+  vmac,
+  web,
+} from './program-cases.js';
 
 function service(hash: HashMode = 'source-ip-port', healthy = true): DispatchSpec {
   return {
@@ -36,169 +42,250 @@ function service(hash: HashMode = 'source-ip-port', healthy = true): DispatchSpe
   };
 }
 
-interface Bench {
-  readonly program: ServiceProgram;
-  setLease(deadlineNs: bigint): void;
-}
+/** In the VLAN, as a NIC hands it over that leaves tags on. */
+const tagged = (frame: Buffer, vlan: number, type = 0x8100) =>
+  Buffer.concat([frame.subarray(0, 12), be16(type, vlan), frame.subarray(12)]);
 
-/** The program as the dispatcher loads it, on maps of this test's own. */
-function bench(t: Test, deadlineNs = noLimit): Bench {
-  const place = ownBpffs(t);
-  const guard = new BpfGuard({ ...place, log: quiet });
-  const lease = openLeaseMap(guard.prepare(1));
-  lease.raise(deadlineNs);
-  const program = new ServiceProgram(place, 'web', 1);
-  t.teardown(() => {
-    program.close();
-    guard.close();
-    lease.close();
-  });
-  return { program, setLease: (deadline) => lease.raise(deadline) };
-}
+const settings: readonly {
+  readonly name: string;
+  readonly entry: Entry;
+  readonly vlan: number;
+  readonly wrap: (frame: Buffer) => Buffer;
+}[] = [
+  { name: 'tc on its own NIC', entry: 'tc', vlan: 100, wrap: (frame) => frame },
+  { name: 'tc, priority tag', entry: 'tc', vlan: 100, wrap: (frame) => tagged(frame, 0xe000) },
+  { name: 'XDP, untagged', entry: 'xdp', vlan: 0, wrap: (frame) => frame },
+  { name: 'XDP on a trunk', entry: 'xdp', vlan: 100, wrap: (frame) => tagged(frame, 0x6064) },
+];
 
-test('each frame goes where it should, changed in its MACs only', async (t) => {
-  const { program } = bench(t);
-  const spec = service();
-  const choose = chooser(spec);
-  await program.update(spec);
-  for (const [name, frame, expected] of cases) {
-    const before = program.counters();
-    const { verdict, frame: out } = testRun(program.programFd, frame);
-    const after = program.counters();
-    if (expected === 'stack') {
-      t.equal(verdict, tcVerdict.continue, `${name}: the stack's`);
-      t.equal(after.passed, before.passed + 1, `${name}: counted`);
-    } else if (typeof expected === 'string') {
-      const reason = expected.slice('drop '.length);
-      t.equal(verdict, tcVerdict.drop, `${name}: dropped`);
-      t.equal(after.dropped[reason], (before.dropped[reason] ?? 0) + 1, `${name}: ${reason}`);
-    } else {
+for (const { name: setting, entry, vlan, wrap } of settings) {
+  test(`${setting}: each frame goes where it should, changed in its MACs only`, async (t) => {
+    const plane = new TestPlane(t);
+    const spec = { ...service(), vlan };
+    const choose = chooser(spec);
+    await plane.update(spec);
+    const wanted = (frame: Buffer, expected: Expected) => {
+      if (typeof expected === 'string') {
+        return { did: expected.startsWith('drop') ? 'drop' : 'pass', frame };
+      }
       const defaults = { address: '', port: 40001, protocol: 'tcp', servicePort: 80 } as const;
       const choice = choose({ ...defaults, ...expected });
-      const wanted = Buffer.concat([mac(choice?.mac ?? ''), mac(vmac), frame.subarray(12)]);
-      t.equal(verdict, tcVerdict.redirect, `${name}: sent on`);
-      t.same(out, wanted, `${name}: to ${choice?.member}`);
-      const of = (counters: typeof after) =>
-        counters.forwarded.find(({ personality }) => personality === choice?.member);
-      t.equal(of(after)?.packets, (of(before)?.packets ?? 0) + 1);
-      t.equal(of(after)?.bytes, (of(before)?.bytes ?? 0) + frame.length);
+      return {
+        did: 'forward',
+        frame: Buffer.concat([mac(choice?.mac ?? ''), mac(vmac), frame.subarray(12)]),
+      };
+    };
+    for (const [name, plain, expected] of cases) {
+      const frame = wrap(plain);
+      const before = plane.counters();
+      const ran = plane.run(frame, entry);
+      const after = plane.counters();
+      t.same(ran, wanted(frame, expected), name);
+      t.equal(after.received - before.received, expected === 'foreign' ? 0 : 1, `${name}: counted`);
+      const ended = expected === 'stack' ? 'passed' : String(expected).replace('drop ', '');
+      const outcome = (counters: typeof after) =>
+        ended === 'passed' ? counters.passed : (counters.dropped[ended] ?? 0);
+      if (typeof expected === 'string' && expected !== 'foreign') {
+        t.equal(outcome(after) - outcome(before), 1, `${name}: as ${ended}`);
+      }
     }
-    if (typeof expected === 'string') t.same(out, frame, `${name}: untouched`);
-  }
+    const { received, forwarded, passed, dropped } = plane.counters();
+    const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+    t.equal(
+      received,
+      sum(forwarded.map(({ packets }) => packets)) + passed + sum(Object.values(dropped)),
+      'received = forwarded + passed + dropped',
+    );
+  });
+}
+
+test('bytes and new flows are counted by member', async (t) => {
+  const plane = new TestPlane(t);
+  await plane.update(service('source-ip'));
+  const syn = client4(TCP, tcp(40001, 80, '', 0x02));
+  const ack = client4(TCP, tcp(40001, 80, 'GET', 0x10));
+  for (const frame of [syn, ack, ack]) plane.run(frame);
+  const counted = plane.counters().forwarded.filter(({ packets }) => packets > 0);
+  const bytes = syn.length + 2 * ack.length;
+  t.match(counted, [{ packets: 3, bytes, newFlows: 1 }]);
+  t.equal(counted.length, 1);
 });
 
-test('the packet program and `choose` agree, in every mode', async (t) => {
-  const { program } = bench(t);
-  let random = 7;
-  const next = (limit: number) => {
-    random = (Math.imul(random, 1103515245) + 12345) >>> 0;
-    return (random >>> 8) % limit;
-  };
-  for (const hash of ['source-ip', 'source-ip-port', '5-tuple'] as const) {
-    const spec = service(hash);
-    const choose = chooser(spec);
-    await program.update(spec);
-    let wrong = 0;
-    const seen = new Set<string>();
-    for (let round = 0; round < 1_500; round += 1) {
-      const six = round % 2 === 1;
-      const address = six
-        ? `fd00::${next(65536).toString(16)}:${next(65536).toString(16)}`
-        : `10.${next(256)}.${next(256)}.${next(256)}`;
-      const protocol = next(2) === 0 ? 'tcp' : 'udp';
-      const servicePort = protocol === 'udp' ? 2049 : ([80, 443, 444, 445][next(4)] ?? 80);
-      const port = next(65536);
-      const payload = (protocol === 'tcp' ? tcp : udp)(port, servicePort);
-      const number = protocol === 'tcp' ? TCP : UDP;
-      const frame = six
-        ? ethernet(
-            vmac,
-            gateway,
-            v6,
-            ipv6({ from: address, to: 'fd00::100', next: number }, payload),
-          )
-        : ethernet(
-            vmac,
-            gateway,
-            v4,
-            ipv4({ from: address, to: '10.10.0.100', protocol: number }, payload),
-          );
-      const choice = choose({ address, port, protocol, servicePort });
-      const out = testRun(program.programFd, frame);
-      const to = out.frame.toString('hex', 0, 6);
-      seen.add(to);
-      if (out.verdict !== tcVerdict.redirect || to !== choice?.mac.replaceAll(':', '')) wrong += 1;
-    }
-    t.equal(wrong, 0, hash);
-    t.equal(seen.size, 3, 'all members are used');
-  }
-});
-
-test('without a lease nothing is sent on; from the deadline on it is over', async (t) => {
-  const { program, setLease } = bench(t, 0n);
-  await program.update(service());
+test('a frame of another VLAN, or with two tags, is another network’s', async (t) => {
+  const plane = new TestPlane(t);
   const frame = client4(TCP, web);
-  t.equal(testRun(program.programFd, frame).verdict, tcVerdict.drop, 'never held');
-  setLease(bootNs() - 1n);
-  t.equal(testRun(program.programFd, frame).verdict, tcVerdict.drop, 'over');
-  t.equal(program.counters().dropped.lease, 2);
-  setLease(bootNs() + 60_000_000_000n);
-  t.equal(testRun(program.programFd, frame).verdict, tcVerdict.redirect, 'held');
+  const foreign = (entry: Entry, wrapped: Buffer, name: string) => {
+    t.same(plane.run(wrapped, entry), { did: 'pass', frame: wrapped }, name);
+    t.equal(plane.counters().received, 0, `${name}: not counted`);
+  };
+  await plane.update({ ...service(), vlan: 100 });
+  foreign('xdp', frame, 'untagged on the trunk');
+  foreign('xdp', tagged(frame, 101), 'another VLAN');
+  foreign('xdp', tagged(tagged(frame, 100), 100), 'two tags');
+  foreign('xdp', tagged(frame, 100, 0x88a8), 'a provider’s tag');
+  foreign('tc', tagged(frame, 100), 'a tag where there is to be none');
+  await plane.update(service());
+  foreign('xdp', tagged(frame, 100), 'a tag on an untagged network');
+});
+
+test('a member on this host is the stack’s to deliver, after the rewrite', async (t) => {
+  const plane = new TestPlane(t);
+  const spec = service();
+  await plane.update({
+    ...spec,
+    members: spec.members.map((member) => ({ ...member, here: true })),
+  });
+  const { did, frame } = plane.run(client4(TCP, web), 'xdp');
+  const choice = chooser(spec)({
+    address: '10.10.0.200',
+    port: 40001,
+    protocol: 'tcp',
+    servicePort: 80,
+  });
+  t.equal(did, 'pass');
+  t.same(frame.subarray(0, 12), Buffer.concat([mac(choice?.mac ?? ''), mac(vmac)]));
+  t.equal(plane.run(client4(TCP, web), 'tc').did, 'forward', 'its own NIC delivers to both');
+});
+
+test('what another dispatcher sent is not dispatched again', async (t) => {
+  const plane = new TestPlane(t);
+  const other = '02:00:00:00:ff:99';
+  const header = { from: '10.10.0.200', to: '10.10.0.100', protocol: TCP };
+  const frame = ethernet(vmac, other, v4, ipv4(header, web));
+  await plane.update(service());
+  for (const entry of entries) t.equal(plane.run(frame, entry).did, 'forward', 'not known');
+  await plane.update({ ...service(), otherDispatchers: [other] });
+  for (const entry of entries) t.same(plane.run(frame, entry), { did: 'drop', frame });
+  t.equal(plane.counters().dropped.loop, 2);
+});
+
+test('without a lease nothing is sent on; before the deadline it is over', async (t) => {
+  const plane = new TestPlane(t, 0n);
+  await plane.update(service());
+  const frame = client4(TCP, web);
+  for (const entry of entries) t.equal(plane.run(frame, entry).did, 'drop', 'never held');
+  // The clock is read once a tick; one has passed after 10 ms at the slowest.
+  const set = async (deadlineNs: bigint) => {
+    plane.setLease(deadlineNs);
+    await wait(25);
+  };
+  await set(bootNs() + 30_000_000n);
+  for (const entry of entries) t.equal(plane.run(frame, entry).did, 'drop', 'over, or as good as');
+  t.equal(plane.counters().dropped.lease, 4);
+  await set(bootNs() + 60_000_000_000n);
+  for (const entry of entries) t.equal(plane.run(frame, entry).did, 'forward', 'held');
 });
 
 test('with no member that is up, packets are dropped and counted', async (t) => {
-  const { program } = bench(t);
-  await program.update(service('source-ip', false));
-  const { verdict, frame } = testRun(program.programFd, client4(TCP, web));
-  t.equal(verdict, tcVerdict.drop);
-  t.same(frame, client4(TCP, web));
-  t.equal(program.counters().dropped['no-member'], 1);
-  await program.update(service('source-ip'));
-  t.equal(testRun(program.programFd, client4(TCP, web)).verdict, tcVerdict.redirect);
+  const plane = new TestPlane(t);
+  await plane.update(service('source-ip', false));
+  const frame = client4(TCP, web);
+  for (const entry of entries) t.same(plane.run(frame, entry), { did: 'drop', frame });
+  t.equal(plane.counters().dropped['no-member'], 2);
+  await plane.update(service('source-ip'));
+  t.equal(plane.run(frame).did, 'forward');
 });
 
 test('a service of one family or protocol leaves the rest to the stack', async (t) => {
-  const { program } = bench(t);
+  const plane = new TestPlane(t);
   const only4 = { ...service(), addresses: ['10.10.0.100'], ports: service().ports.slice(0, 1) };
-  await program.update(only4);
-  t.equal(testRun(program.programFd, client4(TCP, web)).verdict, tcVerdict.redirect);
-  t.equal(testRun(program.programFd, client6(TCP, web)).verdict, tcVerdict.continue);
-  const fragment = client4(UDP, Buffer.alloc(16), { fragment: 5 });
-  t.equal(testRun(program.programFd, fragment).verdict, tcVerdict.continue);
+  await plane.update(only4);
+  for (const entry of entries) {
+    t.equal(plane.run(client4(TCP, web), entry).did, 'forward');
+    t.equal(plane.run(client6(TCP, web), entry).did, 'pass');
+    const fragment = client4(UDP, Buffer.alloc(16), { fragment: 5 });
+    t.equal(plane.run(fragment, entry).did, 'pass');
+  }
+});
+
+test('services side by side have their own ports, members and counters', async (t) => {
+  const plane = new TestPlane(t);
+  const mail: DispatchSpec = {
+    ...service(),
+    service: 'mail',
+    mac: '02:00:00:00:ff:02',
+    addresses: ['10.10.0.101'],
+    ports: [{ protocol: 'tcp', first: 25, last: 25 }],
+    members: [
+      { personality: 'mail1', mac: '02:00:00:00:01:01', weight: 1, healthy: true },
+      { personality: 'mail2', mac: '02:00:00:00:01:02', weight: 1, healthy: true },
+    ],
+  };
+  await plane.update(service(), mail);
+  const header = { from: '10.10.0.200', to: '10.10.0.101', protocol: TCP };
+  const letter = ethernet(mail.mac, gateway, v4, ipv4(header, tcp(40001, 25)));
+  const flow = { address: '10.10.0.200', port: 40001, protocol: 'tcp', servicePort: 25 } as const;
+  const { frame } = plane.run(letter);
+  t.same(frame.subarray(0, 6), mac(chooser(mail)(flow)?.mac ?? ''));
+  t.equal(plane.run(client4(TCP, web)).did, 'forward');
+  t.equal(plane.run(client4(TCP, tcp(40001, 25))).did, 'pass', 'not a port of web');
+  t.equal(plane.counters('mail').received, 1);
+  t.equal(plane.counters('web').received, 2);
+  await plane.remove('web');
+  t.equal(plane.run(client4(TCP, web)).did, 'pass');
+  t.equal(plane.run(letter).did, 'forward');
+});
+
+test('services with the same members share a ring, also through changes', async (t) => {
+  const plane = new TestPlane(t);
+  const specs = Array.from({ length: 40 }, (_, number) => ({
+    ...service(),
+    service: `web${number}`,
+    mac: `02:00:00:00:fe:${number.toString(16).padStart(2, '0')}`,
+    addresses: [`10.10.1.${number}`],
+    seed: number.toString(16).padStart(32, 'a'),
+  }));
+  await plane.update(...specs);
+  t.equal(plane.plane.layout.rings.size, 1);
+  const changed = specs.map((spec) => ({ ...spec, members: spec.members.slice(0, 2) }));
+  const [first, ...rest] = changed;
+  if (first !== undefined) await plane.update(first);
+  t.equal(plane.plane.layout.rings.size, 2);
+  await plane.update(...rest);
+  t.ok(plane.plane.layout.rings.size <= 2);
+  for (const { mac: to, addresses } of specs) {
+    const header = { from: '10.10.0.200', to: addresses[0] ?? '', protocol: TCP };
+    t.equal(plane.run(ethernet(to, gateway, v4, ipv4(header, web))).did, 'forward');
+  }
 });
 
 test('a member keeps its counters while others come and go', async (t) => {
-  const { program } = bench(t);
+  const plane = new TestPlane(t);
   const spec = service('source-ip');
   const only = (...names: readonly string[]) => ({
     ...spec,
     members: spec.members.filter(({ personality }) => names.includes(personality)),
   });
   const packets = () =>
-    Object.fromEntries(
-      program.counters().forwarded.map((each) => [each.personality, each.packets]),
-    );
-  await program.update(only('web2'));
-  testRun(program.programFd, client4(TCP, web));
+    Object.fromEntries(plane.counters().forwarded.map((each) => [each.personality, each.packets]));
+  await plane.update(only('web2'));
+  plane.run(client4(TCP, web));
   t.same(packets(), { web2: 1 });
-  t.equal(await program.update(only('web2')), false, 'nothing to do');
-  t.equal(await program.update(only('web1')), true);
-  testRun(program.programFd, client4(TCP, web));
-  await program.update(only('web2', 'web3'));
+  t.equal(await plane.update(only('web2')), false, 'nothing to do');
+  t.equal(await plane.update(only('web1')), true);
+  await plane.pass(300_000);
+  plane.run(client4(TCP, web));
+  await plane.update(only('web2', 'web3'));
   t.same(packets(), { web1: 1, web2: 1, web3: 0 });
 });
 
 test('what cannot be dispatched is refused and changes nothing', async (t) => {
-  const { program } = bench(t);
-  await program.update(service());
+  const plane = new TestPlane(t);
+  await plane.update(service());
+  const scattered = Array.from({ length: 17 }, (_, at) => ({
+    protocol: 'tcp' as const,
+    first: 1000 + at * 2,
+    last: 1000 + at * 2,
+  }));
   const wrong: readonly Partial<DispatchSpec>[] = [
     { seed: '' },
     { mac: '' },
     { addresses: ['10.10.0.100', '10.10.0.101'] },
     { addresses: ['web'] },
+    { ports: scattered },
   ];
   for (const part of wrong) {
-    await t.rejects(program.update({ ...service(), ...part }), { code: 'US_DISPATCH_SPEC' });
+    t.throws(() => plane.update({ ...service(), ...part }), { code: 'US_DISPATCH_SPEC' });
   }
-  t.equal(testRun(program.programFd, client4(TCP, web)).verdict, tcVerdict.redirect);
+  t.equal(plane.run(client4(TCP, web)).did, 'forward');
 });

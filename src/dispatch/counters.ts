@@ -1,0 +1,41 @@
+import type { Place } from './ring.js';
+import type { DispatchCounters } from './types.js';
+
+/** `enum outcome` of native/dispatch.h: what happened to packets that no member got. */
+const outcomes = ['passed', 'lease', 'no-member', 'malformed', 'too-deep', 'loop'] as const;
+/** `struct counts`: what was received, then each outcome. */
+export const countWords = 1 + outcomes.length;
+/** `struct traffic`. */
+export const trafficWords = 3;
+
+export interface ReadCounters {
+  readonly counts: readonly bigint[];
+  traffic(place: number): readonly bigint[];
+}
+
+export function countersOf(
+  service: string,
+  places: readonly Place[],
+  { counts, traffic }: ReadCounters,
+): DispatchCounters {
+  const forwarded = places.map(({ personality }, place) => {
+    const [packets = 0n, bytes = 0n, flows = 0n] = traffic(place);
+    return {
+      personality,
+      packets: Number(packets),
+      bytes: Number(bytes),
+      newFlows: Number(flows),
+    };
+  });
+  const count = (at: number) => Number(counts[at] ?? 0n);
+  const dropped = outcomes.flatMap((outcome, at) =>
+    outcome === 'passed' ? [] : [[outcome, count(at + 1)] as const],
+  );
+  return {
+    service,
+    received: count(0),
+    forwarded: forwarded.sort((one, other) => (one.personality < other.personality ? -1 : 1)),
+    passed: count(1),
+    dropped: Object.fromEntries(dropped),
+  };
+}

@@ -1,0 +1,216 @@
+import { join } from 'node:path';
+import { leaseName, openLease } from '../bpf/lease.js';
+import { type BpfPlace, pinFolder } from '../bpf/place.js';
+import { keyOf32, loadOnPins, type PinnedMap, sumPerCpu, unpin } from '../bpf/programs.js';
+import type { LoadedObject } from '../ffi/bpf.js';
+import {
+  closeFd,
+  lookupElement,
+  type MapShape,
+  possibleCpus,
+  updateElement,
+} from '../ffi/bpf-map.js';
+import { runningProgramsEnded } from '../ffi/rcu.js';
+import { countersOf, countWords, type ReadCounters, trafficWords } from './counters.js';
+import { emptyLayout, type Fresh, type Layout } from './layout.js';
+import { shapes } from './map-shapes.js';
+import { notesBytes, packNotes, unpackNotes } from './notes.js';
+import { packRing, ringBytes, unpackRing } from './ring-bytes.js';
+import { RingMaps } from './ring-maps.js';
+import {
+  groupPlaces,
+  packState,
+  placeService,
+  serviceBytes,
+  servicesAt,
+  stateBytes,
+} from './state-bytes.js';
+import type { DispatchCounters } from './types.js';
+
+/** Entry points of native/dispatch.bpf.c. */
+export const dispatchProgram = 'us_dispatch';
+export const dispatchXdpProgram = 'us_dispatch_xdp';
+
+type MapName = keyof typeof shapes;
+
+/**
+ * The dispatcher's program and maps in the kernel. The maps are pinned and outlive this process, and so
+ * do what packets go by, recorded flows and counters. A program belongs to one incarnation of this
+ * host, by its lease; all share the maps.
+ */
+export class DataPlane {
+  readonly #place: BpfPlace;
+  readonly #programs = new Map<number, LoadedObject>();
+  readonly #rings: RingMaps;
+  #layout: Layout;
+  /** The state that packets go by, as it was written; undefined until the first. */
+  #state: Buffer | undefined;
+  /** Resolves when no packet reads the other generation, or a ring of it alone, any more. */
+  #otherIsFree: Promise<void>;
+  readonly #maps: LoadedObject;
+
+  /**
+   * Loads the program of an incarnation, on the maps of an earlier process where there are any.
+   *
+   * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE
+   */
+  constructor(place: BpfPlace, incarnation: number) {
+    this.#place = place;
+    const { object, adopted } = loadProgram(place, incarnation);
+    this.#programs.set(incarnation, object);
+    this.#maps = object;
+    this.#rings = new RingMaps(object.map('dispatch_rings'));
+    this.#layout = adopted ? this.#readLayout() : emptyLayout;
+    this.#state = adopted ? this.#readState() : undefined;
+    // An earlier process may have flipped just before it ended.
+    this.#otherIsFree = adopted ? runningProgramsEnded() : Promise.resolve();
+  }
+
+  get layout(): Layout {
+    return this.#layout;
+  }
+
+  /** Descriptors, which belong to this. @throws {UnderstudyError} US_BPF_LOAD, US_GUARD_NO_LEASE */
+  programFd(incarnation: number, name: string): number {
+    let object = this.#programs.get(incarnation);
+    if (object === undefined) {
+      object = loadProgram(this.#place, incarnation).object;
+      this.#programs.set(incarnation, object);
+    }
+    return object.program(name);
+  }
+
+  /**
+   * Makes packets go by `layout`: written aside as a whole, then flipped to.
+   *
+   * @returns whether anything changed
+   */
+  async commit(layout: Layout, fresh: Fresh, nowMs: number): Promise<boolean> {
+    const placed = [...layout.services.values()].map(
+      ({ number, bytes, ring, groups }) =>
+        [
+          number,
+          placeService(
+            bytes,
+            number,
+            ring,
+            groups.map((group) => group * groupPlaces),
+          ),
+        ] as const,
+    );
+    const state = packState(new Map(placed), layout.others);
+    if (this.#state?.equals(state)) {
+      this.#layout = layout;
+      return false;
+    }
+    await this.#otherIsFree;
+    this.#zero(fresh);
+    const idOf = (mac: string) => layout.ids.indexOf(mac);
+    for (const { slot, ring } of layout.rings.values()) {
+      if (this.#layout.rings.get(slot)?.ring === ring) continue;
+      await this.#rings.write(slot, packRing(ring, idOf, nowMs));
+    }
+    const next = 1 - this.#readIndex();
+    updateElement(this.#map('dispatch_states'), keyOf32(next), state);
+    updateElement(this.#map('dispatch_notes'), keyOf32(next), packNotes(layout));
+    updateElement(this.#map('dispatch_active'), keyOf32(0), keyOf32(next));
+    this.#state = state;
+    this.#layout = layout;
+    this.#otherIsFree = runningProgramsEnded();
+    return true;
+  }
+
+  /** Undefined when it dispatches no such service. */
+  counters(service: string): DispatchCounters | undefined {
+    const placed = this.#layout.services.get(service);
+    const ring = placed && this.#layout.rings.get(placed.ring)?.ring;
+    if (placed === undefined || ring === undefined) return undefined;
+    const read: ReadCounters = {
+      counts: sumPerCpu(this.#map('dispatch_counts'), placed.number, countWords),
+      traffic: (place) => {
+        const group = placed.groups[Math.floor(place / groupPlaces)] ?? 0;
+        const index = group * groupPlaces + (place % groupPlaces);
+        return sumPerCpu(this.#map('dispatch_traffic'), index, trafficWords);
+      },
+    };
+    return countersOf(service, ring.places, read);
+  }
+
+  /** Lets go of descriptors; what is attached runs on. */
+  close(): void {
+    this.#rings.close();
+    for (const object of this.#programs.values()) object.close();
+    this.#programs.clear();
+  }
+
+  #map(name: MapName): number {
+    return this.#maps.map(name);
+  }
+
+  #zero({ groups, places, services }: Fresh): void {
+    const none = (words: number) => Buffer.alloc(possibleCpus() * words * 8);
+    const zeroAt = (index: number) =>
+      updateElement(this.#map('dispatch_traffic'), keyOf32(index), none(trafficWords));
+    for (const group of groups) {
+      for (let place = 0; place < groupPlaces; place += 1) zeroAt(group * groupPlaces + place);
+    }
+    for (const { group, place } of places) zeroAt(group * groupPlaces + place);
+    for (const number of services) {
+      updateElement(this.#map('dispatch_counts'), keyOf32(number), none(countWords));
+    }
+  }
+
+  #readIndex(): number {
+    return this.#read('dispatch_active', 0, 4).readUInt32LE(0);
+  }
+
+  #readState(): Buffer {
+    return this.#read('dispatch_states', this.#readIndex(), stateBytes);
+  }
+
+  #readLayout(): Layout {
+    const notes = this.#read('dispatch_notes', this.#readIndex(), notesBytes);
+    if (notes.readUInt32LE() === 0) return emptyLayout;
+    const state = this.#readState();
+    return unpackNotes(
+      notes,
+      (number) => {
+        const start = servicesAt + number * serviceBytes;
+        return Buffer.from(state.subarray(start, start + serviceBytes));
+      },
+      (slot, noted) => unpackRing(this.#rings.read(slot, ringBytes), noted),
+    );
+  }
+
+  #read(name: MapName, index: number, bytes: number): Buffer {
+    const value = Buffer.alloc(bytes);
+    lookupElement(this.#map(name), keyOf32(index), value);
+    return value;
+  }
+}
+
+function loadProgram(
+  place: BpfPlace,
+  incarnation: number,
+): { readonly object: LoadedObject; readonly adopted: boolean } {
+  const lease = openLease(join(pinFolder(place), leaseName(incarnation)));
+  try {
+    return loadOnPins(place, 'dispatch', pinnedMaps(place), new Map([['lease', lease]]));
+  } finally {
+    closeFd(lease);
+  }
+}
+
+/** Takes the pins away; what is attached runs on. Idempotent. */
+export function removePins(place: BpfPlace): void {
+  for (const { path } of pinnedMaps(place)) unpin(path);
+}
+
+function pinnedMaps(place: BpfPlace): readonly PinnedMap[] {
+  const folder = pinFolder(place, 'dispatch');
+  return Object.entries(shapes).map(([name, shape]: [string, MapShape]) => ({
+    name,
+    path: join(folder, name),
+    shape,
+  }));
+}

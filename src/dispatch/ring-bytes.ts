@@ -1,0 +1,57 @@
+import { nobody, type Ring } from './ring.js';
+import { mostMembers, noMember, slotCount } from './table.js';
+
+/** Of all rings of a host together; native/dispatch.h. */
+export const mostIds = 4096;
+
+/** Where things stand in `struct ring` of native/dispatch.h. */
+const slotBytes = (slotCount + 7) * 2;
+const at = {
+  slots: 0,
+  previous: slotBytes,
+  members: 2 * slotBytes,
+  placeOf: 2 * slotBytes + mostMembers * 8,
+} as const;
+export const ringBytes = at.placeOf + mostIds * 2;
+
+const trackedBit = 0x8000;
+const placeBits = 0x7fff;
+const hereBit = 0x8000;
+
+/** @param idOf the host's ID of a member, by its MAC */
+export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: number): Buffer {
+  const bytes = Buffer.alloc(ringBytes);
+  // All in host order, which is little-endian wherever this runs.
+  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, ringBytes / 2);
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const place = ring.slots[slot] ?? noMember;
+    words[slot] = (place & placeBits) | ((ring.flags[slot] ?? 0) === 0 ? 0 : trackedBit);
+  }
+  words.set(ring.previous, at.previous / 2);
+  words.fill(nobody, at.placeOf / 2);
+  for (const [place, { mac, here, keepsUntilMs }] of ring.places.entries()) {
+    if (mac === '') continue;
+    const id = idOf(mac);
+    const offset = at.members + place * 8;
+    bytes.write(mac.replaceAll(':', ''), offset, 'hex');
+    bytes.writeUInt16LE(id | (here ? hereBit : 0), offset + 6);
+    if (keepsUntilMs > nowMs) words[at.placeOf / 2 + id] = place;
+  }
+  return bytes;
+}
+
+/** A ring as a process before this one left it: its slots from the kernel, the rest as noted. */
+export function unpackRing(bytes: Buffer, noted: Omit<Ring, 'slots' | 'previous' | 'flags'>): Ring {
+  const words = new Uint16Array(slotCount);
+  const flags = new Uint8Array(slotCount);
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const word = bytes.readUInt16LE(slot * 2);
+    words[slot] = (word & placeBits) === placeBits ? noMember : word & placeBits;
+    // Which of the tracked ones are mixed is not told: all are taken to be.
+    if ((word & trackedBit) !== 0) flags[slot] = 3;
+  }
+  const previous = Uint16Array.from({ length: slotCount }, (_, slot) =>
+    bytes.readUInt16LE(at.previous + slot * 2),
+  );
+  return { ...noted, slots: words, previous, flags };
+}
