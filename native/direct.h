@@ -101,8 +101,12 @@ static __always_inline struct frame frame_of_xdp(struct xdp_md *xdp)
 		.end = (void *)(long)xdp->data_end,
 		.field = &xdp->rx_queue_index,
 	};
+	__u64 bytes;
 
-	frame.bytes = frame.end - frame.data;
+	/* As 64 bits: of a pointer the compiler may not make 32. */
+	bytes = frame.end - frame.data;
+	asm volatile("" : "+r"(bytes));
+	frame.bytes = bytes;
 	return frame;
 }
 

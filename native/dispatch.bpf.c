@@ -71,12 +71,14 @@ static __always_inline __u32 keep(const struct ring *ring, struct packet *packet
 {
 	const struct service *service = packet->service;
 	struct flow *flow = packet->flow;
-	__u32 place = ring->slots[slot] & NO_MEMBER, previous = ring->previous[slot];
+	__u32 place = ring->slots[slot] & NO_MEMBER;
+	__u32 previous = ring->previous[slot] & NOBODY, era = ring->previous[slot] >> PREVIOUS_BITS;
 	__u32 sticky = flow->protocol == IPPROTO_UDP ? service->sticky : 0;
 	struct flow_entry entry;
 	__u32 found = NONE, id;
 
-	if (!find_flow(&entry, identity_of(service, flow, hash), now))
+	/* Those that are sticky are recorded at all times. */
+	if (!find_flow(&entry, identity_of(service, flow, hash, sticky ? 0 : era), now))
 		return place;
 	id = (entry.found >> FLOW_ID) & ID_BITS;
 	if (entry.found)
@@ -88,13 +90,13 @@ static __always_inline __u32 keep(const struct ring *ring, struct packet *packet
 		found = NONE;
 	/* Anybody can send an error: it finds a flow and leaves no trace. */
 	if (flow->is_quoted)
-		return found != NONE ? found : previous != NONE ? previous : place;
+		return found != NONE ? found : previous != NOBODY ? previous : place;
 	if (found != NONE) {
 		record_flow(&entry, id, !flow->is_new || (entry.found & FLOW_CONFIRMED), now);
 		return found;
 	}
 	if (flow->protocol == IPPROTO_TCP) {
-		if (previous == NONE)
+		if (previous == NOBODY)
 			return place;
 		if (!flow->is_new)
 			place = previous;
@@ -243,8 +245,7 @@ static __always_inline enum outcome dispatch(struct packet *packet, __u32 vlan, 
 	return outcome;
 }
 
-SEC("tc")
-int us_dispatch(struct __sk_buff *skb)
+static __always_inline int dispatch_skb(struct __sk_buff *skb)
 {
 	struct packet packet = { .frame = frame_of_skb(skb) };
 	int is_local = 0;
@@ -259,8 +260,7 @@ int us_dispatch(struct __sk_buff *skb)
 	return outcome == PASSED || outcome == NOT_OURS ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
-SEC("xdp")
-int us_dispatch_xdp(struct xdp_md *xdp)
+static __always_inline int dispatch_xdp(struct xdp_md *xdp)
 {
 	struct packet packet = { .frame = frame_of_xdp(xdp) };
 	int is_local = 0;
@@ -270,6 +270,18 @@ int us_dispatch_xdp(struct xdp_md *xdp)
 	if (outcome == FORWARDED)
 		return is_local ? XDP_PASS : XDP_TX;
 	return outcome == PASSED || outcome == NOT_OURS ? XDP_PASS : XDP_DROP;
+}
+
+SEC("tc")
+int us_dispatch(struct __sk_buff *skb)
+{
+	return dispatch_skb(skb);
+}
+
+SEC("xdp")
+int us_dispatch_xdp(struct xdp_md *xdp)
+{
+	return dispatch_xdp(xdp);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -23,8 +23,11 @@
 #define NO_MEMBER 0x7fff
 /* Flag of a slot: flows of it may be somebody else's, so they are looked up. */
 #define TRACKED 0x8000
-/* In `previous`, and for an ID that the ring has no use for. */
+/* For an ID that the ring has no use for. */
 #define NONE 0xffff
+/* In `previous`: a place, or nobody's; above it how often the slot began to be tracked. */
+#define PREVIOUS_BITS 11
+#define NOBODY 0x7ff
 
 enum hash_mode {
 	HASH_SOURCE_IP,
@@ -47,7 +50,7 @@ struct member {
  */
 struct ring {
 	__u16 slots[SLOTS + 7];
-	/* Whose flows of this slot are that nobody recorded; NONE: the slot's own member's. */
+	/* Whose flows of this slot are that nobody recorded; NOBODY: the slot's own member's. */
 	__u16 previous[SLOTS + 7];
 	struct member members[MOST_MEMBERS];
 	/* By ID: its place in `members`; NONE: it may keep no flow. */
@@ -80,8 +83,8 @@ struct service {
 	/* Which of this service's counters stand where: by groups of 16 places in the ring. */
 	__u16 counters[MOST_MEMBERS / 16];
 	struct port_range ports[MOST_RANGES];
-	/* Its own place among the services. */
-	__u16 number;
+	/* Of this service's time on this host, and no other's: what was recorded before is not its. */
+	__u16 birth;
 	__u16 unused[3];
 };
 

@@ -61,15 +61,19 @@ static __always_inline __u64 hash_of(const struct service *service, const struct
 
 /*
  * What a flow is remembered by: its hash, which nobody can aim, and what it was not made of. In mode
- * source-ip a client's flows are one, so that related ports stay together.
+ * source-ip a client's flows are one, so that related ports stay together. `era`: since the slot was
+ * tracked anew a port may have been used again, unseen, so older records are none.
  */
-static __always_inline __u64 identity_of(const struct service *service, const struct flow *flow, __u64 hash)
+static __always_inline __u64 identity_of(const struct service *service, const struct flow *flow, __u64 hash,
+					 __u32 era)
 {
-	__u64 more = (__u64)service->number << 40;
+	__u64 more = (__u64)service->birth << 29 | era;
 
 	if (service->hash_mode != HASH_SOURCE_IP)
-		more |= (__u64)flow->protocol << 32 | flow->service_port;
-	return hash ^ (more * 0x9e3779b97f4a7c15ULL);
+		more |= (__u64)flow->service_port << 13 | (__u64)flow->protocol << 5;
+	hash ^= more * 0x9e3779b97f4a7c15ULL;
+	/* A product's lowest bits know little of its factors; they choose the bucket. */
+	return hash ^ hash >> 31;
 }
 
 #endif

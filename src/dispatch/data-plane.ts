@@ -80,6 +80,11 @@ export class DataPlane {
     return object.program(name);
   }
 
+  /** Descriptor, which belongs to this. */
+  mapFd(name: string): number {
+    return this.#maps.map(name);
+  }
+
   /**
    * Makes packets go by `layout`: written aside as a whole, then flipped to.
    *
@@ -87,12 +92,12 @@ export class DataPlane {
    */
   async commit(layout: Layout, fresh: Fresh, nowMs: number): Promise<boolean> {
     const placed = [...layout.services.values()].map(
-      ({ number, bytes, ring, groups }) =>
+      ({ number, birth, bytes, ring, groups }) =>
         [
           number,
           placeService(
             bytes,
-            number,
+            birth,
             ring,
             groups.map((group) => group * groupPlaces),
           ),

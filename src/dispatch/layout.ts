@@ -8,6 +8,8 @@ import type { DispatchSpec } from './types.js';
 const mostRings = 256;
 /** As many as `dispatch_traffic` has, by groups. */
 const mostGroups = 1024;
+/** Then they are counted from 0 again; what was recorded so long ago is gone. */
+const mostBirths = 65_536;
 const defaultDrainMs = 300_000;
 
 export interface PlacedRing {
@@ -20,6 +22,8 @@ export interface PlacedRing {
 
 export interface PlacedService {
   readonly number: number;
+  /** Counts services that came to this host: records of an earlier one are void. */
+  readonly birth: number;
   /** As `packService` makes it. */
   readonly bytes: Buffer;
   /** Slot of its ring. */
@@ -37,9 +41,17 @@ export interface Layout {
   readonly ids: readonly string[];
   /** MACs of dispatchers elsewhere. */
   readonly others: readonly string[];
+  /** Of services, so far. */
+  readonly births: number;
 }
 
-export const emptyLayout: Layout = { services: new Map(), rings: new Map(), ids: [], others: [] };
+export const emptyLayout: Layout = {
+  services: new Map(),
+  rings: new Map(),
+  ids: [],
+  others: [],
+  births: 0,
+};
 
 /** Counters that have a new owner since `before`: they start at zero. */
 export interface Fresh {
@@ -61,6 +73,7 @@ export class Planner {
   readonly #made = new Map<string, number>();
   readonly #ids: string[];
   #others: readonly string[];
+  #births: number;
   readonly #fresh = {
     groups: [] as number[],
     places: [] as { group: number; place: number }[],
@@ -73,6 +86,7 @@ export class Planner {
     this.#services = new Map(before.services);
     this.#ids = [...before.ids];
     this.#others = before.others;
+    this.#births = before.births;
   }
 
   /** @throws {UnderstudyError} US_DISPATCH_SPEC */
@@ -83,9 +97,13 @@ export class Planner {
     this.#others = spec.otherDispatchers ?? this.#others;
     const number = before?.number ?? this.#freeNumber(spec.service);
     const ring = this.#ringFor(before?.ring, pool, spec.service);
-    if (before === undefined) this.#fresh.services.push(number);
+    if (before === undefined) {
+      this.#fresh.services.push(number);
+      this.#births = (this.#births + 1) % mostBirths;
+    }
+    const birth = before?.birth ?? this.#births;
     const groups = this.#groupsFor(spec.service, before, ring);
-    this.#services.set(spec.service, { number, bytes, ring, groups });
+    this.#services.set(spec.service, { number, birth, bytes, ring, groups });
   }
 
   remove(service: string): void {
@@ -101,7 +119,13 @@ export class Planner {
     }
     const used = [...this.#services.values()].map(({ ring }) => ring);
     const rings = new Map(used.map((slot) => [slot, this.#ringAt(slot)]));
-    const layout = { services: this.#services, rings, ids: this.#ids, others: this.#others };
+    const layout = {
+      services: this.#services,
+      rings,
+      ids: this.#ids,
+      others: this.#others,
+      births: this.#births,
+    };
     return { layout, fresh: this.#fresh };
   }
 

@@ -1,7 +1,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Layout, PlacedService } from './layout.js';
 import { refused } from './refusals.js';
-import type { Place, Pool, Ring } from './ring.js';
+import type { Place, Pool, Ring, RingTimes } from './ring.js';
 
 /** Room for them in `dispatch_notes`: length in front, then deflated JSON. */
 export const notesBytes = 262_144;
@@ -11,6 +11,7 @@ interface Notes {
   readonly services: readonly {
     readonly name: string;
     readonly number: number;
+    readonly birth: number;
     readonly ring: number;
     readonly groups: readonly number[];
   }[];
@@ -28,13 +29,15 @@ interface Notes {
   }[];
   readonly ids: readonly string[];
   readonly others: readonly string[];
+  readonly births: number;
 }
 
 export function packNotes(layout: Layout): Buffer {
   const notes: Notes = {
-    services: [...layout.services].map(([name, { number, ring, groups }]) => ({
+    services: [...layout.services].map(([name, { number, birth, ring, groups }]) => ({
       name,
       number,
+      birth,
       ring,
       groups,
     })),
@@ -44,6 +47,7 @@ export function packNotes(layout: Layout): Buffer {
     }),
     ids: layout.ids,
     others: layout.others,
+    births: layout.births,
   };
   const deflated = deflateRawSync(JSON.stringify(notes), { level: 1 });
   if (deflated.length + 4 > notesBytes) {
@@ -62,14 +66,14 @@ export function packNotes(layout: Layout): Buffer {
 export function unpackNotes(
   bytes: Buffer,
   serviceBytes: (number: number) => Buffer,
-  ringOf: (slot: number, noted: Omit<Ring, 'slots' | 'previous' | 'flags'>) => Ring,
+  ringOf: (slot: number, noted: RingTimes & Pick<Ring, 'pool' | 'places'>) => Ring,
 ): Layout {
   const length = bytes.readUInt32LE();
   const text = inflateRawSync(bytes.subarray(4, 4 + length)).toString();
   const notes = JSON.parse(text) as Notes;
   const never = Number.POSITIVE_INFINITY;
-  const services = notes.services.map(({ name, number, ring, groups }) => {
-    const placed: PlacedService = { number, ring, groups, bytes: serviceBytes(number) };
+  const services = notes.services.map(({ name, number, birth, ring, groups }) => {
+    const placed: PlacedService = { number, birth, ring, groups, bytes: serviceBytes(number) };
     return [name, placed] as const;
   });
   const rings = notes.rings.map(({ slot, poolKey, places, lookMs, ...noted }) => {
@@ -85,5 +89,6 @@ export function unpackNotes(
     rings: new Map(rings),
     ids: notes.ids,
     others: notes.others,
+    births: notes.births,
   };
 }

@@ -1,4 +1,4 @@
-import { nobody, type Ring } from './ring.js';
+import { nobody, type Ring, type RingTimes } from './ring.js';
 import { mostMembers, noMember, slotCount } from './table.js';
 
 /** Of all rings of a host together; native/dispatch.h. */
@@ -14,9 +14,14 @@ const at = {
 } as const;
 export const ringBytes = at.placeOf + mostIds * 2;
 
+/** By ID: it may keep no flow. */
+const noPlace = 0xffff;
 const trackedBit = 0x8000;
 const placeBits = 0x7fff;
 const hereBit = 0x8000;
+/** A place or nobody; above it the era. */
+const previousBits = 11;
+const previousMask = 0x7ff;
 
 /** @param idOf the host's ID of a member, by its MAC */
 export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: number): Buffer {
@@ -27,8 +32,11 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
     const place = ring.slots[slot] ?? noMember;
     words[slot] = (place & placeBits) | ((ring.flags[slot] ?? 0) === 0 ? 0 : trackedBit);
   }
-  words.set(ring.previous, at.previous / 2);
-  words.fill(nobody, at.placeOf / 2);
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const previous = (ring.previous[slot] ?? nobody) & previousMask;
+    words[at.previous / 2 + slot] = previous | ((ring.eras[slot] ?? 0) << previousBits);
+  }
+  words.fill(noPlace, at.placeOf / 2);
   for (const [place, { mac, here, keepsUntilMs }] of ring.places.entries()) {
     if (mac === '') continue;
     const id = idOf(mac);
@@ -41,7 +49,7 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
 }
 
 /** A ring as a process before this one left it: its slots from the kernel, the rest as noted. */
-export function unpackRing(bytes: Buffer, noted: Omit<Ring, 'slots' | 'previous' | 'flags'>): Ring {
+export function unpackRing(bytes: Buffer, noted: RingTimes & Pick<Ring, 'pool' | 'places'>): Ring {
   const words = new Uint16Array(slotCount);
   const flags = new Uint8Array(slotCount);
   for (let slot = 0; slot < slotCount; slot += 1) {
@@ -50,8 +58,12 @@ export function unpackRing(bytes: Buffer, noted: Omit<Ring, 'slots' | 'previous'
     // Which of the tracked ones are mixed is not told: all are taken to be.
     if ((word & trackedBit) !== 0) flags[slot] = 3;
   }
-  const previous = Uint16Array.from({ length: slotCount }, (_, slot) =>
-    bytes.readUInt16LE(at.previous + slot * 2),
-  );
-  return { ...noted, slots: words, previous, flags };
+  const previous = new Uint16Array(slotCount);
+  const eras = new Uint8Array(slotCount);
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const word = bytes.readUInt16LE(at.previous + slot * 2);
+    previous[slot] = (word & previousMask) === previousMask ? nobody : word & previousMask;
+    eras[slot] = word >> previousBits;
+  }
+  return { ...noted, slots: words, previous, flags, eras };
 }

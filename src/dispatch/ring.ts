@@ -19,6 +19,8 @@ export interface Place {
 
 /** In `previous`: flows that nobody recorded are the slot's own member's. */
 export const nobody = 0xffff;
+/** Eras are counted up to this, and then from 0 again. */
+const mostEras = 32;
 
 /** Flows of this slot are looked up: some may be another member's than the slot's. */
 const tracked = 1;
@@ -36,7 +38,7 @@ const mixed = 2;
  * A second change keeps the previous member of a slot that is tracked already: whoever began in
  * between was recorded, so those that were not are still the first one's.
  */
-export interface Ring {
+export interface Ring extends RingTimes {
   readonly pool: Pool;
   /** By place. */
   readonly places: readonly Place[];
@@ -45,6 +47,14 @@ export interface Ring {
   /** Place, or nobody. */
   readonly previous: Uint16Array;
   readonly flags: Uint8Array;
+  /**
+   * How often each slot began to be tracked. What was recorded in an earlier era is void: since then
+   * the same port may have begun another connection, which nobody recorded.
+   */
+  readonly eras: Uint8Array;
+}
+
+export interface RingTimes {
   /** Packets that are not recorded go to `previous` until then. */
   readonly windowUntilMs: number;
   /** Then recorded flows are forgotten. */
@@ -79,7 +89,8 @@ export function nextRing(before: Ring | undefined, pool: Pool, nowMs: number, la
   const slots = table.slots.map((index) => placeOfIndex[index] ?? noMember);
   const previous = new Uint16Array(slotCount).fill(nobody);
   const flags = new Uint8Array(slotCount);
-  const ring = { pool, places, slots, previous, flags };
+  const eras = before?.eras.slice() ?? new Uint8Array(slotCount);
+  const ring = { pool, places, slots, previous, flags, eras };
   if (before === undefined) return { ...ring, windowUntilMs: 0, recordedUntilMs: 0, lookMs: never };
   const moved = moveSlots(before, ring, nowMs);
   const windowUntilMs = moved ? nowMs + pool.drainMs : before.windowUntilMs;
@@ -93,7 +104,7 @@ export function nextRing(before: Ring | undefined, pool: Pool, nowMs: number, la
 /** Fills in previous members and flags. @returns whether a slot changed hands */
 function moveSlots(
   before: Ring,
-  { places, slots, previous, flags }: Pick<Ring, 'places' | 'slots' | 'previous' | 'flags'>,
+  { places, slots, previous, flags, eras }: Omit<Ring, keyof RingTimes | 'pool'>,
   nowMs: number,
 ): boolean {
   // A place may have been given away: what was its former member's is not its new one's.
@@ -121,6 +132,7 @@ function moveSlots(
       flags[slot] = tracked;
     }
     if (isMixed) flags[slot] = tracked | mixed;
+    if (oldFlags === 0 && flags[slot] !== 0) eras[slot] = ((eras[slot] ?? 0) + 1) % mostEras;
   }
   return moved;
 }

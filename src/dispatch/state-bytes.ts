@@ -26,7 +26,7 @@ const at = {
   ranges: 54,
   counters: 56,
   ports: 184,
-  number: 312,
+  birth: 312,
 } as const;
 export const serviceBytes = 320;
 
@@ -64,12 +64,12 @@ export function packService(spec: DispatchSpec): Buffer {
 /** @param groups where its counters stand, by groups of places, as numbers of counters */
 export function placeService(
   service: Buffer,
-  number: number,
+  birth: number,
   ring: number,
   groups: readonly number[],
 ): Buffer {
   const bytes = Buffer.from(service);
-  bytes.writeUInt16LE(number, at.number);
+  bytes.writeUInt16LE(birth, at.birth);
   bytes.writeUInt16LE(ring, at.ring);
   for (const [group, first] of groups.entries()) {
     bytes.writeUInt16LE(first, at.counters + group * 2);

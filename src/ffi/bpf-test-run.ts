@@ -52,29 +52,69 @@ function lib(): (fd: number, options: Record<string, unknown>) => number {
  * Equals: `bpftool prog run id ID data_in FRAME data_out - repeat N`
  */
 export function testRun(programFd: number, frame: Uint8Array, repeat = 1): TestRun {
-  const call = lib();
   const out = Buffer.alloc(frame.length + headroomBytes);
-  const options: Record<string, unknown> = {
-    sz: optionsBytes,
+  const options = call(programFd, {
     data_in: frame,
     data_out: out,
     data_size_in: frame.length,
     data_size_out: out.length,
-    ctx_in: null,
-    ctx_out: null,
-    ctx_size_in: 0,
-    ctx_size_out: 0,
-    retval: 0,
     repeat,
-    duration: 0,
-    flags: 0,
-    cpu: 0,
-    batch_size: 0,
-  };
-  checkBpf('bpf_prog_test_run_opts', call(programFd, options));
+  });
   return {
     verdict: Number(options.retval) | 0,
     frame: out.subarray(0, Number(options.data_size_out)),
     durationNs: Number(options.duration),
   };
+}
+
+const BPF_F_TEST_XDP_LIVE_FRAMES = 2;
+/** struct xdp_md. */
+const contextBytes = 24;
+
+/**
+ * Has an XDP program send frames out of a NIC of this thread's network namespace: what it returns is
+ * done (XDP_TX). Since Linux 5.18.
+ */
+export function sendLive(
+  programFd: number,
+  frame: Uint8Array,
+  interfaceIndex: number,
+  repeat: number,
+): void {
+  const context = Buffer.alloc(contextBytes);
+  context.writeUInt32LE(frame.length, 4);
+  context.writeUInt32LE(interfaceIndex, 12);
+  call(programFd, {
+    data_in: frame,
+    data_size_in: frame.length,
+    ctx_in: context,
+    ctx_size_in: context.length,
+    repeat,
+    flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+    batch_size: 64,
+  });
+}
+
+function call(programFd: number, given: Record<string, unknown>): Record<string, unknown> {
+  const run = lib();
+  const options: Record<string, unknown> = {
+    sz: optionsBytes,
+    data_in: null,
+    data_out: null,
+    data_size_in: 0,
+    data_size_out: 0,
+    ctx_in: null,
+    ctx_out: null,
+    ctx_size_in: 0,
+    ctx_size_out: 0,
+    retval: 0,
+    repeat: 1,
+    duration: 0,
+    flags: 0,
+    cpu: 0,
+    batch_size: 0,
+    ...given,
+  };
+  checkBpf('bpf_prog_test_run_opts', run(programFd, options));
+  return options;
 }
