@@ -1,10 +1,10 @@
 import koffi from 'koffi';
 import { checkBpf } from './libbpf.js';
 
-/** What programs of ours return: TC_ACT_UNSPEC, SHOT, REDIRECT (linux/pkt_cls.h). */
-export const tcVerdict = { pass: -1, drop: 2, forward: 7 } as const;
-/** XDP_PASS, DROP, TX (linux/bpf.h). */
-export const xdpVerdict = { pass: 2, drop: 1, forward: 3 } as const;
+/** TC_ACT_… (linux/pkt_cls.h) as a program of ours returns them. */
+export const tcVerdict = { continue: -1, drop: 2, redirect: 7 } as const;
+/** XDP_… (linux/bpf.h). */
+export const xdpVerdict = { pass: 2, drop: 1, transmit: 3 } as const;
 
 export interface TestRun {
   /** One of tcVerdict or xdpVerdict. */

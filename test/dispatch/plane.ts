@@ -16,6 +16,19 @@ export interface Ran {
   readonly frame: Buffer;
 }
 
+const verdicts = {
+  tc: new Map<number, Ran['did']>([
+    [tcVerdict.redirect, 'forward'],
+    [tcVerdict.continue, 'pass'],
+    [tcVerdict.drop, 'drop'],
+  ]),
+  xdp: new Map<number, Ran['did']>([
+    [xdpVerdict.transmit, 'forward'],
+    [xdpVerdict.pass, 'pass'],
+    [xdpVerdict.drop, 'drop'],
+  ]),
+};
+
 /** The programs as the dispatcher loads them, on maps of this test's own, with a clock of its own. */
 export class TestPlane {
   readonly plane: DataPlane;
@@ -68,15 +81,7 @@ export class TestPlane {
   run(frame: Uint8Array, entry: Entry = 'tc'): Ran {
     const name = entry === 'tc' ? dispatchProgram : dispatchXdpProgram;
     const ran = testRun(this.plane.programFd(1, name), frame);
-    const verdicts = entry === 'tc' ? tcVerdict : xdpVerdict;
-    const did =
-      ran.verdict === verdicts.forward
-        ? 'forward'
-        : ran.verdict === verdicts.pass
-          ? 'pass'
-          : ran.verdict === verdicts.drop
-            ? 'drop'
-            : 'other';
+    const did = verdicts[entry].get(ran.verdict) ?? 'other';
     return { did, frame: ran.frame };
   }
 }

@@ -56,7 +56,7 @@ function programOn(t: Test, place: BpfPlace) {
   return (frame: Uint8Array) => {
     const { verdict, frame: out } = testRun(object.program('us_peers'), frame);
     t.same(out, frame, 'untouched');
-    return verdict === tcVerdict.drop ? 'drop' : verdict === tcVerdict.pass ? 'pass' : verdict;
+    return verdict === tcVerdict.drop ? 'drop' : verdict === tcVerdict.continue ? 'pass' : verdict;
   };
 }
 
