@@ -1,4 +1,5 @@
 import * as cluster from './commands/cluster.js';
+import * as completion from './commands/completion.js';
 import * as daemons from './commands/daemons.js';
 import * as demo from './commands/demo.js';
 import * as lab from './commands/lab.js';
@@ -6,4 +7,11 @@ import * as validate from './commands/validate.js';
 import type { CommandModule } from './context.js';
 
 /** Every command; what one needs is loaded only when it runs. */
-export const commands: readonly CommandModule[] = [validate, cluster, daemons, lab, demo];
+export const commands: readonly CommandModule[] = [
+  validate,
+  cluster,
+  daemons,
+  lab,
+  demo,
+  completion,
+];

@@ -22,7 +22,7 @@ test('the contract’s commands are there', async (t) => {
   const names = everyCommand().map((words) => words.join(' '));
   const top = ['validate', 'plan', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
   const daemons = ['agent', 'pulse', 'pulse-restart', 'target'];
-  const more = ['undrain', 'which', 'doctor', 'demo', 'lab'];
+  const more = ['undrain', 'which', 'doctor', 'completion', 'demo', 'lab'];
   const lab = [
     'up',
     'down',

@@ -4,12 +4,14 @@ import type { ClusterConfig } from '../../config/types.js';
 import { decideApply } from '../../control/apply.js';
 import { allocationKey, configKey } from '../../control/keys.js';
 import { statusOf } from '../../control/status.js';
-import { configOf, ViewKeeper } from '../../control/view.js';
+import { configOf, parseRoleId, type View, ViewKeeper } from '../../control/view.js';
 import { within } from '../../deadline.js';
 import { messageOf, UnderstudyError } from '../../errors.js';
+import { systemTimers } from '../../store/timers.js';
 import type { Compare, Store } from '../../store/types.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 import { printProblems, readClusterFile } from '../cluster-file.js';
+import { Progress } from '../progress.js';
 
 const attempts = 5;
 const settleBudgetMs = 60_000;
@@ -31,7 +33,14 @@ export async function run(options: ApplyOptions): Promise<number> {
     const generation = await applyConfig(cluster.store, wanted);
     if (options.wait) {
       const signal = within(settleBudgetMs, options.signal);
-      await waitUntilSettled(cluster.store, signal).catch((thrown: unknown) => {
+      const progress = new Progress(
+        'waiting until everything runs',
+        process.stderr,
+        systemTimers(),
+      );
+      const tell: TellSettling = (...state) => progress.set(...state);
+      const settled = waitUntilSettled(cluster.store, signal, tell).finally(() => progress.end());
+      await settled.catch((thrown: unknown) => {
         options.signal.throwIfAborted();
         throw new UnderstudyError({
           code: 'US_APPLY_WAIT',
@@ -63,21 +72,54 @@ export function meantFor(cluster: Cluster, config: ClusterConfig, file: string):
   });
 }
 
-/** Resolves when every personality and service of the definition runs where it is assigned. */
-export async function waitUntilSettled(store: Store, signal: AbortSignal): Promise<void> {
+/** How many roles are as the definition wants them, and what the first other one does. */
+export type TellSettling = (done: number, total: number, text: string) => void;
+
+/**
+ * Resolves when every personality and service of the definition runs where it is assigned, and what is
+ * no longer in it stands nowhere.
+ */
+export async function waitUntilSettled(
+  store: Store,
+  signal: AbortSignal,
+  tell: TellSettling = () => {},
+): Promise<void> {
   const stop = new AbortController();
   const watch = new ClusterWatch(store);
   watch.start(AbortSignal.any([signal, stop.signal]));
   try {
     await watch.until(() => {
-      const config = configOf(watch.view);
-      if (config === undefined) return false;
-      const { personalities, services } = statusOf(watch.view, config, undefined, () => new Map());
-      return [...personalities, ...services].every(({ phase }) => phase === 'running');
+      const unsettled = unsettledRoles(watch.view);
+      if (unsettled === undefined) return false;
+      const { total, waiting } = unsettled;
+      tell(total - waiting.length, total, waiting[0] ?? '');
+      return waiting.length === 0;
     }, signal);
   } finally {
     stop.abort();
   }
+}
+
+/** Undefined before a definition is applied. */
+export function unsettledRoles(
+  view: View,
+): { readonly total: number; readonly waiting: readonly string[] } | undefined {
+  const config = configOf(view);
+  if (config === undefined) return undefined;
+  const { personalities, services } = statusOf(view, config, undefined, () => new Map());
+  const named = [
+    ...personalities.map(({ name, phase }) => ({ id: `personality/${name}`, name, phase })),
+    ...services.map(({ name, phase }) => ({ id: `service/${name}`, name, phase })),
+  ];
+  const wanted = new Set(named.map(({ id }) => id));
+  const leaving = [...view.assignments]
+    .filter(([id, { value }]) => value.host !== null && !wanted.has(id))
+    .map(([id]) => `${parseRoleId(id).name} leaving`);
+  const late = named.filter(({ phase }) => phase !== 'running');
+  return {
+    total: named.length + leaving.length,
+    waiting: [...late.map(({ name, phase }) => `${name} ${phase}`), ...leaving],
+  };
 }
 
 /**

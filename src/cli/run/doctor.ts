@@ -7,9 +7,11 @@ import { gatherCluster, type HostPlace } from '../../doctor/gather-cluster.js';
 import { gatherHost, needsOf } from '../../doctor/gather-host.js';
 import { examine, type Result, type Verdict } from '../../doctor/types.js';
 import { UnderstudyError } from '../../errors.js';
+import { systemTimers } from '../../store/timers.js';
 import { type ClusterOptions, defaultConfig, type Located, locate } from '../cluster.js';
 import { colour } from '../colour.js';
 import { table } from '../output.js';
+import { Progress } from '../progress.js';
 
 export interface DoctorOptions extends ClusterOptions {
   readonly json: boolean;
@@ -25,8 +27,11 @@ interface OwnAgent {
 export async function run(options: DoctorOptions): Promise<number> {
   const agent = ownAgent(options);
   // Before this process moves into a lab, if there is one.
+  const progress = new Progress('looking', process.stderr, systemTimers());
+  progress.set(0, 2, 'this host');
   const host = await gatherHost(agent);
-  const cluster = await lookAtCluster(options, agent);
+  progress.set(1, 2, 'the cluster: etcd, hosts, leases');
+  const cluster = await lookAtCluster(options, agent).finally(() => progress.end());
   const config = cluster?.view === undefined ? undefined : configOf(cluster.view);
   const results = [
     ...examine('host', hostChecks, { ...host, needs: needsOf(config) }),

@@ -1,5 +1,7 @@
 import type { EventRecord } from '../../control/records.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
+import { colour } from '../colour.js';
+import { eventOf, followEvents } from '../follow-events.js';
 
 export interface EventsOptions extends ClusterOptions {
   readonly json: boolean;
@@ -9,42 +11,25 @@ export interface EventsOptions extends ClusterOptions {
 /** What happened and why, oldest first; with `follow` until interrupted. */
 export async function run(options: EventsOptions): Promise<number> {
   return withCluster(options, async ({ store }) => {
-    const print = (value: string) => {
-      const event = JSON.parse(value) as EventRecord;
+    const print = (event: EventRecord) => {
       process.stdout.write(`${options.json ? JSON.stringify(event) : line(event)}\n`);
     };
-    if (!options.follow) {
-      for (const { value } of (await store.list('events/')).entries) print(value);
+    if (options.follow) {
+      await followEvents(store, print, options.signal);
       return 0;
     }
-    // After a gap in the watch the whole list comes again: tell each event once.
-    let last = '';
-    const once = (key: string, value: string) => {
-      if (key <= last) return;
-      last = key;
-      print(value);
-    };
-    store.watch(
-      'events/',
-      {
-        snapshot: ({ entries }) => {
-          for (const { key, value } of entries) once(key, value);
-        },
-        changes: (changes) => {
-          for (const change of changes) {
-            if (change.kind === 'put') once(change.entry.key, change.entry.value);
-          }
-        },
-      },
-      options.signal,
-    );
-    await new Promise<void>((resolve) => {
-      options.signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    for (const { value } of (await store.list('events/')).entries) {
+      const event = eventOf(value);
+      if (event !== undefined) print(event);
+    }
     return 0;
   });
 }
 
-function line({ atUnixMs, host, kind, subject, text }: EventRecord): string {
-  return `${new Date(atUnixMs).toISOString()}  ${host.padEnd(8)}  ${kind.padEnd(10)}  ${subject}: ${text}`;
+/** What a person looks for first in a long list. */
+const notable: readonly string[] = ['failover', 'vote', 'shut-out', 'hold', 'verify', 'power'];
+
+export function line({ atUnixMs, host, kind, subject, text }: EventRecord): string {
+  const shown = kind.padEnd(10);
+  return `${colour.dim(new Date(atUnixMs).toISOString())}  ${host.padEnd(8)}  ${notable.includes(kind) ? colour.yellow(shown) : shown}  ${subject}: ${text}`;
 }

@@ -1,16 +1,22 @@
 import { statusOfView } from '../../agent/cluster-status.js';
+import type { Phase } from '../../control/records.js';
 import type { HostStatus, Status } from '../../control/status.js';
-import { configOf, type View } from '../../control/view.js';
+import type { View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
+import { systemTimers } from '../../store/timers.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
+import { colour } from '../colour.js';
 import { table } from '../output.js';
+import { watchStatus } from '../watch-status.js';
 
 export interface StatusOptions extends ClusterOptions {
   readonly json: boolean;
   readonly watch: boolean;
 }
 
-/** Exit codes of every command: src/cli/README in docs/reference. 4 means no leader or no quorum. */
+const clearScreen = '\x1b[H\x1b[2J';
+
+/** 4: no leader. Exit codes of every command are in docs/reference/cli.md. */
 export async function run(options: StatusOptions): Promise<number> {
   return withCluster(options, async (cluster) => {
     if (options.watch) return watch(cluster, options);
@@ -42,23 +48,22 @@ export function statusFrom(view: View, leader: string | undefined): Status {
 
 async function watch(cluster: Cluster, options: StatusOptions): Promise<number> {
   const { ClusterWatch } = await import('../../agent/cluster-watch.js');
-  const watching = new ClusterWatch(cluster.store);
-  let shown = '';
-  watching.onChange((view) => {
-    void cluster.leader().then((leader) => {
-      if (configOf(view) === undefined) return;
-      const status = statusFrom(view, leader);
-      const text = JSON.stringify(status);
-      if (text === shown) return;
-      shown = text;
-      if (process.stdout.isTTY && !options.json) process.stdout.write('\x1b[2J\x1b[H');
-      print(status, options.json);
-    });
-  });
-  watching.start(options.signal);
-  await new Promise<void>((resolve) => {
-    options.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  const source = new ClusterWatch(cluster.store);
+  source.start(options.signal);
+  const { stdout } = process;
+  await watchStatus(
+    {
+      source,
+      timers: systemTimers(),
+      leader: () => cluster.leader(),
+      statusOf: statusOfView,
+      show: (status) => {
+        if (stdout.isTTY && !options.json) stdout.write(clearScreen);
+        print(status, options.json);
+      },
+    },
+    options.signal,
+  );
   return 0;
 }
 
@@ -66,22 +71,37 @@ function print(status: Status, json: boolean): void {
   process.stdout.write(json ? `${JSON.stringify(status)}\n` : `${statusText(status)}\n`);
 }
 
+function headline({ cluster, leader, quorum }: Status): string {
+  if (!quorum) {
+    return `cluster ${cluster}: ${colour.red('the store gives no answer (no quorum)')}: failovers wait, traffic goes on; below is what was known last`;
+  }
+  const none = colour.yellow('none: nothing is placed or moved on purpose; failovers go on');
+  return `cluster ${cluster}, leader ${leader ?? none}`;
+}
+
 /** What an operator should know of a host that is up: why it takes no part, or gets nothing. */
-function stateText({ state, controller, granting, votes }: HostStatus): string {
-  if (state !== 'up') return state;
-  if (votes.length > 0) return `up, voted by ${votes.join(', ')}`;
-  return controller && !granting ? 'up, starting' : state;
+function hostText({ controller, granting, state, votes }: HostStatus): string {
+  if (state === 'up') {
+    if (votes.length > 0) return colour.yellow(`up, voted by ${votes.join(', ')}`);
+    return controller && !granting ? colour.yellow('up, starting') : colour.green('up');
+  }
+  return state === 'drained' ? colour.yellow(state) : colour.red(state);
+}
+
+function phaseText(phase: Phase): string {
+  if (phase === 'running') return colour.green(phase);
+  return phase === 'failed' || phase === 'unplaced' ? colour.red(phase) : colour.yellow(phase);
 }
 
 /** What a person reads: what needs attention stands first in each row. */
 export function statusText(status: Status): string {
   const parts = [
-    `cluster ${status.cluster}, leader ${status.leader ?? 'none: nothing is placed or moved on purpose; failovers go on'}`,
+    headline(status),
     table([
       ['HOST', 'STATE', 'POOL', 'INCARNATION', 'CARRIES'],
       ...status.hosts.map((host) => [
         host.name,
-        stateText(host),
+        hostText(host),
         host.pool ?? 'none',
         String(host.incarnation),
         [...host.personalities, ...host.dispatches.map((name) => `dispatches ${name}`)].join(
@@ -93,7 +113,7 @@ export function statusText(status: Status): string {
       ['PERSONALITY', 'PHASE', 'HOST', 'EPOCH', 'ADDRESSES', 'MAC'],
       ...status.personalities.map((one) => [
         one.name,
-        one.phase,
+        phaseText(one.phase),
         one.host ?? '-',
         String(one.epoch),
         one.interfaces.flatMap(({ addresses }) => addresses).join(' '),
@@ -120,7 +140,7 @@ export function statusText(status: Status): string {
         ['SERVICE', 'PHASE', 'DISPATCHER', 'ADDRESS', 'MEMBERS'],
         ...status.services.map((service) => [
           service.name,
-          service.phase,
+          phaseText(service.phase),
           service.dispatcher ?? '-',
           service.addresses.join(' '),
           service.members
