@@ -108,13 +108,11 @@ export class Voter {
     if (hello === undefined || !watch.known || config === undefined) return;
     if (!config.controllers.includes(host)) return;
     await this.#takeControl(hello);
-    const watched = watchedIncarnations(watch.view);
-    const ids = new Set(watched.map(idOf));
-    for (const id of this.#ballots.keys()) if (!ids.has(id)) this.#ballots.delete(id);
+    this.#forgetUnwatched();
     const { leaseMs } = config.timing;
     // None must still be at work when the next run begins, whichever fails.
     const settled = await Promise.allSettled(
-      watched.map((which) => this.#settle(hello, which, leaseMs)),
+      [...this.#ballots.keys()].map((id) => this.#settle(hello, incarnationOf(id), leaseMs)),
     );
     let wakeAtMs: number | undefined;
     for (const result of settled) {
@@ -122,6 +120,13 @@ export class Voter {
       if (result.value !== undefined) wakeAtMs = Math.min(wakeAtMs ?? result.value, result.value);
     }
     if (wakeAtMs !== undefined) this.#loop.triggerIn(wakeAtMs - this.#parts.clock.bootMs());
+  }
+
+  /** Nobody needs a vote against what the store names no longer. */
+  #forgetUnwatched(): void {
+    if (this.#ballots.size === 0) return;
+    const watched = new Set(watchedIncarnations(this.#parts.watch.view).map(idOf));
+    for (const id of this.#ballots.keys()) if (!watched.has(id)) this.#ballots.delete(id);
   }
 
   async #takeControl(hello: PulseHello): Promise<void> {

@@ -42,6 +42,18 @@ test('a host whose promise this controller saw lapse gets nothing', (t) => {
   t.end();
 });
 
+test('a vote that stands keeps a host empty, one that was withdrawn does not', (t) => {
+  const world = new World();
+  world.vote('h1', 1, 'h2');
+  world.vote('h4', 1, 'h2', { state: 'withdrawn' });
+  const avoid = new Set(['h2', 'h3']);
+  const choose = () => choosePlacement(world.view, config, web1, quiet, avoid);
+  t.match(choose(), { kind: 'place', host: 'h4' });
+  world.vote('h4', 1, 'h2');
+  t.match(choose(), { kind: 'hold', reason: 'no-spare-in-pool' });
+  t.end();
+});
+
 test('a host that never enrolled gets nothing, nor does one of another pool', (t) => {
   const world = new World();
   world.remove('hosts/h1');

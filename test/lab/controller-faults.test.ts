@@ -68,6 +68,9 @@ test('fifty faults of one controller after the other: no lease lapses, no ping i
   const after = personality(await stage.status(), 'web1');
   t.same([after.host, after.epoch], [owner, before.epoch], 'same host, same epoch');
   t.notMatch(lab.readFile(`logs/${owner}-pulse.log`), /lease lapsed/, 'the lease never lapsed');
+  const logs = stage.config.controllers.map((name) => lab.readFile(`logs/${name}-agent.log`));
+  const withdrawals = logs.join('').match(/withdraws its vote/g)?.length ?? 0;
+  t.ok(withdrawals > 0, `${withdrawals} votes were withdrawn on the way`);
   const longest = Math.max(...tookMs);
   t.comment(
     `longest gap ${ping.longestGapMs(startMs)?.toFixed(1)} ms, recovery up to ${longest} ms`,
