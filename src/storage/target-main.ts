@@ -1,8 +1,8 @@
 import pino from 'pino';
 import { z } from 'zod';
 import { readSettings } from '../config/settings.js';
-import { assignmentKey, configKey, parseKey } from '../control/keys.js';
-import type { AssignmentRecord, ConfigRecord } from '../control/records.js';
+import { assignmentKey, configKey } from '../control/keys.js';
+import { parseRoleId, ViewKeeper } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
 import { notifyService } from '../ffi/notify.js';
@@ -10,7 +10,7 @@ import { favour } from '../ffi/scheduling.js';
 import { EtcdStore } from '../store/etcd.js';
 import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
-import type { Change, Entry, Store } from '../store/types.js';
+import type { Store } from '../store/types.js';
 import type { Log } from './log.js';
 import { MaskKeeper, type VerifiableMask } from './mask-keeper.js';
 import { maskOrders, sharedTargets } from './mask-orders.js';
@@ -97,12 +97,16 @@ export interface KeepMasksParts {
 export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Promise<void> {
   const { store, log } = parts;
   const keeper = new MaskKeeper(parts);
-  let config: ConfigRecord | undefined;
-  const assignments = new Map<string, AssignmentRecord>();
+  const definition = new ViewKeeper();
+  const placed = new ViewKeeper();
   let known = false;
   const update = () => {
+    const config = definition.view.config?.value;
     // Not before both are known: no assignment would read as "let in nobody".
     if (config === undefined || !known) return;
+    const assignments = new Map(
+      [...placed.view.assignments].map(([id, { value }]) => [parseRoleId(id).name, value]),
+    );
     for (const [target, owners] of sharedTargets(config.config)) {
       log.warn({ target }, `${target} is shared by ${owners.join(', ')}: its mask is left alone`);
     }
@@ -114,17 +118,17 @@ export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Pro
       .order(orders, config.generation, leaving)
       .catch((thrown: unknown) => log.warn({}, messageOf(thrown)));
   };
-  follow(store, configKey, signal, (entries) => {
-    for (const { key, value } of entries) if (key === configKey) config = JSON.parse(value);
-    update();
-  });
-  follow(store, assignmentKey('personality', ''), signal, (entries, replaces, deleted) => {
-    if (replaces) assignments.clear();
-    for (const { key, value } of entries) assignments.set(nameOf(key), JSON.parse(value));
-    for (const key of deleted) assignments.delete(nameOf(key));
-    known = true;
-    update();
-  });
+  follow(store, configKey, definition, update, signal);
+  follow(
+    store,
+    assignmentKey('personality', ''),
+    placed,
+    () => {
+      known = true;
+      update();
+    },
+    signal,
+  );
   const endVerifying = repeat(parts.timers, parts.verifyEveryMs, () => void keeper.verify());
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
@@ -134,37 +138,25 @@ export async function keepMasks(parts: KeepMasksParts, signal: AbortSignal): Pro
   await keeper.stop();
 }
 
+/** Keeps the part of the store below a prefix in a view of its own. */
 function follow(
   store: Pick<Store, 'watch'>,
   prefix: string,
+  keeper: ViewKeeper,
+  changed: () => void,
   signal: AbortSignal,
-  listener: (entries: readonly Entry[], replaces: boolean, deleted: readonly string[]) => void,
 ): void {
   store.watch(
     prefix,
     {
-      snapshot: ({ entries }) => listener(entries, true, []),
+      snapshot: ({ entries, revision }) => {
+        keeper.reset(entries, revision);
+        changed();
+      },
       changes: (changes) => {
-        // In order: a key that was deleted and written again is there.
-        const last = new Map(changes.map((change) => [keyOf(change), change]));
-        const puts = [...last.values()].flatMap((change) =>
-          change.kind === 'put' ? [change.entry] : [],
-        );
-        const deleted = [...last.values()].flatMap((change) =>
-          change.kind === 'delete' ? [change.key] : [],
-        );
-        listener(puts, false, deleted);
+        if (keeper.apply(changes)) changed();
       },
     },
     signal,
   );
-}
-
-function keyOf(change: Change): string {
-  return change.kind === 'put' ? change.entry.key : change.key;
-}
-
-function nameOf(key: string): string {
-  const parsed = parseKey(key);
-  return parsed?.kind === 'assign' ? parsed.name : key;
 }

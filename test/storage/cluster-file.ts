@@ -1,11 +1,13 @@
 import type { ClusterConfig } from '../../src/config/types.js';
+import { clusterConfig } from '../control/world.js';
 
-/** Only what masks depend on. */
+/** Of volumes and personalities only what masks depend on. */
 export function configWith(
   volumes: Readonly<Record<string, string>>,
   personalities: Readonly<Record<string, readonly string[]>>,
 ): ClusterConfig {
   return {
+    ...clusterConfig({ services: [] }),
     cluster: 'test',
     volumes: Object.entries(volumes).map(([name, target]) => ({ name, target })),
     personalities: Object.entries(personalities).map(([name, storage]) => ({

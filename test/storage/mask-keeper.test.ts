@@ -1,9 +1,13 @@
 import { join } from 'node:path';
 import { test } from 'tap';
+import { assignmentKey, configKey } from '../../src/control/keys.js';
 import { MaskKeeper } from '../../src/storage/mask-keeper.js';
 import { MaskLedger } from '../../src/storage/mask-ledger.js';
+import { keepMasks } from '../../src/storage/target-main.js';
+import type { MaskOrder } from '../../src/storage/types.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
 import { systemTimers } from '../../src/store/timers.js';
+import { configWith } from './cluster-file.js';
 import { until } from './lun-server.js';
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -40,4 +44,33 @@ test('a look at all masks that takes long is not joined by the next ones', async
   looks[1]?.(true);
   await again;
   await keeper.stop();
+});
+
+test('garbage in the store ends no watch: masks follow what can be read', async (t) => {
+  const store = new MemoryStore(new MemoryBackend());
+  const applied: MaskOrder[] = [];
+  const mask = {
+    ledger: new MaskLedger(join(t.testdir(), 'epochs.json')),
+    apply: async (order: MaskOrder) => {
+      applied.push(order);
+    },
+    holds: async () => true,
+  };
+  const stop = new AbortController();
+  const clock = { log: quiet, timers: systemTimers(), nowMs: () => 0, verifyEveryMs: 60_000 };
+  const running = keepMasks({ store, mask, ...clock }, stop.signal);
+  const put = (key: string, value: string) =>
+    store.transact({ compare: [], write: [{ kind: 'put', key, value }] });
+  await put(configKey, 'null');
+  await put(assignmentKey('personality', 'web1'), '{');
+  const config = configWith({ a: 'iqn.t:a' }, { web1: ['a'] });
+  await put(configKey, JSON.stringify({ generation: 1, config }));
+  const assignment = { host: 'h4', incarnation: 1, epoch: 2, state: 'assigned', to: null };
+  await put(
+    assignmentKey('personality', 'web1'),
+    JSON.stringify({ ...assignment, failover: null }),
+  );
+  await until(() => applied.some(({ epoch }) => epoch === 2));
+  stop.abort();
+  await running;
 });

@@ -9,6 +9,7 @@ import { startEtcd, waitForEtcd } from '../../src/store/etcd-process.js';
 import { configWith } from './cluster-file.js';
 import { enterOwnNamespace, startLunServer, until } from './lun-server.js';
 
+const assigned = { incarnation: 1, state: 'assigned', to: null, failover: null };
 const never = new AbortController().signal;
 
 test('the daemon on a storage host: from an assignment in etcd to the mask on tgt', async (t) => {
@@ -48,7 +49,7 @@ test('the daemon on a storage host: from an assignment in etcd to the mask on tg
     [2, 'h4'],
   ] as const) {
     const began = performance.now();
-    await put(assignmentKey('personality', 'web1'), { host, epoch, state: 'assigned' });
+    await put(assignmentKey('personality', 'web1'), { ...assigned, host, epoch });
     await until(async () => {
       const entry = await store.get(maskKey(target));
       return entry !== undefined && JSON.parse(entry.value).epoch === epoch;
@@ -72,7 +73,12 @@ test('the daemon on a storage host: from an assignment in etcd to the mask on tg
       await put(configKey, { generation: 3, config: configWith({ a: target, b: other }, {}) });
       await until(async () => (await store.get(maskKey(other))) !== undefined);
       t.match(admitted(), initiatorName('test', 'web1', 'h4', 2), 'it writes back');
-      await put(assignmentKey('personality', 'web1'), { host: null, epoch: 3, state: 'unplaced' });
+      await put(assignmentKey('personality', 'web1'), {
+        ...assigned,
+        host: null,
+        epoch: 3,
+        state: 'unplaced',
+      });
       await until(async () => admitted()?.includes('web1') === false);
       t.pass('then nobody is let in');
     },

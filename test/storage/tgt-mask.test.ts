@@ -119,7 +119,14 @@ test('masks on tgt', async (t) => {
       );
       const config = configWith({ a: target }, { web1: ['a'] });
       await put(configKey, { generation: 1, config } satisfies ConfigRecord);
-      const assigned = { host: 'h1', incarnation: 1, epoch: 1, state: 'assigned' };
+      const assigned = {
+        host: 'h1',
+        incarnation: 1,
+        epoch: 1,
+        state: 'assigned',
+        to: null,
+        failover: null,
+      };
       await put(assignmentKey('personality', 'web1'), assigned);
       await until(async () => /no target of that name/.test((await recorded())?.error ?? ''));
       t.pass('what went wrong is in the record');
