@@ -77,6 +77,21 @@ test('refusals of a majority expel nobody: one of their votes may be withdrawn b
   t.notOk(pulse.asked.some(({ kind }) => kind === 'retire'));
 });
 
+test('nor does a watch that is behind with a withdrawal', async (t) => {
+  const { watch, until, other, store, enrolment, drops } = await openHost(t);
+  const { revision } = await other.transact({
+    compare: [],
+    write: [vote('h1', 'withdrawn'), vote('h2')],
+  });
+  await until(() => watch.view.votes.has('h4/1'));
+  const { asked } = store;
+  watch.learn([vote('h1')], revision + 1);
+  while (store.asked === asked) await turns(1);
+  await turns(20);
+  t.equal(enrolment.incarnation, 1);
+  t.equal(drops(), 0);
+});
+
 for (const [what, writes] of [
   ['a majority of standing votes', [vote('h1'), vote('h2')]],
   ['a retired mark', [put(retiredKey('h4', 1), {})]],
