@@ -117,6 +117,26 @@ export class TakingControl {
   }
 }
 
+/** Of one host: an incarnation older than any that is refused by name is refused for that. */
+const stoppedOfEachHost = 4;
+
+/**
+ * Votes and retired marks are never deleted, and a cluster collects them for years; what pulse is told
+ * must not grow with them.
+ */
+export function newestOfEachHost(stopped: readonly Incarnation[]): readonly Incarnation[] {
+  const byHost = new Map<string, Set<number>>();
+  for (const { host, incarnation } of stopped) {
+    byHost.set(host, (byHost.get(host) ?? new Set()).add(incarnation));
+  }
+  return [...byHost].flatMap(([host, incarnations]) =>
+    [...incarnations]
+      .sort((a, b) => b - a)
+      .slice(0, stoppedOfEachHost)
+      .map((incarnation) => ({ host, incarnation })),
+  );
+}
+
 /** Incarnations that the store names: silence of one of them is worth a vote, even if never heard. */
 export function watchedIncarnations(view: View): readonly Incarnation[] {
   const ids = new Set<string>();
