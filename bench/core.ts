@@ -1,9 +1,13 @@
+import { peersOf } from '../src/agent/enrolment.js';
 import { dutiesOf } from '../src/agent/owner.js';
 import { networksHere, peerSpec, wishOf } from '../src/agent/specs.js';
+import { watchedIncarnations } from '../src/agent/taking-control.js';
 import { checksFor } from '../src/agent/verifier.js';
 import type { ClusterConfig } from '../src/config/types.js';
 import { decideFailovers, initialFailoverState } from '../src/control/failover.js';
+import { decideFencing, initialFencing } from '../src/control/fencing.js';
 import { assignmentKey, configKey, hostKey, reportKey } from '../src/control/keys.js';
+import { rolesToKeepReady } from '../src/control/readiness.js';
 import { decideStewardship, type Stewardship } from '../src/control/stewardship.js';
 import { parseRoleId, type View, ViewKeeper } from '../src/control/view.js';
 import { configOfSize, type Entry, entriesOf, reportOn, votesAgainst } from './cluster.js';
@@ -53,6 +57,9 @@ export function measureCore(hosts: number): CoreCosts {
       () => [
         decideFailovers(initialFailoverState, view, asLeader),
         decideStewardship(view, asSteward),
+        decideFencing(initialFencing, view, asLeader.nowMs),
+        peersOf(config, hostNames(config), 7411),
+        watchedIncarnations(view),
       ],
       () => undefined,
     ),
@@ -82,8 +89,11 @@ function lookOn(view: View, config: ClusterConfig, host: string): unknown {
     duties.map((id) => wishOf(view, parseRoleId(id), host)),
     [...networksHere(view, config, host)].map((name) => peerSpec(view, config, name, facts)),
     checksFor(view, host),
+    rolesToKeepReady(view, config, host),
   ];
 }
+
+const hostNames = (config: ClusterConfig) => config.hosts.map(({ name }) => name);
 
 const failing = (hosts: number) => [1, 10, 100, 900].filter((count) => count <= hosts * 0.9);
 
