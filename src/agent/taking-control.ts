@@ -1,5 +1,5 @@
 import { controllerStartKey, longerKey } from '../control/keys.js';
-import { longestLeaseMs, type StartRecord, type VoteRecord } from '../control/records.js';
+import { longestLeaseMs, type StartRecord } from '../control/records.js';
 import { configOf, incarnationId, type View, ViewKeeper } from '../control/view.js';
 import type { LongerLease } from '../pulse/protocol.js';
 import type { Store } from '../store/types.js';
@@ -95,7 +95,8 @@ export class TakingControl {
     return [...keeper.view.longer].flatMap(([host, { value }]) => {
       const { incarnation, leaseMs } = value;
       // Pulse takes nothing else, and a record that nobody of us wrote must not stop a controller.
-      if (!(incarnation > 0 && leaseMs > 0 && leaseMs <= longestLeaseMs)) return [];
+      const whole = [incarnation, leaseMs].every((one) => Number.isInteger(one) && one > 0);
+      if (!whole || leaseMs > longestLeaseMs) return [];
       return [{ host, incarnation, leaseMs }];
     });
   }
@@ -104,16 +105,12 @@ export class TakingControl {
   async #readStopped(): Promise<readonly Incarnation[]> {
     const { store, host: me } = this.#parts;
     const [votes, retired] = await Promise.all([store.list('votes/'), store.list('retired/')]);
-    const voted = votes.entries.flatMap(({ key, value }) => {
-      const [, host = '', incarnation = '', controller] = key.split('/');
-      const standing = (JSON.parse(value) as VoteRecord).state === 'expired';
-      return controller === me && standing ? [{ host, incarnation: Number(incarnation) }] : [];
-    });
-    const marks = retired.entries.map(({ key }) => {
-      const [, host = '', incarnation = ''] = key.split('/');
-      return { host, incarnation: Number(incarnation) };
-    });
-    return [...voted, ...marks];
+    // What cannot be read counts as absent here, as it does for whoever commits.
+    const keeper = new ViewKeeper();
+    keeper.reset([...votes.entries, ...retired.entries]);
+    const { view } = keeper;
+    const voted = [...view.votes].filter(([, by]) => by.get(me)?.value.state === 'expired');
+    return [...voted.map(([id]) => id), ...view.retired].map(incarnationOf);
   }
 }
 
@@ -144,10 +141,15 @@ export function watchedIncarnations(view: View): readonly Incarnation[] {
   for (const { value } of view.assignments.values()) {
     if (value.host !== null) ids.add(incarnationId(value.host, value.incarnation));
   }
-  return [...ids].sort().map((id) => {
-    const [host = '', incarnation] = id.split('/');
-    return { host, incarnation: Number(incarnation) };
-  });
+  return [...ids].sort().map(incarnationOf);
+}
+
+export const idOf = ({ host, incarnation }: Incarnation): string =>
+  incarnationId(host, incarnation);
+
+export function incarnationOf(id: string): Incarnation {
+  const [host = '', incarnation] = id.split('/');
+  return { host, incarnation: Number(incarnation) };
 }
 
 export interface TakingControlParts {

@@ -10,7 +10,7 @@ import {
   stepBallot,
 } from '../control/ballots.js';
 import type { VoteRecord } from '../control/records.js';
-import { configOf, incarnationId } from '../control/view.js';
+import { configOf } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
 import type { Store, Transaction } from '../store/types.js';
@@ -19,7 +19,13 @@ import type { ClusterWatch } from './cluster-watch.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { order, type PulseHello, type PulsePort } from './pulse-port.js';
-import { type Incarnation, TakingControl, watchedIncarnations } from './taking-control.js';
+import {
+  type Incarnation,
+  idOf,
+  incarnationOf,
+  TakingControl,
+  watchedIncarnations,
+} from './taking-control.js';
 import { type VoteSlot, voteTransaction, withdrawalTransaction } from './transactions.js';
 
 /**
@@ -231,13 +237,6 @@ export class Voter {
 }
 
 type Voting = Extract<BallotDecision, { kind: 'vote' }>;
-
-const idOf = ({ host, incarnation }: Incarnation): string => incarnationId(host, incarnation);
-
-function incarnationOf(id: string): Incarnation {
-  const [host = '', incarnation] = id.split('/');
-  return { host, incarnation: Number(incarnation) };
-}
 
 export interface VoterParts {
   readonly host: string;

@@ -173,6 +173,12 @@ test('pulse is told the longer leases that the store speaks of, as read', async 
   const record: LongerLeaseRecord = { incarnation: 1, nonce: 'n', leaseMs: 10_000 };
   await other.transact({ compare: [], write: [put(longerKey('h4'), record)] });
   t.match((await pulse.first('control')).longer, [{ ...h4, leaseMs: 10_000 }]);
+  pulse.asked.length = 0;
+  const wrong = [{ ...record, leaseMs: 86_400_000 }, { ...record, incarnation: 'one' }, []];
+  const write = wrong.map((one, index) => put(longerKey(`h${1 + index}`), one));
+  await other.transact({ compare: [], write });
+  const { longer } = await pulse.first('control');
+  t.same(longer, [{ ...h4, leaseMs: 10_000 }], 'what pulse would not take is left out');
 });
 
 test('a host that came back before the vote is not voted', async (t) => {
