@@ -81,7 +81,7 @@ export class LongerLease {
     await this.#ask(mine, undefined, 0);
     // What an incarnation before this one had is gone.
     if (incarnation < mine) await this.#remove(record);
-    else await this.#removeWhenOver(record);
+    else await this.#removeWhenOver(record, nonce === hello.nonce);
   }
 
   async #ask(incarnation: number, revision: number | undefined, leaseMs: number): Promise<void> {
@@ -92,9 +92,11 @@ export class LongerLease {
 
   /**
    * The deadline in the kernel is never lowered. Once it is as near as an ordinary lease makes it, one
-   * more ordinary lease ends all that a longer one gave.
+   * more ordinary lease ends all that a longer one gave to a pulse that is gone. One that still runs
+   * (`asked` it) also counts what a single controller gave, which that deadline does not show: with
+   * an ordinary acknowledgement of another one it would make a majority for all its length.
    */
-  async #removeWhenOver(record: Kept<LongerLeaseRecord>): Promise<void> {
+  async #removeWhenOver(record: Kept<LongerLeaseRecord>, asked: boolean): Promise<void> {
     const { pulse, watch, clock } = this.#parts;
     const reply = await pulse.request({ kind: 'status' });
     const leaseMs = configOf(watch.view)?.timing.leaseMs;
@@ -107,7 +109,8 @@ export class LongerLease {
     }
     const nowMs = clock.bootMs();
     this.#ordinarySinceMs ??= nowMs;
-    const leftMs = this.#ordinarySinceMs + 2 * leaseMs - nowMs;
+    const givenMs = asked ? record.value.leaseMs : 0;
+    const leftMs = this.#ordinarySinceMs + givenMs + 2 * leaseMs - nowMs;
     if (leftMs > 0) this.#loop.triggerIn(leftMs);
     else await this.#remove(record);
   }
