@@ -50,7 +50,7 @@ export class TakingControl {
     if (wish === this.#told) return undefined;
     await this.#recordStart({ nonce: hello.nonce });
     const [read, longer] = await Promise.all([this.#readStopped(), this.#readLonger()]);
-    const all = [...read, ...stopped];
+    const all = newestOfEachHost([...read, ...stopped]);
     const allowed = longer.length === 0 ? {} : { longer };
     await order(pulse, {
       kind: 'control',

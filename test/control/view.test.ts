@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { assignmentKey, eventKey } from '../../src/control/keys.js';
+import { assignmentKey, eventKey, retiredKey } from '../../src/control/keys.js';
 import { ViewKeeper } from '../../src/control/view.js';
 
 const key = assignmentKey('personality', 'web1');
@@ -66,6 +66,17 @@ test('a value that cannot be read changes nothing, and keeps its old revision', 
   }
   t.equal(keeper.view.config, undefined);
   t.same([keeper.view.hosts.size, keeper.view.reports.size, keeper.view.votes.size], [0, 0, 0]);
+});
+
+test('an incarnation is retired by the mark alone, whatever it holds', async (t) => {
+  const keeper = new ViewKeeper();
+  const marks = ['{}', 'null', '', '{'].map((value, index) => ({
+    key: retiredKey('h1', index + 1),
+    value,
+    modRevision: 2,
+  }));
+  keeper.reset(marks, 2);
+  t.same([...keeper.view.retired], ['h1/1', 'h1/2', 'h1/3', 'h1/4']);
 });
 
 test('events are not part of the view', async (t) => {
