@@ -10,11 +10,11 @@ import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
-import { notifyService } from '../ffi/notify.js';
 import { favour } from '../ffi/scheduling.js';
 import { acceptsTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
+import { serve } from '../serve.js';
 import { UserStorage } from '../storage/user-storage.js';
 import { EtcdStore } from '../store/etcd.js';
 import { systemTimers } from '../store/timers.js';
@@ -74,11 +74,7 @@ export async function runAgent(options: {
   await agent.start(options.signal);
   pulse.start(options.signal);
   const api = await startApi(config, agent, log);
-  notifyService('READY=1');
-  await new Promise<void>((resolve) => {
-    options.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  notifyService('STOPPING=1');
+  await serve(options.signal, { refused: (text) => log.warn(text) });
   await api?.stop();
   await agent.stop();
 }

@@ -48,7 +48,15 @@ export function reportError(thrown: unknown, json: boolean): void {
   if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: error.toJSON() })}\n`);
 }
 
-const wrongUsage: readonly string[] = ['US_FILE_UNREADABLE'];
+/** Trying again finds the same file: units do not start such a daemon anew (RestartPreventExitStatus=2). */
+const wrongUsage: readonly string[] = [
+  'US_FILE_UNREADABLE',
+  'US_AGENT_CONFIG',
+  'US_PULSE_CONFIG',
+  'US_PULSE_KEY',
+  'US_PULSE_KEY_MODE',
+  'US_TARGET_CONFIG',
+];
 const noQuorum: readonly string[] = ['US_STORE_UNREACHABLE'];
 
 /** 4: the store gave no answer, as it does without a quorum. 2: the file that was named. Else 1. */

@@ -2,6 +2,7 @@ import { check, libc } from './libc.js';
 
 const AF_UNIX = 1;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const MSG_DONTWAIT = 0x40;
 const openSocket = libc.func('int socket(int domain, int type, int protocol)') as (
   domain: number,
   type: number,
@@ -23,7 +24,8 @@ const close = libc.func('int close(int fd)') as (fd: number) => number;
  * Tells systemd about this service: `READY=1`, `STOPPING=1`, `WATCHDOG=1`, `STATUS=…`.
  *
  * Equals: `systemd-notify --ready` (sd_notify(3)), one AF_UNIX datagram to $NOTIFY_SOCKET, whose
- * leading `@` stands for the abstract namespace (unix(7)). Node has no datagram AF_UNIX.
+ * leading `@` stands for the abstract namespace (unix(7)). Node has no datagram AF_UNIX. It never waits:
+ * a service manager that does not read must not hold up its services.
  *
  * @returns whether anybody asked to be told
  * @throws {SystemCallError}
@@ -37,7 +39,7 @@ export function notifyService(state: string, path = process.env.NOTIFY_SOCKET): 
   const fd = check('socket', openSocket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0));
   try {
     const data = Buffer.from(state);
-    check(`sendto ${path}`, sendTo(fd, data, data.length, 0, address, address.length));
+    check(`sendto ${path}`, sendTo(fd, data, data.length, MSG_DONTWAIT, address, address.length));
   } finally {
     close(fd);
   }

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { messageOf } from '../errors.js';
-import { notifyService } from '../ffi/notify.js';
 import { lockProgramInMemory, scheduleRealTime } from '../ffi/scheduling.js';
+import { serve } from '../serve.js';
 import { readClusterKey, readPulseConfig } from './config.js';
 import type { OpenLeaseMap } from './lease-map.js';
 import { thisMachine } from './machine.js';
@@ -40,12 +40,7 @@ export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse):
   if (signal.aborted) return;
   await pulse.start();
   log.info({ bind: config.bind, port: config.port }, 'pulse started');
-  attempt('telling systemd', () => notifyService('READY=1'));
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  attempt('telling systemd', () => notifyService('STOPPING=1'));
+  await serve(signal, { refused: (text) => log.warn(text) });
   await pulse.stop();
   log.info('pulse stopped');
 

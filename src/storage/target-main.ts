@@ -5,8 +5,8 @@ import { assignmentKey, configKey } from '../control/keys.js';
 import { parseRoleId, ViewKeeper } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import { bootMs } from '../ffi/clock.js';
-import { notifyService } from '../ffi/notify.js';
 import { favour } from '../ffi/scheduling.js';
+import { serve } from '../serve.js';
 import { EtcdStore } from '../store/etcd.js';
 import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
@@ -73,9 +73,8 @@ export async function runTarget(options: {
       },
       options.signal,
     );
-    notifyService('READY=1');
+    await serve(options.signal, { refused: (text) => log.warn({}, text) });
     await running;
-    notifyService('STOPPING=1');
   } finally {
     await store.stop();
   }
