@@ -6,6 +6,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { asIoFlusher } from '../ffi/io-flusher.js';
 import { closeProcess, openProcess, signalProcess, waitForEnd } from '../ffi/pidfd.js';
 import { favour } from '../ffi/scheduling.js';
+import { scopeWords } from '../scope.js';
 import { type Log, silent } from './log.js';
 import { QmpClient } from './qmp.js';
 
@@ -204,7 +205,7 @@ const ownMounts = [
 (
   set --
   while read -r _ _ _ _ at _; do
-    case $at in / | /dev | /proc | /sys | /usr | /usr/* | /lib*) continue ;; esac
+    case $at in / | /dev | /dev/fuse | /proc | /sys | /usr | /usr/* | /lib*) continue ;; esac
     case $keep/ in "$at"/*) continue ;; esac
     case $at in *\\*) at=$(printf %b "$at") ;; esac
     set -- "$@" "$at"
@@ -214,6 +215,16 @@ const ownMounts = [
 exec "$@"`,
   'sh',
 ];
+
+/**
+ * Its own unit outlives agent and pulse, and is ended by no shutdown before the file systems on it are
+ * unmounted. Nothing that it needs in order to write is written to a swap that may lie behind it.
+ */
+const scope = {
+  name: 'understudy-disk',
+  description: 'Understudy disk: the data path of a volume',
+  properties: ['DefaultDependencies=no', 'CPUWeight=1000', 'IOWeight=1000', 'MemorySwapMax=0'],
+} as const;
 
 function launch(directory: string, logFile: string): ChildProcess {
   const output = openSync(logFile, 'w', 0o600);
@@ -227,8 +238,9 @@ function launch(directory: string, logFile: string): ChildProcess {
     ];
     // A session of its own, so that no signal to the agent's reaches it; relative paths, since the
     // path of a socket has at most 107 bytes (unix(7)).
+    const [first = 'unshare', ...rest] = [...scopeWords(scope), 'unshare', ...ownMounts];
     return asIoFlusher(() =>
-      spawn('unshare', [...ownMounts, directory, program, ...args], {
+      spawn(first, [...rest, directory, program, ...args], {
         cwd: directory,
         detached: true,
         stdio: ['ignore', output, output, 'pipe'],

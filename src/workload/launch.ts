@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync } from 'node:fs';
+import { closeSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { UnderstudyError } from '../errors.js';
+import { scopeWords } from '../scope.js';
 import { openLog } from './bounded-log.js';
 import { freshNamespaceCommand, launchScript } from './enter.js';
 import { runningProcess } from './process-table.js';
@@ -31,7 +32,11 @@ export async function launch(
   signal: AbortSignal,
 ): Promise<Launched> {
   const prefix = freshNamespaceCommand(spec, options.runDirectory, launchScript);
-  const [program = 'nsenter', ...words] = [...prefix, ...command];
+  const scope = scopeWords({
+    name: `understudy-workload-${spec.personality}`,
+    description: `Understudy workload of ${spec.personality}`,
+  });
+  const [program = 'nsenter', ...words] = [...scope, ...prefix, ...command];
   const log = openLog(options.logPath);
   // Not unshared before setsid(2): `detached` makes the child leader of its session and group.
   const child = spawn(program, words, {
@@ -46,9 +51,8 @@ export async function launch(
     const process = child.pid === undefined ? undefined : runningProcess(child.pid);
     if (process === undefined) throw setupError(spec, 'it ended at once');
     const started = { pid: process.pid, startTicks: process.startTicks };
-    // The agent's own priority is not for what it starts; this is one thread until it is told to go.
-    setPriority(process.pid, 0);
     record(started);
+    asOrdinaryWork(process.pid);
     child.stdin?.end('go\n');
     child.unref();
     return { child, process: started };
@@ -60,6 +64,12 @@ export async function launch(
     child.stdout?.destroy();
     child.stderr?.destroy();
   }
+}
+
+/** The agent's rank is not for what it starts. This is one thread until it is told to go. */
+function asOrdinaryWork(pid: number): void {
+  setPriority(pid, 0);
+  writeFileSync(`/proc/${pid}/oom_score_adj`, '0');
 }
 
 /** A workload inherits nothing of the agent's environment (sockets of systemd, proxies, secrets). */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { UnderstudyError } from '../errors.js';
+import { systemdBooted } from '../scope.js';
 
 /** The part of systemctl(1) that is used; a test hands in its own. */
 export interface Systemctl {
@@ -11,7 +11,7 @@ export interface Systemctl {
 }
 
 export const systemctl: Systemctl = {
-  booted: () => existsSync('/run/systemd/system'),
+  booted: systemdBooted,
   run: (args, timeoutMs, signal) =>
     new Promise((resolve, reject) => {
       const options = {

@@ -1,0 +1,31 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+
+export interface ScopeOptions {
+  /** Begins the unit's name; a random end keeps two lives of one thing apart. */
+  readonly name: string;
+  readonly description: string;
+  /** `CPUWeight=1000` and the like (systemd.resource-control(5)). */
+  readonly properties?: readonly string[];
+}
+
+/** Whether systemd is this machine's init (sd_booted(3)). */
+export function systemdBooted(): boolean {
+  return existsSync('/run/systemd/system');
+}
+
+/**
+ * Words before a command that put it into a unit and control group of its own, apart from those of the
+ * agent that starts it. It stays the same process, with the same descriptors and parent: `systemd-run
+ * --scope` registers itself and then becomes the command. None where systemd is not the init.
+ */
+export function scopeWords({ name, description, properties = [] }: ScopeOptions): string[] {
+  if (!systemdBooted()) return [];
+  return [
+    ...['systemd-run', '--scope', '--quiet', '--collect', '--no-ask-password'],
+    `--unit=${name}-${randomBytes(4).toString('hex')}`,
+    `--description=${description}`,
+    ...properties.map((property) => `--property=${property}`),
+    '--',
+  ];
+}
