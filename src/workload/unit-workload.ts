@@ -74,7 +74,21 @@ export class UnitWorkload implements WorkloadAdapter {
       `${spec.personality}.enter`,
       enterScript(spec, this.#runDirectory, null),
     );
-    await this.#control.run(['start', unit], startStopMs, signal);
+    await this.#start(unit, signal);
+  }
+
+  /** After a failure systemd's count of starts (StartLimitBurst=) begins anew: we pace them ourselves. */
+  async #start(unit: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#control.run(['start', unit], startStopMs, signal);
+    } catch (thrown) {
+      await this.#resetFailed(unit, signal);
+      throw thrown;
+    }
+  }
+
+  async #resetFailed(unit: string, signal: AbortSignal): Promise<void> {
+    await this.#control.run(['reset-failed', unit], quickMs, signal).catch(() => '');
   }
 
   async remove(personality: string, signal: AbortSignal): Promise<void> {
@@ -93,6 +107,8 @@ export class UnitWorkload implements WorkloadAdapter {
     const stopped = this.#control.run(['stop', unit], quickMs, signal);
     // Whatever becomes of systemctl, its processes end now.
     await Promise.all([stopped, endAll(record, 0)]);
+    // It did not fail: we ended it.
+    await this.#resetFailed(unit, signal);
     await this.#forget(record);
   }
 

@@ -106,9 +106,28 @@ test('remove stops, abort kills first; the drop-in stays', async (t) => {
   await workload.ensure(spec, never);
   asked.length = 0;
   await workload.abort('web1', never);
-  t.same(asked, ['kill --signal=SIGKILL nginx@web1.service', 'stop nginx@web1.service']);
+  t.same(asked, [
+    'kill --signal=SIGKILL nginx@web1.service',
+    'stop nginx@web1.service',
+    'reset-failed nginx@web1.service',
+  ]);
   t.ok(existsSync(dropIn));
   t.same(await workload.observe(never), []);
+});
+
+test('a unit that does not start is not held back by systemd at the next try', async (t) => {
+  const { asked, options } = stage(t);
+  const refused = new Error('start request repeated too quickly');
+  const control = {
+    ...options.systemctl,
+    run: async (args: readonly string[]) => {
+      if (args[0] === 'start') throw refused;
+      return options.systemctl.run(args);
+    },
+  };
+  const workload = new UnitWorkload({ ...options, systemctl: control });
+  await t.rejects(workload.ensure(spec, never), refused);
+  t.same(asked, ['daemon-reload', 'reset-failed nginx@web1.service']);
 });
 
 test('refusals: no systemd, a file of somebody else, a name that is none', async (t) => {
