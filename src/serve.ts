@@ -16,7 +16,7 @@ const signsInTime = 4;
  * this process's event loop goes round, stopping once `signal` aborts. Resolves then.
  */
 export async function serve(signal: AbortSignal, options: ServeOptions): Promise<void> {
-  const environment = options.environment ?? process.env;
+  const environment = options.environment ?? takeEnvironment();
   const tell = (state: string) => {
     try {
       notifyService(state, environment.NOTIFY_SOCKET);
@@ -36,6 +36,13 @@ export async function serve(signal: AbortSignal, options: ServeOptions): Promise
   });
   clearInterval(signs);
   tell('STOPPING=1');
+}
+
+/** systemd's words to this process alone: its children must not answer for it (sd_notify(3)). */
+function takeEnvironment(): NodeJS.ProcessEnv {
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID } = process.env;
+  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[name];
+  return { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID };
 }
 
 /** Time after which systemd takes this very process for hung (sd_watchdog_enabled(3)). */
