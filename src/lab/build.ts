@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { inNetworkNamespace } from '../ffi/namespace.js';
-import { type LabPrograms, labFiles, writeLabFiles } from './files.js';
+import { type LabSoftware, labFiles, writeLabFiles } from './files.js';
 import type { Host } from './host.js';
 import { namespacePath, runBatch, runBatches, runScript } from './inside.js';
 import { controlNode, type LabPlan, switchNode } from './plan.js';
@@ -19,21 +19,19 @@ import {
   plugPorts,
 } from './wiring.js';
 
-export interface BuildSite {
+export interface BuildSite extends LabSoftware {
   readonly labPid: number;
   /** The lab's folder, as the lab sees it. */
   readonly directory: string;
   readonly plan: LabPlan;
   readonly hosts: readonly Host[];
-  readonly programs: LabPrograms;
-  readonly agentSettings: Readonly<Record<string, unknown>>;
 }
 
 /** Builds the networks, starts etcd and the iSCSI target, and gives every host power. */
 export async function buildNodes(site: BuildSite): Promise<void> {
   const { labPid, directory, plan } = site;
   const key = randomBytes(32).toString('base64');
-  const files = labFiles(plan, directory, key, site.programs, site.agentSettings);
+  const files = labFiles(plan, directory, key, site);
   writeLabFiles(`/proc/${labPid}/root${directory}`, files);
   const etcdNodes = plan.etcd.map(({ node }) => node);
   await buildNetwork(labPid, plan);

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
-import { hostInit, keepRunning } from './init-scripts.js';
+import { keepRunning } from './init-scripts.js';
 import type { LabHost, LabPlan } from './plan.js';
 
 /** What the nodes of a lab run, each an argv without its `--config FILE`. */
@@ -9,6 +9,13 @@ export interface LabPrograms {
   readonly agent: readonly string[];
   readonly pulse: readonly string[];
   readonly target: readonly string[];
+}
+
+/** What its nodes run, and with which settings. */
+export interface LabSoftware {
+  readonly programs: LabPrograms;
+  readonly agentSettings: Readonly<Record<string, unknown>>;
+  readonly hostInit: string;
 }
 
 /** A file in the lab's folder. */
@@ -24,8 +31,7 @@ export function labFiles(
   plan: LabPlan,
   directory: string,
   key: string,
-  programs: LabPrograms,
-  agentSettings: Readonly<Record<string, unknown>>,
+  { programs, agentSettings, hostInit }: LabSoftware,
 ): readonly LabFile[] {
   const target = `${directory}/target.yaml`;
   return [

@@ -7,6 +7,7 @@ import { buildNodes } from './build.js';
 import type { Direction } from './cuts.js';
 import type { LabPrograms } from './files.js';
 import { Host } from './host.js';
+import { hostInit as ownHostInit } from './init-scripts.js';
 import { insideLab, type NodeCommand, namespacePath, spawnInside } from './inside.js';
 import { type LaunchedLab, launchLab } from './launch.js';
 import { loadLab } from './load.js';
@@ -31,6 +32,8 @@ export interface LabOptions extends SettleOptions {
   readonly agentSettings?: Readonly<Record<string, unknown>>;
   /** What the hosts run instead of this checkout's own daemons. */
   readonly programs?: Partial<LabPrograms>;
+  /** What a host's first process runs instead of the lab's own script (see init-scripts.ts). */
+  readonly hostInit?: string;
 }
 
 const goneMs = 15_000;
@@ -127,7 +130,8 @@ export class Lab {
     const agentSettings = options.agentSettings ?? {};
     const hosts = [...this.#hosts.values()];
     const directory = labDirectory(name);
-    await buildNodes({ labPid, directory, plan, hosts, programs, agentSettings });
+    const { hostInit = ownHostInit } = options;
+    await buildNodes({ labPid, directory, plan, hosts, programs, agentSettings, hostInit });
   }
 
   #finish(options: LabOptions): void {

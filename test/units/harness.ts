@@ -1,0 +1,92 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { must, type Stage } from '../../src/demo/stage.js';
+import type { Lab } from '../../src/lab/lab.js';
+import { openLab } from '../lab/harness.js';
+import { install } from './install.js';
+import { removeCgroup, systemdHostInit, unifiedHierarchy } from './systemd-host.js';
+
+/** Three hosts; all are controllers. */
+const trio = `
+cluster: CLUSTER
+controllers: [h1, h2, h3]
+hosts: [{name: h1}, {name: h2}, {name: h3}]
+networks: [{name: blue, fabric: auto, id: 100, subnet: 10.10.0.0/24}]
+volumes:
+  - {name: web1-data, target: "iqn.2026-11.example.lab:web1", lun: 1, format: if-blank}
+personalities:
+  - name: web1
+    networks: [{network: blue, address: 10.10.0.11/24}]
+    storage: [{lun: 0, volume: web1-data, mount: /srv/www}]
+    workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/www]}
+lab:
+  clients: [{name: c1, network: blue, address: 10.10.0.200/24}]
+  storage: [{target: "iqn.2026-11.example.lab:web1", luns: [{lun: 1, size: 64MiB}]}]
+`;
+
+/** Sandboxed as a distribution's own unit may be: none of that is in the way of a personality. */
+const shop = `[Unit]
+Description=Shop %i
+[Service]
+DynamicUser=yes
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+PrivateTmp=yes
+ProtectSystem=strict
+ExecStart=/bin/busybox httpd -f -p 80 -h /srv/shop
+`;
+
+/** Why hosts cannot be run by systemd here; undefined when they can. */
+export function systemdMissing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'only root can start systemd in a container';
+  if (!existsSync('/usr/bin/systemd-nspawn'))
+    return 'systemd-container is not installed (npm run setup)';
+  return unifiedHierarchy() === undefined ? 'no cgroup2 is mounted' : undefined;
+}
+
+export interface SystemdLab {
+  readonly stage: Stage;
+  readonly lab: Lab;
+  /** One property of a unit, as `systemctl show` has it. */
+  property(host: string, unit: string, name: string): Promise<string>;
+  /** Runs a shell script on a host; it has to succeed. */
+  shell(host: string, script: string): Promise<string>;
+  /** Waits for a state of a unit, of which no event reaches us. */
+  untilProperty(host: string, unit: string, name: string, value: string): Promise<void>;
+}
+
+/** A lab whose hosts are run by systemd, with Understudy installed as on a sysadmin's own. */
+export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdLab> {
+  const name = `${cluster}-${process.pid}`;
+  // Below dist: a lab sees the checkout, wherever that is.
+  const folder = mkdtempSync(new URL('../../installed-', import.meta.url).pathname);
+  const root = join(folder, 'root');
+  t.teardown(() => {
+    rmSync(folder, { recursive: true });
+    removeCgroup(name);
+  });
+  await install(root);
+  mkdirSync(join(root, 'etc/systemd/system'), { recursive: true });
+  writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
+  const settings = { hostInit: systemdHostInit(root, name) };
+  const { stage, lab } = await openLab(t, cluster, settings, trio);
+  const shell = (host: string, script: string) => must(stage, host, ['sh', '-ec', script]);
+  const property = async (host: string, unit: string, wanted: string) =>
+    (await must(stage, host, ['systemctl', 'show', '-P', wanted, unit])).trim();
+  return {
+    stage,
+    lab,
+    shell,
+    property,
+    untilProperty: async (host, unit, wanted, value) => {
+      let seen = '';
+      const what = () => `${wanted} of ${unit} on ${host} is ${value} and not ${seen}`;
+      const endMs = performance.now() + 30_000;
+      for (;;) {
+        seen = await property(host, unit, wanted);
+        if (seen === value) return;
+        if (performance.now() > endMs) throw new Error(`waited 30 s in vain until ${what()}`);
+      }
+    },
+  };
+}

@@ -1,0 +1,154 @@
+import tap, { test } from 'tap';
+import { applyConfig } from '../../src/cli/run/apply.js';
+import { PingWatch } from '../../src/demo/observers.js';
+import { personality } from '../../src/demo/stage.js';
+import { EtcdStore } from '../../src/store/etcd.js';
+import { openSystemdLab, type SystemdLab, systemdMissing } from './harness.js';
+import { checkRanks } from './ranks.js';
+
+const missing = systemdMissing();
+const options = missing === undefined ? {} : { skip: missing };
+tap.setTimeout(200_000);
+
+const agent = 'understudy-agent';
+const pulse = 'understudy-pulse';
+
+/** Reads over HTTP, from a client, what lies on the LUN. */
+async function page({ stage }: SystemdLab): Promise<string> {
+  const { stdout } = await stage.lab.exec('c1', ['curl', '-s', '-m', '2', 'http://10.10.0.11/']);
+  return stdout;
+}
+
+/** Waits until web1 runs under this epoch. */
+async function runsAs({ stage }: SystemdLab, epoch: number): Promise<string> {
+  const status = await stage.until(
+    `web1 runs as epoch ${epoch}`,
+    (now) => {
+      const one = personality(now, 'web1');
+      return one.phase === 'running' && one.epoch === epoch;
+    },
+    20_000,
+  );
+  return personality(status, 'web1').host ?? '';
+}
+
+test('hosts that systemd runs', options, async (t) => {
+  const world = await openSystemdLab(t, 'units');
+  const { stage, lab, shell, property, untilProperty } = world;
+  const hosts = ['h1', 'h2', 'h3'];
+  const now = async () => personality(await stage.status(), 'web1');
+  await stage.lab.exec('web1', ['sh', '-c', 'echo kept > /srv/www/index.html; sync -f /srv/www']);
+  const ping = new PingWatch(stage.lab, 'c1', '10.10.0.11');
+  t.teardown(() => ping.stop());
+  await ping.answerAfter(Date.now(), 10_000);
+
+  await t.test('units are up and ready, pulse before the agent, secrets are secret', async (t) => {
+    for (const host of hosts) {
+      for (const unit of [pulse, agent]) {
+        t.equal(await property(host, unit, 'ActiveState'), 'active', `${unit} on ${host}`);
+        t.equal(await property(host, unit, 'NRestarts'), '0');
+      }
+      const ready = Number(await property(host, pulse, 'ActiveEnterTimestampMonotonic'));
+      const begun = Number(await property(host, agent, 'InactiveExitTimestampMonotonic'));
+      t.ok(ready <= begun, 'pulse was ready first');
+      t.equal(await shell(host, 'systemctl --failed --no-legend'), '');
+      const files = '/etc/understudy/cluster.key /run/understudy/pulse.sock';
+      t.equal(await shell(host, `stat -c '%a %U' ${files}`), '600 root\n600 root\n');
+    }
+  });
+
+  await t.test('priorities and limits are in force', async (t) => {
+    const { host } = await now();
+    await checkRanks(t, world, host ?? '');
+  });
+
+  const watchdog = (async () => {
+    const { host } = await now();
+    const other = hosts.find((name) => name !== host) ?? '';
+    await shell(other, `kill -STOP $(systemctl show -P MainPID ${agent})`);
+    await untilProperty(other, agent, 'NRestarts', '1');
+    await untilProperty(other, agent, 'ActiveState', 'active');
+    return shell(other, `journalctl -q -o cat -u ${agent} _PID=1 | grep -m1 Watchdog`);
+  })();
+  watchdog.catch(() => undefined);
+
+  await t.test('restart, SIGKILL and stop of the agent: not one ping is lost', async (t) => {
+    const before = await now();
+    const host = before.host ?? '';
+    const pulseProcess = await property(host, pulse, 'MainPID');
+    const sinceMs = Date.now();
+    await shell(host, `systemctl restart ${agent}`);
+    await shell(host, `systemctl kill -s SIGKILL ${agent}`);
+    await untilProperty(host, agent, 'NRestarts', '1');
+    await untilProperty(host, agent, 'ActiveState', 'active');
+    await shell(host, `systemctl stop ${agent}`);
+    t.equal(await page(world), 'kept\n', 'its disk and workload go on without an agent');
+    await shell(host, `systemctl start ${agent}`);
+    t.same(await now(), before, 'same host, same epoch');
+    t.equal(await property(host, pulse, 'MainPID'), pulseProcess, 'pulse was left alone');
+    await ping.answerAfter(Date.now(), 5_000);
+    t.equal(ping.lostAfter(sinceMs), 0, 'not one ping is lost');
+  });
+
+  await t.test('an agent that hangs is started anew', async (t) => {
+    t.match(await watchdog, /Watchdog timeout \(limit 10s\)/);
+  });
+
+  await t.test('a unit as workload: in the personality, nowhere else', async (t) => {
+    const { epoch } = await now();
+    await asUnit(world);
+    await runsAs(world, epoch);
+    const { host } = await now();
+    await untilProperty(host ?? '', 'shop@web1', 'ActiveState', 'active');
+    t.equal(await page(world), 'kept\n', 'it serves from the LUN, on the personality’s address');
+    const other = hosts.find((name) => name !== host) ?? '';
+    const { code } = await stage.lab.exec(other, ['systemctl', 'is-active', 'shop@web1']);
+    t.not(code, 0);
+  });
+
+  await t.test('SIGKILL of pulse: systemd starts it, its host is failed over', async (t) => {
+    const before = await now();
+    const host = before.host ?? '';
+    const agentProcess = await property(host, agent, 'MainPID');
+    await shell(host, `systemctl kill -s SIGKILL ${pulse}`);
+    t.not(await runsAs(world, before.epoch + 1), host);
+    t.equal(await page(world), 'kept\n', 'the unit runs at the new owner');
+    await untilProperty(host, pulse, 'ActiveState', 'active');
+    t.equal(await property(host, pulse, 'NRestarts'), '1');
+    t.equal(await property(host, agent, 'MainPID'), agentProcess, 'the agent was left alone');
+    await untilProperty(host, 'shop@web1', 'ActiveState', 'inactive');
+    // Outside of its personality it does not start.
+    await t.rejects(shell(host, 'systemctl start shop@web1'));
+    await stage.until(
+      `${host} is a spare again`,
+      (status) => status.hosts.some(({ name, state }) => name === host && state === 'up'),
+      20_000,
+    );
+  });
+
+  await t.test('power off in good order takes no time-out, and is taken over', async (t) => {
+    const before = await now();
+    const host = before.host ?? '';
+    await shell(host, 'systemctl poweroff');
+    t.not(await runsAs(world, before.epoch + 1), host);
+    t.equal(await page(world), 'kept\n');
+    const endMs = performance.now() + 20_000;
+    while (lab.pidOf(host) !== undefined && performance.now() < endMs) await stage.status();
+    t.equal(lab.pidOf(host), undefined, 'it is off');
+  });
+});
+
+/** Gives web1 the unit as its workload. */
+async function asUnit({ stage, lab }: SystemdLab): Promise<void> {
+  const { config } = stage;
+  const prefix = `/understudy/${config.cluster}/`;
+  const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'test' });
+  await store.start(stage.signal);
+  const personalities = config.personalities.map((one) => ({
+    ...one,
+    storage: one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' })),
+    workload: { kind: 'unit' as const, unit: 'shop@web1.service' },
+  }));
+  await applyConfig(store, { ...config, personalities });
+  await store.stop();
+}
