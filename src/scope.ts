@@ -25,7 +25,27 @@ export function scopeWords({ name, description, properties = [] }: ScopeOptions)
     ...['systemd-run', '--scope', '--quiet', '--collect', '--no-ask-password'],
     `--unit=${name}-${randomBytes(4).toString('hex')}`,
     `--description=${description}`,
-    ...properties.map((property) => `--property=${property}`),
+    // It takes a backslash for quoting.
+    ...properties.map((property) => `--property=${property.replaceAll('\\', '\\\\')}`),
     '--',
   ];
+}
+
+/**
+ * Name of the unit that systemd knows a mount by.
+ *
+ * Equals: `systemd-escape --path --suffix=mount PATH` (systemd.unit(5), "String escaping")
+ */
+export function mountUnit(path: string): string {
+  const escaped = path
+    .split('/')
+    .filter((part) => part !== '')
+    .map((part) => part.replace(/[^A-Za-z0-9:_.]/g, hexadecimal))
+    .join('-')
+    .replace(/^\./, hexadecimal);
+  return `${escaped}.mount`;
+}
+
+function hexadecimal(text: string): string {
+  return [...Buffer.from(text)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
 }

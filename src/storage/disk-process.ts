@@ -217,13 +217,17 @@ exec "$@"`,
 ];
 
 /**
- * Its own unit outlives agent and pulse, and is ended by no shutdown before the file systems on it are
- * unmounted. Nothing that it needs in order to write is written to a swap that may lie behind it.
+ * Its own unit outlives agent and pulse. At shutdown it ends after the file systems are unmounted
+ * (systemd/understudy-volumes.target) and before pulse lets the lease go: without it the target would
+ * throw it out, and it would try to log in for ever. It is not swapped to a disk that it may serve.
  */
 const scope = {
   name: 'understudy-disk',
   description: 'Understudy disk: the data path of a volume',
-  properties: ['DefaultDependencies=no', 'CPUWeight=1000', 'IOWeight=1000', 'MemorySwapMax=0'],
+  properties: [
+    ...['Before=understudy-volumes.target', 'After=understudy-pulse.service network.target'],
+    ...['TimeoutStopSec=10s', 'CPUWeight=1000', 'IOWeight=1000', 'MemorySwapMax=0'],
+  ],
 } as const;
 
 function launch(directory: string, logFile: string): ChildProcess {

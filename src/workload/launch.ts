@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { UnderstudyError } from '../errors.js';
-import { scopeWords } from '../scope.js';
+import { mountUnit, scopeWords } from '../scope.js';
 import { openLog } from './bounded-log.js';
 import { freshNamespaceCommand, launchScript } from './enter.js';
 import { runningProcess } from './process-table.js';
@@ -35,6 +35,12 @@ export async function launch(
   const scope = scopeWords({
     name: `understudy-workload-${spec.personality}`,
     description: `Understudy workload of ${spec.personality}`,
+    // At shutdown in the opposite order: after the agent, which would start it anew, and before its
+    // volumes are unmounted.
+    properties: [
+      'Before=understudy-agent.service',
+      ...spec.mounts.map(({ source }) => `After=${mountUnit(source)}`),
+    ],
   });
   const [program = 'nsenter', ...words] = [...scope, ...prefix, ...command];
   const log = openLog(options.logPath);

@@ -1,3 +1,4 @@
+import { mountUnit } from '../scope.js';
 import type { WorkloadSpec } from './types.js';
 
 /** First line of every drop-in of ours: what does not begin with it is somebody else's. */
@@ -13,6 +14,8 @@ export function unitDropIn(
   const binds = spec.mounts.map(
     ({ source, target }) => `BindPaths=${pathWord(source)}:${pathWord(target)}`,
   );
+  // Stopped in the opposite order: a file system in use cannot be unmounted at shutdown.
+  const order = spec.mounts.map(({ source }) => `After=${unitPath(mountUnit(source))}`);
   const conditions = spec.mounts.map(({ source }) => `AssertPathIsMountPoint=${unitPath(source)}`);
   return [
     dropInMark,
@@ -20,6 +23,7 @@ export function unitDropIn(
     '[Unit]',
     `AssertPathExists=${unitPath(spec.namespacePath)}`,
     ...conditions,
+    ...order,
     '',
     '[Service]',
     `NetworkNamespacePath=${unitPath(spec.namespacePath)}`,

@@ -43,11 +43,12 @@ test('what is installed runs by itself, and is all taken away again', async (t) 
 
 test('systemd finds no fault with the units', async (t) => {
   const { units } = await installed(t);
-  const names = readdirSync(units).filter((name) => name.endsWith('.service'));
+  const names = readdirSync(units).filter((name) => /\.(service|target)$/.test(name));
   t.same(names.sort(), [
     'understudy-agent.service',
     'understudy-pulse.service',
     'understudy-target.service',
+    'understudy-volumes.target',
   ]);
   const args = ['verify', '--man=no', ...names.map((name) => join(units, name))];
   const { stderr } = await run('systemd-analyze', args);

@@ -16,7 +16,7 @@ networks: [{name: blue, fabric: auto, id: 100, subnet: 10.10.0.0/24}]
 volumes:
   - {name: web1-data, target: "iqn.2026-11.example.lab:web1", lun: 1, format: if-blank}
 personalities:
-  - name: web1
+  - name: web-1
     networks: [{network: blue, address: 10.10.0.11/24}]
     storage: [{lun: 0, volume: web1-data, mount: /srv/www}]
     workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/www]}

@@ -40,9 +40,33 @@ export async function checkRanks(t: Test, world: SystemdLab, host: string): Prom
   const group = async (pid: string) =>
     (await shell(host, `sed -n 's/^0:://p' /proc/${pid}/cgroup`)).trim();
   t.match(await group(disk), /\/understudy-disk-\w+\.scope$/, 'the disk outlives the agent');
-  t.match(await group(workload), /\/understudy-workload-web1-\w+\.scope$/);
+  t.match(await group(workload), /\/understudy-workload-web-1-\w+\.scope$/);
+  await checkOrder(t, world, host, await group(disk), await group(workload));
   await checkOom(t, world, host, { [pulse]: -999, [agent]: -900, [disk]: -1000, [workload]: 0 });
   await checkSwap(t, world, host, [await group(pulse), await group(disk)]);
+}
+
+/** What comes later at start stops earlier: agent, workload, mount, disk, pulse. */
+async function checkOrder(
+  t: Test,
+  { shell }: SystemdLab,
+  host: string,
+  disk: string,
+  workload: string,
+): Promise<void> {
+  const mount = String.raw`run-understudy-web\x2d1-0.mount`;
+  const earlier = async (unit: string) => {
+    const name = unit.split('/').at(-1) ?? '';
+    const listed = await shell(host, `systemctl list-dependencies --plain --after '${name}'`);
+    return listed.split('\n').map((line) => line.trim());
+  };
+  const agent = await earlier('understudy-agent.service');
+  t.ok(agent.includes(mount), 'agent after mount');
+  t.ok(agent.includes(workload.split('/').at(-1) ?? ''), 'agent after workload');
+  t.ok((await earlier(workload)).includes(mount), 'workload after mount');
+  t.ok((await earlier(mount)).includes('understudy-volumes.target'), 'mount after disk');
+  t.ok((await earlier('understudy-volumes.target')).includes(disk.split('/').at(-1) ?? ''));
+  t.ok((await earlier(disk)).includes('understudy-pulse.service'), 'disk after pulse');
 }
 
 async function checkOom(

@@ -1,7 +1,7 @@
 import tap, { test } from 'tap';
 import { applyConfig } from '../../src/cli/run/apply.js';
-import { PingWatch } from '../../src/demo/observers.js';
 import { personality } from '../../src/demo/stage.js';
+import { PingWatch } from '../../src/observe/observers.js';
 import { EtcdStore } from '../../src/store/etcd.js';
 import { openSystemdLab, type SystemdLab, systemdMissing } from './harness.js';
 import { checkRanks } from './ranks.js';
@@ -19,25 +19,25 @@ async function page({ stage }: SystemdLab): Promise<string> {
   return stdout;
 }
 
-/** Waits until web1 runs under this epoch. */
+/** Waits until web-1 runs under this epoch. */
 async function runsAs({ stage }: SystemdLab, epoch: number): Promise<string> {
   const status = await stage.until(
-    `web1 runs as epoch ${epoch}`,
+    `web-1 runs as epoch ${epoch}`,
     (now) => {
-      const one = personality(now, 'web1');
+      const one = personality(now, 'web-1');
       return one.phase === 'running' && one.epoch === epoch;
     },
     20_000,
   );
-  return personality(status, 'web1').host ?? '';
+  return personality(status, 'web-1').host ?? '';
 }
 
 test('hosts that systemd runs', options, async (t) => {
   const world = await openSystemdLab(t, 'units');
   const { stage, lab, shell, property, untilProperty } = world;
   const hosts = ['h1', 'h2', 'h3'];
-  const now = async () => personality(await stage.status(), 'web1');
-  await stage.lab.exec('web1', ['sh', '-c', 'echo kept > /srv/www/index.html; sync -f /srv/www']);
+  const now = async () => personality(await stage.status(), 'web-1');
+  await stage.lab.exec('web-1', ['sh', '-c', 'echo kept > /srv/www/index.html; sync -f /srv/www']);
   const ping = new PingWatch(stage.lab, 'c1', '10.10.0.11');
   t.teardown(() => ping.stop());
   await ping.answerAfter(Date.now(), 10_000);
@@ -126,19 +126,30 @@ test('hosts that systemd runs', options, async (t) => {
     );
   });
 
-  await t.test('power off in good order takes no time-out, and is taken over', async (t) => {
-    const before = await now();
-    const host = before.host ?? '';
-    await shell(host, 'systemctl poweroff');
-    t.not(await runsAs(world, before.epoch + 1), host);
-    t.equal(await page(world), 'kept\n');
-    const endMs = performance.now() + 20_000;
-    while (lab.pidOf(host) !== undefined && performance.now() < endMs) await stage.status();
-    t.equal(lab.pidOf(host), undefined, 'it is off');
-  });
+  await t.test(
+    'power off in good order loses nothing, takes no time-out, is taken over',
+    async (t) => {
+      const before = await now();
+      const host = before.host ?? '';
+      const unsynced = [
+        'sh',
+        '-c',
+        'head -c 20M /dev/zero > /srv/shop/big; echo late > /srv/shop/late',
+      ];
+      t.equal((await stage.lab.exec('web-1', unsynced)).code, 0);
+      await shell(host, 'systemctl poweroff');
+      t.not(await runsAs(world, before.epoch + 1), host);
+      t.equal(await page(world), 'kept\n');
+      t.equal((await stage.lab.exec('web-1', ['cat', '/srv/shop/late'])).stdout, 'late\n');
+      // Below the time-out of a unit that does not stop.
+      const endMs = performance.now() + 20_000;
+      while (lab.pidOf(host) !== undefined && performance.now() < endMs) await stage.status();
+      t.equal(lab.pidOf(host), undefined, 'it is off');
+    },
+  );
 });
 
-/** Gives web1 the unit as its workload. */
+/** Gives web-1 the unit as its workload. */
 async function asUnit({ stage, lab }: SystemdLab): Promise<void> {
   const { config } = stage;
   const prefix = `/understudy/${config.cluster}/`;

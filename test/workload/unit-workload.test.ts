@@ -52,6 +52,7 @@ test('the drop-in, to the byte', async (t) => {
 [Unit]
 AssertPathExists=/run/netns/us-web1
 AssertPathIsMountPoint=/run/understudy/web1/0
+After=run-understudy-web1-0.mount
 
 [Service]
 NetworkNamespacePath=/run/netns/us-web1
