@@ -57,8 +57,8 @@ export async function launch(
     const process = child.pid === undefined ? undefined : runningProcess(child.pid);
     if (process === undefined) throw setupError(spec, 'it ended at once');
     const started = { pid: process.pid, startTicks: process.startTicks };
-    record(started);
     asOrdinaryWork(process.pid);
+    record(started);
     child.stdin?.end('go\n');
     child.unref();
     return { child, process: started };
