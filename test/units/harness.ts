@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { must, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
@@ -85,6 +86,7 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
       for (;;) {
         seen = await property(host, unit, wanted);
         if (seen === value) return;
+        await pause(50);
         if (performance.now() > endMs) throw new Error(`waited 30 s in vain until ${what()}`);
       }
     },

@@ -153,6 +153,8 @@ test('hosts that systemd runs', options, async (t) => {
       ];
       t.equal((await stage.lab.exec('web-1', unsynced)).code, 0);
       await shell(host, 'systemctl poweroff');
+      // Up to ten seconds: the controller whose pulse was killed just now waits out the longest lease that
+      // it may have granted before, for pulse-restart, until it votes.
       t.not(await runsAs(world, before.epoch + 1), host);
       t.equal(await page(world), 'kept\n');
       t.equal((await stage.lab.exec('web-1', ['cat', '/srv/shop/late'])).stdout, 'late\n');
