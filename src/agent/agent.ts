@@ -207,7 +207,7 @@ export class Agent {
     this.#forwarding.start();
     this.#verifier.start();
     this.#warmth.start();
-    this.#watch.onChange(() => this.#health.look());
+    this.#watch.onChange(() => this.#health.look(), ['config', 'assign']);
     this.#watch.start(signal);
   }
 

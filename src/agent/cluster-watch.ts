@@ -1,4 +1,4 @@
-import { type View, ViewKeeper } from '../control/view.js';
+import { type NewsKind, type View, ViewKeeper } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { Operation, Store } from '../store/types.js';
 import type { Log } from './loop.js';
@@ -8,7 +8,7 @@ export class ClusterWatch {
   readonly #store: Store;
   readonly #log: Pick<Log, 'error'> | undefined;
   readonly #keeper = new ViewKeeper();
-  readonly #listeners = new Set<(view: View) => void>();
+  readonly #listeners = new Map<(view: View) => void, readonly NewsKind[] | undefined>();
   #known = false;
 
   /** @param log where a listener's failure goes; without one it is thrown at whoever told the news */
@@ -37,26 +37,30 @@ export class ClusterWatch {
           this.#tell();
         },
         changes: (changes) => {
-          if (this.#keeper.apply(changes)) this.#tell();
+          this.#tell(this.#keeper.apply(changes));
         },
       },
       signal,
     );
   }
 
-  onChange(listener: (view: View) => void): void {
-    this.#listeners.add(listener);
+  /**
+   * @param of kinds of news that mean something to the listener; all, unless given. Every agent hears
+   * of every step of a takeover: looking at everything each time would cost more than the takeover.
+   */
+  onChange(listener: (view: View) => void, of?: readonly NewsKind[]): void {
+    this.#listeners.set(listener, of);
   }
 
   /** A transaction of our own was carried out: nobody here need wait until the watch says so. */
   learn(writes: readonly Operation[], revision: number): void {
     if (!this.#known) return;
-    this.#keeper.learn(
+    const learnt = this.#keeper.learn(
       writes.flatMap((write) =>
         write.kind === 'put' ? [{ key: write.key, value: write.value, modRevision: revision }] : [],
       ),
     );
-    this.#tell();
+    this.#tell(learnt);
   }
 
   /** Resolves when the condition holds, looked at now and after each change; or rejects. */
@@ -83,14 +87,16 @@ export class ClusterWatch {
       };
       if (signal.aborted) return abort();
       signal.addEventListener('abort', abort);
-      this.#listeners.add(look);
+      this.#listeners.set(look, undefined);
       look();
     });
   }
 
   /** One that fails (over what some other version wrote, say) keeps no other from hearing the news. */
-  #tell(): void {
-    for (const listener of this.#listeners) {
+  #tell(news?: ReadonlySet<NewsKind>): void {
+    if (news?.size === 0) return;
+    for (const [listener, of] of [...this.#listeners]) {
+      if (of !== undefined && news !== undefined && !of.some((kind) => news.has(kind))) continue;
       try {
         listener(this.view);
       } catch (thrown) {

@@ -61,7 +61,7 @@ export class Enrolment {
       this.#refused = event.incarnation;
       this.#loop.trigger();
     });
-    watch.onChange(() => this.#loop.trigger());
+    watch.onChange(() => this.#loop.trigger(), ['config', 'hosts', 'vote', 'retired']);
   }
 
   async stop(): Promise<void> {

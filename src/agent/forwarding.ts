@@ -5,6 +5,9 @@ import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
 import { type HostFacts, networkSpec, networksHere, nicsOf, peerSpec } from './specs.js';
 
+/** A takeover is over by then. */
+const deadDelayMs = 500;
+
 /**
  * Keeps this host's side of the virtual LANs right: the devices of networks it belongs to, and, on
  * VXLAN, where every member is. A commit anywhere rewrites the entries here, so that a survivor
@@ -26,7 +29,11 @@ export class Forwarding {
   }
 
   start(): void {
-    this.#parts.watch.onChange(() => this.#loop.trigger());
+    const { watch } = this.#parts;
+    watch.onChange(() => this.#loop.trigger(), ['config', 'assign']);
+    // Who is dead matters where nobody takes over: else a commit follows at once, and says all.
+    const later = () => this.#loop.triggerIn(deadDelayMs);
+    watch.onChange(later, ['hosts', 'vote', 'retired', 'fenced']);
   }
 
   /** Roles have come or gone on this host. */

@@ -16,6 +16,10 @@ import { wishOf } from './specs.js';
 import { type Duty, RoleTask } from './task.js';
 
 const dropBudgetMs = 60_000;
+/** All that roles are made of, and that says which to keep ready. */
+const newsOfRoles = [
+  ...(['config', 'alloc', 'assign', 'hosts', 'report', 'volume', 'drained', 'retired'] as const),
+];
 /** Preparing for the next failure must not slow down the takeover that is under way. */
 const readyDelayMs = 1_000;
 /** What stands in the kernel is compared with what should this often, without any news. */
@@ -40,7 +44,7 @@ export class Owner {
   }
 
   start(): void {
-    this.#parts.watch.onChange(() => this.#follow());
+    this.#parts.watch.onChange(() => this.#follow(), newsOfRoles);
     this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
     });

@@ -60,7 +60,7 @@ export class PersonalityWork implements RoleWork {
       for (const side of sides) if (side.status === 'rejected') throw side.reason;
       if (first) {
         await timer.time('announce', async () => {
-          if (quiet) await this.#network(epoch, incarnation, false, signal);
+          if (quiet) await this.#raise(epoch, incarnation, signal);
           await this.#announce(signal);
         });
       } else if (this.#announced !== this.#nicsText()) {
@@ -152,6 +152,13 @@ export class PersonalityWork implements RoleWork {
       for (const nic of spec.nics) forwarding.doubt(nic.network);
       throw thrown;
     }
+  }
+
+  async #raise(epoch: number, incarnation: number, signal: AbortSignal): Promise<void> {
+    const { watch, network } = this.#parts;
+    const config = configOf(watch.view);
+    if (config === undefined) return;
+    await network.raise(personalityNamespace(config, this.#name, epoch, incarnation), signal);
   }
 
   async #storage(epoch: number, timer: StepTimer, signal: AbortSignal): Promise<void> {

@@ -37,7 +37,8 @@ export class Verifier {
   }
 
   start(): void {
-    this.#parts.watch.onChange(() => this.#loop.trigger());
+    const news = ['config', 'assign', 'report', 'steps'] as const;
+    this.#parts.watch.onChange(() => this.#loop.trigger(), news);
   }
 
   async stop(): Promise<void> {

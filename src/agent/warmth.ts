@@ -31,7 +31,7 @@ export class Warmth {
         this.#cancelNudge = undefined;
         this.#loop.nudge();
       });
-    });
+    }, ['config', 'assign', 'volume']);
   }
 
   async stop(): Promise<void> {

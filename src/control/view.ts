@@ -80,6 +80,8 @@ type ChangeLike =
   | { readonly kind: 'delete'; readonly key: string; readonly revision: number };
 
 type PlacedKey = Exclude<ParsedKey, { readonly kind: 'event' }>;
+/** What there is in the view. */
+export type NewsKind = PlacedKey['kind'];
 
 /**
  * Builds a `View` from a snapshot and keeps it current. A value that cannot be read changes nothing: what
@@ -107,9 +109,9 @@ export class ViewKeeper {
     }
   }
 
-  /** @returns whether any of it is in the view at all: events are not, nor is what others keep */
-  apply(changes: readonly ChangeLike[]): boolean {
-    let told = false;
+  /** @returns of what kinds the news were: none where it was events, or keys of others */
+  apply(changes: readonly ChangeLike[]): ReadonlySet<NewsKind> {
+    const told = new Set<NewsKind>();
     for (const change of changes) {
       const { key, revision } =
         change.kind === 'put'
@@ -118,7 +120,7 @@ export class ViewKeeper {
       this.#toldRevision = Math.max(this.#toldRevision, revision);
       if (this.#isOld(key, revision)) continue;
       const placed = change.kind === 'put' ? this.#put(change.entry) : this.#delete(key);
-      told ||= placed;
+      if (placed !== undefined) told.add(placed);
     }
     return told;
   }
@@ -127,14 +129,17 @@ export class ViewKeeper {
    * What the store is known to hold before the watch tells of it: the writes of a transaction of
    * our own. What the watch still has to say about these keys from before changes nothing.
    */
-  learn(entries: readonly EntryLike[]): void {
+  learn(entries: readonly EntryLike[]): ReadonlySet<NewsKind> {
+    const told = new Set<NewsKind>();
     for (const entry of entries) {
       const { key, modRevision } = entry;
       const known = this.#ahead.get(key)?.modRevision ?? 0;
       if (modRevision <= Math.max(this.#toldRevision, known)) continue;
       this.#ahead.set(key, entry);
-      this.#put(entry);
+      const placed = this.#put(entry);
+      if (placed !== undefined) told.add(placed);
     }
+    return told;
   }
 
   #isOld(key: string, revision: number): boolean {
@@ -143,20 +148,20 @@ export class ViewKeeper {
     return revision < ahead;
   }
 
-  #put({ key, value: text, modRevision }: EntryLike): boolean {
+  #put({ key, value: text, modRevision }: EntryLike): NewsKind | undefined {
     const parsed = placedKey(key);
-    if (parsed === undefined) return false;
+    if (parsed === undefined) return undefined;
     const value = parseJson(text);
-    if (!isReadable(parsed.kind, value)) return false;
+    if (!isReadable(parsed.kind, value)) return undefined;
     this.#place(parsed, { value, revision: modRevision });
-    return true;
+    return parsed.kind;
   }
 
-  #delete(key: string): boolean {
+  #delete(key: string): NewsKind | undefined {
     const parsed = placedKey(key);
-    if (parsed === undefined) return false;
+    if (parsed === undefined) return undefined;
     this.#place(parsed, undefined);
-    return true;
+    return parsed.kind;
   }
 
   /** The one place where JSON gets its type; `isReadable` has looked at it. */

@@ -11,7 +11,7 @@ import type { RequestOptions } from './netlink/transport.js';
 import { isOurs } from './nic.js';
 import { probe } from './probe.js';
 import { badName, foreign } from './refusals.js';
-import { ensureRoleNamespace, removeNics, silenceNics } from './role-namespace.js';
+import { ensureRoleNamespace, raiseNics, removeNics, silenceNics } from './role-namespace.js';
 import { fitsTag, parseTag, type RoleTag, tagText } from './tag.js';
 import { Turns } from './turns.js';
 import type {
@@ -103,6 +103,18 @@ export class LinuxNetwork implements NetworkAdapter {
         this.#building.delete(spec);
       }
     });
+  }
+
+  async raise(spec: NamespaceSpec, signal: AbortSignal): Promise<void> {
+    const options = {
+      purpose: { action: 'cannot bring up NICs', object: `of ${spec.name}` },
+      signal,
+    };
+    const path = this.#namespaces.rolePath(spec.name);
+    const { guard } = this.#options;
+    await this.#turns.take(`role ${spec.name}`, () =>
+      raiseNics({ path, netlink: this.#namespaces.at(path), guard }, spec, options),
+    );
   }
 
   async removeNamespace(name: string, signal: AbortSignal): Promise<void> {

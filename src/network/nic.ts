@@ -100,6 +100,17 @@ export async function makeNic(
   }
 }
 
+/** Brings up one that was left down, after another look at its guard. */
+export async function raiseNic(
+  place: NicPlace,
+  tag: RoleTag,
+  link: Link,
+  options: RequestOptions,
+): Promise<void> {
+  attachGuard(place, { name: link.name, tag });
+  await changeLink(place.netlink, link.index, { up: true }, options);
+}
+
 /** Corrects what may differ on a complete NIC without cutting anybody off; takes over a prepared one. */
 export async function adjustNic(
   place: NicPlace,
@@ -134,7 +145,10 @@ async function configureAddresses(
   await ensureAddresses(place.netlink, linkIndex, wanted, current, options);
 }
 
-function attachGuard({ path, guard }: NicPlace, { name, tag }: NicPlan): void {
+function attachGuard(
+  { path, guard }: NicPlace,
+  { name, tag }: Pick<NicPlan, 'name' | 'tag'>,
+): void {
   try {
     guard.attach(path, name, tag.incarnation);
   } catch (thrown) {

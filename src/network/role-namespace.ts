@@ -7,8 +7,16 @@ import { KernelError } from './netlink/error.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
 import { changeLink, type Link, listLinks, removeLink } from './netlink/links.js';
 import type { NetlinkTransport, RequestOptions } from './netlink/transport.js';
-import { adjustNic, isComplete, isOurs, makeNic, type NicPlan } from './nic.js';
-import { foreign, stale } from './refusals.js';
+import {
+  adjustNic,
+  isComplete,
+  isOurs,
+  makeNic,
+  type NicPlace,
+  type NicPlan,
+  raiseNic,
+} from './nic.js';
+import { foreign, noNic, stale } from './refusals.js';
 import { ensureRoutes, planRoutes } from './route-plan.js';
 import { prepareRoleNamespace } from './sysctls.js';
 import { type RoleTag, tagText } from './tag.js';
@@ -83,6 +91,25 @@ export async function ensureRoleNamespace(
   // The kernel takes no route through a NIC that is down.
   if (spec.quiet === true) return;
   if (existed || spec.routes.length > 0) await setRoutes(netlink, spec, options);
+}
+
+/** The second half of a quiet `ensureRoleNamespace`: only NICs that carry this epoch's tag go up. */
+export async function raiseNics(
+  place: NicPlace,
+  spec: NamespaceSpec,
+  options: RequestOptions,
+): Promise<void> {
+  const { netlink } = place;
+  const role = roleTag(spec, spec.cluster);
+  const links = await listLinks(netlink, options);
+  const nics = spec.nics.map((nic) => {
+    const tag = { ...role, network: nic.network };
+    const link = links.find(({ alias }) => alias === tagText(tag));
+    if (link === undefined) throw noNic(options.purpose, `none is tagged ${tagText(tag)}`);
+    return { tag, link };
+  });
+  await Promise.all(nics.map(({ tag, link }) => raiseNic(place, tag, link, options)));
+  if (spec.routes.length > 0) await setRoutes(netlink, spec, options);
 }
 
 /** NICs that are there as planned. `other` is told of those that only have the name of one. */

@@ -111,6 +111,8 @@ export interface NetworkAdapter {
    * what is there with the same epoch, or prepared as epoch 0 and still down; rebuilds what has an older one; changes only differences.
    */
   ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
+  /** Brings up what `ensureNamespace` of this very epoch left down, and sets its routes. Idempotent. */
+  raise(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
   /** Takes the NICs down: nothing is heard of them any more. Idempotent. */
   silence(name: string, signal: AbortSignal): Promise<void>;
   /** Takes the NICs down and the namespace away. Idempotent. */

@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UnderstudyError } from '../errors.js';
 import { type DataPath, type DiskProcess, endProcess } from './disk-process.js';
@@ -63,21 +63,21 @@ async function connected(
 ): Promise<AttachedVolume> {
   const { layout, spec } = job;
   const timed = timer(job);
-  await moveIn(layout, spec, directory);
+  moveIn(layout, spec, directory);
   signal.throwIfAborted();
   const { lun, portal } = await opened(job, process, timed, signal);
   const work = filesystemWork(spec, lun);
   const reserved = await reserving;
   let state: VolumeState = { ...newState(job, process, portal, lun), loopIndex: reserved.index };
   // On record before it is bound: whoever finds it half done knows what to let go of.
-  await writeState(layout, state);
+  writeState(layout, state);
   signal.throwIfAborted();
   const file = await timed('export', process.expose(layout.exportFile(spec), exposeMs));
   const loop = await timed('loop', bindLoop(file, lun.blockSizeBytes, signal, reserved));
   try {
     if (loop.index !== reserved.index) {
       state = { ...state, loopIndex: loop.index };
-      await writeState(layout, state);
+      writeState(layout, state);
     }
     if (work === 'format') await timed('format', format(spec, loop.path, signal));
     if (work === 'check') await timed('check', check(spec, loop.path, signal));
@@ -88,7 +88,7 @@ async function connected(
   }
   signal.throwIfAborted();
   state = { ...state, stage: 'attached' };
-  await writeState(layout, state);
+  writeState(layout, state);
   process.leave();
   return attachedVolume(state);
 }
@@ -169,13 +169,13 @@ function dataPath({ spec }: BuildUp, portal: string): DataPath {
 }
 
 /** The idle process's folder becomes the volume's, with its socket and pid file; where it is mounted. */
-async function moveIn(layout: Layout, spec: AttachSpec, directory: string): Promise<void> {
+function moveIn(layout: Layout, spec: AttachSpec, directory: string): void {
   const home = layout.directory(spec);
-  await mkdir(dirname(home), { recursive: true, mode: 0o700 });
-  await rm(home, { recursive: true, force: true });
-  await rename(directory, home);
-  await writeFile(layout.exportFile(spec), '', { mode: 0o600 });
-  await mkdir(layout.hostMount(spec), { recursive: true, mode: 0o700 });
+  mkdirSync(dirname(home), { recursive: true, mode: 0o700 });
+  rmSync(home, { recursive: true, force: true });
+  renameSync(directory, home);
+  writeFileSync(layout.exportFile(spec), '', { mode: 0o600 });
+  mkdirSync(layout.hostMount(spec), { recursive: true, mode: 0o700 });
 }
 
 /** mount(2) cannot be cancelled: after `mountMs` its disk is taken away, and then it fails. */

@@ -287,6 +287,11 @@ function budgetOf(timeoutMs: number, signal?: AbortSignal): Budget {
   return signal === undefined ? { timeoutMs } : { timeoutMs, signal };
 }
 
+/** Loads the library, which takes milliseconds the first time. Nothing is connected. */
+export function loadIscsi(): void {
+  newContext('iqn.2026-11.io.understudy:load', '127.0.0.1:3260').destroy();
+}
+
 function newContext(initiator: string, portal: string): IscsiContext {
   assertNumericPortal(portal);
   try {

@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { UnderstudyError } from '../errors.js';
 
@@ -80,11 +81,12 @@ export function assertVolumeId({ personality, lun }: VolumeId): void {
   });
 }
 
-export async function writeState(layout: Layout, state: VolumeState): Promise<void> {
+/** At once: it is in memory (/run), and a takeover waits for it. */
+export function writeState(layout: Layout, state: VolumeState): void {
   const file = layout.stateFile(state);
-  await mkdir(layout.directory(state), { recursive: true, mode: 0o700 });
-  await writeFile(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
-  await rename(`${file}.new`, file);
+  mkdirSync(layout.directory(state), { recursive: true, mode: 0o700 });
+  writeFileSync(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
 }
 
 /** Undefined when there is none, or none that can be understood (then only the folder is left to clear). */

@@ -4,7 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
-import type { SessionLimits } from './iscsi-session.js';
+import { loadIscsi, type SessionLimits } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
 import { type ReservedLoop, reapLoops, reserveLoop } from './loop-device.js';
 import { probePortals } from './portal-probe.js';
@@ -85,6 +85,7 @@ export class UserStorage implements StorageAdapter {
    * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_PORTAL
    */
   async warm(spec: AttachSpec, signal: AbortSignal): Promise<void> {
+    loadIscsi();
     this.#fillIdle();
     await probePortals(spec, signal);
   }

@@ -12,6 +12,7 @@ export class IdleNetwork implements NetworkAdapter {
   async removeNetwork() {}
   async setPeers() {}
   async ensureNamespace() {}
+  async raise() {}
   async silence(_name: string) {}
   async removeNamespace(_name: string) {}
   async observe(): Promise<readonly ObservedNamespace[]> {

@@ -380,6 +380,19 @@ test('a NIC that is there is not taken for guarded: its guard is looked at each 
   t.equal(guard.kept, 2);
 });
 
+test('what was made quietly is raised under its epoch only, with its routes', async (t) => {
+  const { h1, path } = setUp(t, 'raise');
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  const spec = role({ epoch: 7, routes: [{ to: '0.0.0.0/0', via: '10.10.0.1' }] });
+  await h1.ensureNamespace({ ...spec, quiet: true }, signal);
+  await t.rejects(h1.raise({ ...spec, epoch: 8 }, signal), { code: 'US_NET_NO_NIC' });
+  t.notMatch(insidePath(path, 'ip -o link show eth0'), /[<,]UP[,>]/);
+  await h1.raise(spec, signal);
+  await h1.raise(spec, signal);
+  t.match(insidePath(path, 'ip -o link show eth0'), /[<,]UP[,>]/);
+  t.match(insidePath(path, 'ip -4 route show default'), 'default via 10.10.0.1 dev eth0');
+});
+
 test('what was prepared under another incarnation is made anew, under its guard', async (t) => {
   const { guard, h1, path } = setUp(t, 'stale');
   const index = () => JSON.parse(insidePath(path, 'ip -j link show eth0'))[0].ifindex;

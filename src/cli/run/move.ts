@@ -21,8 +21,12 @@ export async function run(options: MoveOptions): Promise<number> {
     const [rewrite] = draining(view, role, to, 'move', `asked for: to ${to}`);
     if (rewrite === undefined)
       throw refused(role, 'it has no host now', 'understudy status tells why');
-    const result = await cluster.store.transact(rewriteTransaction(rewrite));
-    if (!result.done) {
+    const transaction = rewriteTransaction(rewrite);
+    const result = await cluster.store.transact(transaction);
+    // A try that timed out may have been carried out: then what stands is what this one asked for.
+    const asked = transaction.write.flatMap((write) => (write.kind === 'put' ? [write.value] : []));
+    const stands = result.current.some(({ value }) => asked.includes(value));
+    if (!result.done && !stands) {
       throw refused(
         role,
         'its assignment changed meanwhile',
