@@ -2,24 +2,27 @@ import { arch, cpus } from 'node:os';
 import { type CoreCosts, measureCore } from './core.js';
 import { type HeartbeatCosts, measureHeartbeats } from './heartbeats.js';
 import { figure, intoPage, table } from './markdown.js';
+import { measurePulse, type PulseCosts } from './pulse.js';
 
 /**
  * How the work of a controller grows with the cluster: `npm run bench:scale`. The production core with
  * no store and no network; medians of one run, printed and put into docs/scale.md.
  */
 const sizes = [10, 100, 1_000];
-const heartbeatsEachSecond = 20;
 
 interface Costs {
   readonly hosts: number;
   readonly beats: HeartbeatCosts;
+  readonly pulse: PulseCosts;
   readonly core: CoreCosts;
 }
 
-const measured = sizes.map((hosts): Costs => {
+const measured: Costs[] = [];
+for (const hosts of sizes) {
   process.stderr.write(`${hosts} hosts …\n`);
-  return { hosts, beats: measureHeartbeats(hosts), core: measureCore(hosts) };
-});
+  const pulse = await measurePulse(hosts);
+  measured.push({ hosts, pulse, beats: measureHeartbeats(hosts), core: measureCore(hosts) });
+}
 
 const row = (name: string, cell: (costs: Costs) => string): readonly string[] => [
   name,
@@ -34,10 +37,14 @@ const failover = (count: number, unit: 'perRole' | 'whole') => (costs: Costs) =>
 const lines = [
   row('heartbeat → ack, decision alone, µs', ({ beats }) => figure(beats.decide)),
   row('the same with both packets’ HMAC, µs', ({ beats }) => figure(beats.whole)),
-  row(
-    'of one core, at 20 heartbeats a second from each host',
-    ({ hosts, beats }) => `${figure((beats.whole * hosts * heartbeatsEachSecond) / 1e4)} %`,
+  row('a real pulse on loopback: its CPU for each, kernel included, µs', ({ pulse }) =>
+    figure(pulse.cpuUs),
   ),
+  row(
+    'the same of one core, at 20 a second from each host',
+    ({ pulse }) => `${figure(pulse.corePercent)} %`,
+  ),
+  row('acknowledged meanwhile, of those sent', ({ pulse }) => `${figure(pulse.ackedPercent)} %`),
   row('look at all hosts’ promises, µs', ({ beats }) => figure(beats.look)),
   row('look that finds one host silent, µs', ({ beats }) => figure(beats.lapse)),
   row('memory of pulse for one host, bytes', ({ beats }) => figure(beats.bytesPerHost)),
