@@ -95,8 +95,7 @@ export class TakingControl {
     return [...keeper.view.longer].flatMap(([host, { value }]) => {
       const { incarnation, leaseMs } = value;
       // Pulse takes nothing else, and a record that nobody of us wrote must not stop a controller.
-      const whole = [incarnation, leaseMs].every((one) => Number.isInteger(one) && one > 0);
-      if (!whole || leaseMs > longestLeaseMs) return [];
+      if (incarnation < 1 || leaseMs < 1 || leaseMs > longestLeaseMs) return [];
       return [{ host, incarnation, leaseMs }];
     });
   }

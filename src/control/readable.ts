@@ -49,6 +49,7 @@ const checks: Partial<Record<ParsedKey['kind'], Check>> = {
   alloc: record({ macs: isObject, seeds: isObject }),
   hosts: record({ incarnation: isCount, bootToken: isText }),
   controller: record({ nonce: isText }),
+  longer: record({ incarnation: isCount, nonce: isText, leaseMs: isCount }),
   // The less is asked of it the better: one that is not read does not keep its voter from acking.
   vote: record({ state: isText }),
   assign: record({
