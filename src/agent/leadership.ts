@@ -9,6 +9,7 @@ import { configOf, roleId } from '../control/view.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
+import { atMost, mostWrites } from './at-most.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { Housekeeping } from './housekeeping.js';
@@ -95,7 +96,7 @@ export class Leadership {
     if (decided.wakeAtMs !== undefined) {
       this.#failovers.triggerIn(decided.wakeAtMs - clock.bootMs());
     }
-    const commits = decided.verdicts.map(async (verdict) => {
+    await atMost(mostWrites, decided.verdicts, async (verdict) => {
       const id = roleId(verdict.role);
       if (verdict.kind === 'hold') {
         if (verdict.reason !== 'not-my-turn') this.#hold(id, verdict.reason);
@@ -114,7 +115,6 @@ export class Leadership {
         );
       }
     });
-    await Promise.all(commits);
   }
 
   async #tend(): Promise<void> {

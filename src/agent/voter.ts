@@ -14,6 +14,7 @@ import { configOf } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
 import type { Store, Transaction } from '../store/types.js';
+import { atMost, mostWrites } from './at-most.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import type { Journal } from './journal.js';
@@ -116,15 +117,12 @@ export class Voter {
     await this.#takeControl(hello);
     this.#forgetUnwatched();
     const { leaseMs } = config.timing;
-    // None must still be at work when the next run begins, whichever fails.
-    const settled = await Promise.allSettled(
-      [...this.#ballots.keys()].map((id) => this.#settle(hello, incarnationOf(id), leaseMs)),
-    );
     let wakeAtMs: number | undefined;
-    for (const result of settled) {
-      if (result.status === 'rejected') throw result.reason;
-      if (result.value !== undefined) wakeAtMs = Math.min(wakeAtMs ?? result.value, result.value);
-    }
+    // None is still at work when the next run begins, whichever fails.
+    await atMost(mostWrites, [...this.#ballots.keys()], async (id) => {
+      const againMs = await this.#settle(hello, incarnationOf(id), leaseMs);
+      if (againMs !== undefined) wakeAtMs = Math.min(wakeAtMs ?? againMs, againMs);
+    });
     if (wakeAtMs !== undefined) this.#loop.triggerIn(wakeAtMs - this.#parts.clock.bootMs());
   }
 
