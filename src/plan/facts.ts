@@ -4,7 +4,10 @@ export interface Fact {
   readonly id: string;
   readonly kind: FactKind;
   readonly state: FactState;
-  /** Parts of the state that are changed where they are; another difference makes it anew. */
+  /**
+   * Parts of the state that can be changed from this one on, where it is; another difference makes it
+   * anew. It depends on how it is now: what is only prepared can be taken over, not the other way.
+   */
   readonly inPlace?: readonly string[];
   /** Facts that carry this one: it goes with any of them, and is made again with it. */
   readonly on?: readonly string[];
@@ -14,6 +17,8 @@ export interface Fact {
   readonly owner: string;
   /** In words that a person knows: how it is made, mostly as a command of iproute2. */
   readonly text: string;
+  /** The same of a change, where that is said differently; '' where a change needs nothing done. */
+  readonly changeText?: string;
 }
 
 export type FactKind =
@@ -55,7 +60,7 @@ export function difference(before: readonly Fact[], after: readonly Fact[]): rea
   const rest = after.flatMap((fact): Difference[] => {
     const was = old.get(fact.id);
     if (was === undefined || gone.has(fact.id)) return [{ action: 'add', fact }];
-    if (same(was.state, fact.state)) return [];
+    if (same(was.state, fact.state) || fact.changeText === '') return [];
     return [{ action: 'change', fact, before: was.state }];
   });
   return [...removals, ...rest];
@@ -70,7 +75,7 @@ function stays(
   const was = old.get(id);
   const will = young.get(id);
   if (was === undefined || will === undefined) return false;
-  const changeable = new Set(will.inPlace ?? []);
+  const changeable = new Set(was.inPlace ?? []);
   const keys = new Set([...Object.keys(was.state), ...Object.keys(will.state)]);
   return [...keys].every((key) => changeable.has(key) || was.state[key] === will.state[key]);
 }

@@ -9,8 +9,10 @@ import {
   serviceNamespace,
 } from '../agent/specs.js';
 import type { ClusterConfig, HostConfig, PersonalityConfig } from '../config/types.js';
+import { rolesToKeepReady } from '../control/readiness.js';
 import type { AssignmentRecord } from '../control/records.js';
 import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
+import { preparedEpoch } from '../network/types.js';
 import { maskOrders } from '../storage/mask-orders.js';
 import { type AttachSpec, initiatorName } from '../storage/types.js';
 import type { Fact } from './facts.js';
@@ -26,10 +28,16 @@ export function hostFacts(view: View, host: HostConfig): readonly Fact[] {
     underlayAddress: host.address,
   };
   const roles = [...view.assignments].filter(([, { value }]) => value.host === host.name).sort();
+  const ready = rolesToKeepReady(view, config, host.name).map(parseRoleId);
+  const incarnation = view.hosts.get(host.name)?.value.incarnation ?? 0;
   return [
     ...heartbeats(view, config, host.name),
-    ...networkFacts(view, config, facts),
+    ...networkFacts(view, config, facts, ready),
     ...roles.flatMap(([id, { value }]) => roleFacts(view, config, parseRoleId(id), value, facts)),
+    ...ready.flatMap((role) => {
+      const spec = personalityNamespace(config, role.name, preparedEpoch, incarnation);
+      return namespaceFacts(spec, config, facts, `ready/${role.name}`);
+    }),
   ];
 }
 

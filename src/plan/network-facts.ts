@@ -1,17 +1,33 @@
 import { type HostFacts, networkSpec, networksHere, nicsOf, peerSpec } from '../agent/specs.js';
 import type { ClusterConfig } from '../config/types.js';
-import { parseRoleId, type View } from '../control/view.js';
+import { parseRoleId, type Role, type View } from '../control/view.js';
 import { canonicalCidr, ipText, linkLocalOf, macBytes, parseCidr } from '../network/addresses.js';
 import { floodMac } from '../network/netlink/neighbours.js';
 import { planRoutes } from '../network/route-plan.js';
-import type { NamespaceSpec, NetworkSpec, NicSpec } from '../network/types.js';
+import {
+  type NamespaceSpec,
+  type NetworkSpec,
+  type NicSpec,
+  preparedEpoch,
+} from '../network/types.js';
 import type { Fact } from './facts.js';
 
 const carrier = 'carrier';
 
-/** Devices of the virtual LANs that a host belongs to, and where frames go on them. */
-export function networkFacts(view: View, config: ClusterConfig, host: HostFacts): readonly Fact[] {
-  return [...networksHere(view, config, host.host)]
+/**
+ * Devices of the virtual LANs that a host belongs to, and where frames go on them.
+ *
+ * @param ready personalities that the host keeps ready for: their networks are there, down and closed
+ */
+export function networkFacts(
+  view: View,
+  config: ClusterConfig,
+  host: HostFacts,
+  ready: readonly Role[],
+): readonly Fact[] {
+  const used = networksHere(view, config, host.host);
+  const prepared = ready.flatMap((role) => nicsOf(config, role).map(({ network }) => network));
+  return [...new Set([...used, ...prepared])]
     .filter((name) => config.networks.some((network) => network.name === name))
     .sort()
     .flatMap((name) => {
@@ -24,12 +40,19 @@ export function networkFacts(view: View, config: ClusterConfig, host: HostFacts)
         {
           id: namespace,
           kind: 'namespace',
-          state: {},
+          // With its device: a network that is no longer used goes, before it may be made ready again.
+          state: { quiet: !used.has(name) },
+          inPlace: used.has(name) ? [] : ['quiet'],
+          changeText: '',
           owner,
           text: `ip netns add ${namespace}`,
         },
-        deviceFact(spec, namespace, device, owner),
-        ...(spec.fabric === 'vxlan' ? forwarding(view, config, spec, host) : []),
+        deviceFact(spec, namespace, device, owner, !used.has(name)),
+        ...(spec.fabric !== 'vxlan'
+          ? []
+          : used.has(name)
+            ? forwarding(view, config, spec, host)
+            : [peerFilter(spec, [])]),
       ];
     });
 }
@@ -39,7 +62,13 @@ export function carrierId({ name, fabric, underlayInterface }: NetworkSpec): str
   return fabric === 'untagged' ? `link ${underlayInterface}` : `usn-${name}/link ${carrier}`;
 }
 
-function deviceFact(spec: NetworkSpec, namespace: string, id: string, owner: string): Fact {
+function deviceFact(
+  spec: NetworkSpec,
+  namespace: string,
+  id: string,
+  owner: string,
+  quiet: boolean,
+): Fact {
   const { fabric, mtu, underlayInterface, underlayAddress } = spec;
   const vlan = fabric === 'vlan';
   const kind = vlan
@@ -49,11 +78,12 @@ function deviceFact(spec: NetworkSpec, namespace: string, id: string, owner: str
     id,
     kind: 'netlink',
     // biome-ignore format: one line says what may differ
-    state: { fabric, id: spec.id, parent: underlayInterface, local: vlan ? '' : underlayAddress, mtu },
-    inPlace: ['mtu'],
+    state: { fabric, id: spec.id, parent: underlayInterface, local: vlan ? '' : underlayAddress, mtu, quiet },
+    inPlace: quiet ? ['mtu', 'quiet'] : ['mtu'],
     on: [namespace],
     owner,
-    text: `ip link add ${carrier} netns ${namespace} link ${underlayInterface} mtu ${mtu} ${kind}`,
+    text: `ip link add ${carrier} netns ${namespace} link ${underlayInterface} mtu ${mtu} ${kind}${quiet ? ' (left down)' : ''}`,
+    changeText: `ip -n ${namespace} link set ${carrier} mtu ${mtu}${quiet ? '' : ' up'}`,
   };
 }
 
@@ -63,22 +93,14 @@ function forwarding(
   spec: NetworkSpec,
   host: HostFacts,
 ): readonly Fact[] {
-  const { name, id } = spec;
+  const { name } = spec;
   const peers = peerSpec(view, config, name, host);
   const owner = `network/${name}`;
   const device = carrierId(spec);
   const entry = (mac: string, via: string, verb: string) =>
     `bridge -n usn-${name} fdb ${verb} ${mac} dev ${carrier} dst ${via}`;
   return [
-    {
-      id: `peer filter ${id}`,
-      kind: 'bpf',
-      state: { allowed: [...peers.allowed].join(' ') },
-      inPlace: ['allowed'],
-      on: [device],
-      owner,
-      text: `frames of VNI ${id} are let in from ${peers.allowed.join(', ') || 'nobody'}`,
-    },
+    peerFilter(spec, peers.allowed),
     ...peers.unicast.map(({ mac, via }): Fact => {
       return {
         id: `usn-${name}/fdb ${mac}`,
@@ -105,13 +127,28 @@ function forwarding(
   ];
 }
 
+function peerFilter(spec: NetworkSpec, allowed: readonly string[]): Fact {
+  return {
+    id: `peer filter ${spec.id}`,
+    kind: 'bpf',
+    state: { allowed: allowed.join(' ') },
+    inPlace: ['allowed'],
+    on: [carrierId(spec)],
+    owner: `network/${spec.name}`,
+    text: `frames of VNI ${spec.id} are let in from ${allowed.join(', ') || 'nobody'}`,
+  };
+}
+
 function holderOf(view: View, config: ClusterConfig, network: string, mac: string) {
   return [...view.assignments.keys()].find((id) =>
     nicsOf(config, parseRoleId(id)).some((nic) => nic.network === network && nic.mac === mac),
   );
 }
 
-/** A role's namespace: its NICs, their addresses and guard, what lo holds, routes. */
+/**
+ * A role's namespace: its NICs, their addresses and guard, what lo holds, routes. What is only prepared
+ * has no routes yet, and can be taken over by giving it an epoch.
+ */
 export function namespaceFacts(
   spec: NamespaceSpec,
   config: ClusterConfig,
@@ -121,13 +158,16 @@ export function namespaceFacts(
   const namespace = `us-${spec.name}`;
   const { epoch, incarnation } = spec;
   const part = { owner, on: [namespace] };
+  const prepared = epoch === preparedEpoch;
   return [
     {
       id: namespace,
       kind: 'namespace',
       state: { epoch, incarnation },
+      inPlace: prepared ? ['epoch'] : [],
       owner,
-      text: `ip netns add ${namespace}`,
+      text: `ip netns add ${namespace}${prepared ? ' (made ready)' : ''}`,
+      changeText: `${namespace} is epoch ${epoch} from now on`,
     },
     ...spec.loopbackAddresses.map((address): Fact => {
       const cidr = canonicalCidr(address);
@@ -143,7 +183,7 @@ export function namespaceFacts(
     ...spec.nics.flatMap((nic, index) =>
       nicFacts(nic, `eth${index}`, namespace, networkSpec(config, nic.network, host), spec, owner),
     ),
-    ...routeFacts(spec, namespace, owner),
+    ...(prepared ? [] : routeFacts(spec, namespace, owner)),
   ];
 }
 
@@ -159,16 +199,18 @@ function nicFacts(
   const id = nicId(namespace, name);
   const parent = network.fabric === 'untagged' ? network.underlayInterface : carrier;
   const part = { owner, on: [id], silent: true };
+  const prepared = epoch === preparedEpoch;
   return [
     {
       id,
       kind: 'netlink',
       // biome-ignore format: one line says what may differ
       state: { network: nic.network, mac: nic.mac, on: ground, epoch, incarnation, mtu: network.mtu },
-      inPlace: ['mtu'],
+      inPlace: prepared ? ['mtu', 'epoch'] : ['mtu'],
       on: [namespace, ground],
       owner,
-      text: `ip link add link ${parent} name ${name} netns ${namespace} address ${nic.mac} mtu ${network.mtu} type macvlan mode bridge`,
+      changeText: `ip -n ${namespace} link set ${name} mtu ${network.mtu}${prepared ? '' : ' up'}`,
+      text: `ip link add link ${parent} name ${name} netns ${namespace} address ${nic.mac} mtu ${network.mtu} type macvlan mode bridge${prepared ? ' (left down)' : ''}`,
     },
     ...addressesOf(nic).map((cidr): Fact => {
       return {

@@ -85,7 +85,8 @@ function hostsOf(before: View, after: View): readonly { before: HostConfig; afte
 }
 
 function operation(at: string, { action, fact }: Difference, why: Reason): Operation {
-  const { kind, id, state, text, owner } = fact;
+  const { kind, id, state, owner } = fact;
+  const text = action === 'change' ? (fact.changeText ?? fact.text) : fact.text;
   return { at, kind, action, object: id, state, text, why: why(owner) };
 }
 

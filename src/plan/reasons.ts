@@ -16,6 +16,7 @@ function reasonOf(before: View, after: View, owner: string): string {
   if (kind === 'timing') return 'hosts, controllers or timing of the file changed';
   if (kind === 'volumes') return 'no personality has it any more';
   if (kind === 'network') return networkReason(before, after, name);
+  if (kind === 'ready') return `made ready where ${name} would go if its host failed`;
   const was = before.assignments.get(owner)?.value;
   const will = after.assignments.get(owner)?.value;
   if (will?.host === null || will === undefined) return `${name} is no longer in the file`;

@@ -30,6 +30,6 @@ export interface ServiceShift {
   readonly change: 'new' | 'changed' | 'removed';
   readonly slotsMoved: number;
   readonly slots: number;
-  /** null: dispatchers count packets of members, not flows. */
+  /** null: dispatchers count flows that begin, not those that live. */
   readonly liveFlows: null;
 }

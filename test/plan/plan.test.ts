@@ -48,8 +48,14 @@ test('another address changes that NIC alone, and is announced', (t) => {
     'change us-web1 announced',
   ]);
   t.same(lines(plan, 'store'), ['put config', 'put alloc']);
-  t.same(new Set(plan.operations.map(({ at }) => at)), new Set(['store', 'h1']));
-  t.match(plan.operations.at(-1), { why: 'the file changes networks of web1' });
+  t.same(new Set(plan.operations.map(({ at }) => at)), new Set(['store', 'h1', 'h3']));
+  const [first] = plan.operations.filter(({ at }) => at === 'h1');
+  t.match(first, { why: 'the file changes networks of web1' });
+  t.same(
+    lines(plan, 'h3'),
+    ['remove us-web1/eth0 address 10.10.0.11/24', 'add us-web1/eth0 address 10.10.0.21/24'],
+    'the spare that keeps ready for it',
+  );
   t.end();
 });
 
@@ -82,6 +88,14 @@ test('what leaves the file is asked to let go, handed over, and taken down by it
     'remove peer filter 100',
     'remove usn-blue/link carrier',
     'remove usn-blue',
+    // Now it is the first spare, and keeps ready for web2.
+    'add usn-blue',
+    'add usn-blue/link carrier',
+    'add peer filter 100',
+    'add us-web2',
+    'add us-web2/link eth0',
+    'add us-web2/eth0 address 10.10.0.12/24',
+    'add us-web2/eth0 guard',
   ]);
   t.same(lines(plan, 'store').slice(2), [
     'put assign/personality/web1',
@@ -105,7 +119,7 @@ test('a first file places everything on the hosts whose agents wait', (t) => {
   t.ok(lines(plan, 'store').includes('put hosts/h3'));
   t.same(plan.warnings, ['h4 has not enrolled: it is left out until its agent runs']);
   const places = plan.operations
-    .filter(({ object, action }) => action === 'add' && /^us-[^/ ]*$/.test(object))
+    .filter(({ object, state }) => /^us-[^/ ]*$/.test(object) && state.epoch !== 0)
     .map(({ at, object }) => `${at} ${object}`);
   t.same(places, ['h1 us-web1', 'h2 us-web2', 'h3 us-svc-web']);
   t.end();

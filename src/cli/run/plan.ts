@@ -77,7 +77,7 @@ function shiftText({ service, change, slotsMoved, slots }: ServiceShift): string
       : change === 'new'
         ? `new, all ${slots} slots are dealt`
         : 'removed, with all its slots';
-  return `service ${service}: ${what}; live flows are not told (dispatchers count packets, not flows)`;
+  return `service ${service}: ${what}; live flows are not told (dispatchers count flows that begin, not those that live)`;
 }
 
 function totals({ operations }: Plan, places: readonly string[]): string {
