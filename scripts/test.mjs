@@ -2,11 +2,11 @@
 /**
  * Runs compiled tests with tap and closes with `N passed, N failed, N skipped`.
  *
- * No argument: linter, then every fast lane. Arguments: test sources to run alone, e.g.
- * `npm run test:one test/control/votes.test.ts`; what follows `--` is handed to tap.
+ * No argument: linter, then every fast lane. Arguments: test sources, or folders of them, to run alone,
+ * e.g. `npm run test:one test/control/votes.test.ts`; what follows `--` is handed to tap.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -15,7 +15,7 @@ const named = process.argv.slice(2, split < 0 ? undefined : split);
 const extra = split < 0 ? [] : process.argv.slice(split + 1);
 
 /** Lanes that take minutes or other machines; run by name. */
-const slow = ['test/soak', 'test/vm'];
+const slow = ['test/faults', 'test/soak', 'test/vm'];
 
 function testsBelow(folder) {
   return readdirSync(folder, { withFileTypes: true })
@@ -110,8 +110,15 @@ if (named.length === 0) {
   );
   if (alone.length > 0) add(await runTap(alone, 1));
 } else {
-  add(await runTap(named, 1));
+  const isFolder = (path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  add(
+    await runTap(
+      named.flatMap((path) => (isFolder(path) ? testsBelow(path) : [path])),
+      1,
+    ),
+  );
 }
+console.log(`# took ${Math.round(performance.now() / 1_000)} s`);
 if (status !== 0 && total.fail === 0) total.fail = 1;
 console.log(`${total.pass} passed, ${total.fail} failed, ${total.skip} skipped`);
 process.exit(status);

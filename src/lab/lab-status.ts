@@ -1,5 +1,5 @@
 import type { Lab } from './lab.js';
-import { controlNode, storageNode } from './plan.js';
+import { controlNode, portName, storageNode } from './plan.js';
 import { membersOf } from './processes.js';
 
 /** `lab status --json`. */
@@ -40,7 +40,7 @@ export async function labStatus(lab: Lab): Promise<LabStatus> {
         ...clients.map((client) => plain(client.node, 'client', client.addresses)),
       ]),
       plain(storageNode.name, 'storage', [storageNode.internal, storageNode.storage]),
-      ...plan.etcd.map(({ node, address }) => plain(node, 'etcd', [address])),
+      ...plan.etcd.map(({ node, address }) => etcdStatus(lab, node, address, down)),
       plain(controlNode.name, 'control', [controlNode.address]),
       plain('sw', 'switch', []),
     ],
@@ -49,6 +49,22 @@ export async function labStatus(lab: Lab): Promise<LabStatus> {
 
 function plain(name: string, kind: NodeStatus['kind'], addresses: readonly string[]): NodeStatus {
   return { name, kind, power: 'on', links: [], addresses, pid: null, processes: null };
+}
+
+function etcdStatus(
+  lab: Lab,
+  node: string,
+  address: string,
+  down: ReadonlySet<string>,
+): NodeStatus {
+  const member = lab.machine(node).daemon('etcd').process;
+  const state = membersOf(lab.pid).find(({ pid }) => pid === member?.pid)?.state;
+  const link = down.has(portName('int', node, 0)) ? 'down' : 'up';
+  return {
+    ...plain(node, 'etcd', [address]),
+    power: state === undefined ? 'off' : state === 'T' ? 'paused' : 'on',
+    links: [{ network: 'internal', state: link }],
+  };
 }
 
 function hostStatus(

@@ -31,7 +31,7 @@ lab:
 export async function openLab(
   t: Test,
   cluster: string,
-  settings: Pick<LabOptions, 'agentSettings' | 'hostInit'> = {},
+  settings: Pick<LabOptions, 'agentSettings' | 'hostInit' | 'programs'> = {},
   file = pair,
 ): Promise<{ stage: Stage; lab: Lab }> {
   const parsed = parseClusterFile(file.replace('CLUSTER', cluster));
