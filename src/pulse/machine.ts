@@ -6,7 +6,7 @@ import { BootTimer, type Due } from './boot-timer.js';
 import type { PulseConfig } from './config.js';
 import type { Counters } from './counters.js';
 import type { Packet } from './packet.js';
-import { PromiseRecord } from './promise-record.js';
+import { PromiseRecord, recordFile } from './promise-record.js';
 import type { PulseEvent, PulsePeer } from './protocol.js';
 import { UdpWire } from './udp-wire.js';
 
@@ -52,6 +52,6 @@ export function thisMachine(config: PulseConfig, key: Buffer) {
     wire: (parts: WireParts) => new UdpWire(config, key, parts),
     agentPort: (parts: AgentSocketParts) => new AgentSocket(socket, parts),
     promises: (startedAtNs: bigint) =>
-      new PromiseRecord(`${socket}.promises`, bootId(), startedAtNs),
+      new PromiseRecord(recordFile(`${socket}.promises`), bootId(), startedAtNs),
   } satisfies PulseMachine;
 }

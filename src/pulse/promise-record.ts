@@ -8,13 +8,33 @@ const schema = z.strictObject({
   longestNs: z.string().regex(/^\d{1,18}$/),
 });
 
+/** Where the record is kept: a file that a reboot forgets. */
+export interface RecordFile {
+  readonly path: string;
+  /** Throws when there is none. */
+  read(): string;
+  /** The old content or the new one is there, never half of it. */
+  write(content: string): void;
+}
+
+export function recordFile(path: string): RecordFile {
+  return {
+    path,
+    read: () => readFileSync(path, 'utf8'),
+    write: (content) => {
+      writeFileSync(`${path}.new`, content, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    },
+  };
+}
+
 /**
  * The longest promise that this controller may have running, in a file on /run. A process that
  * starts must wait for promises of the one before it; were leases made shorter in between, the
  * length it is told now would be too short a wait. A boot counts as longer than any lease.
  */
 export class PromiseRecord {
-  readonly #path: string;
+  readonly #file: RecordFile;
   readonly #bootId: string;
   readonly #startedAtNs: bigint;
   /** What the process before this one left. */
@@ -24,11 +44,11 @@ export class PromiseRecord {
   /** Lengths given before the current one, and when the last such promise ends. */
   #earlier: readonly { readonly lengthNs: bigint; readonly untilNs: bigint }[];
 
-  constructor(path: string, bootId: string, startedAtNs: bigint) {
-    this.#path = path;
+  constructor(file: RecordFile, bootId: string, startedAtNs: bigint) {
+    this.#file = file;
     this.#bootId = bootId;
     this.#startedAtNs = startedAtNs;
-    const lengthNs = readRecord(path, bootId);
+    const lengthNs = readRecord(file, bootId);
     this.#inheritedNs = lengthNs;
     this.#recordedNs = lengthNs;
     this.#earlier = [{ lengthNs, untilNs: startedAtNs + lengthNs }];
@@ -54,17 +74,14 @@ export class PromiseRecord {
 
   #write(longestNs: bigint): void {
     if (longestNs === this.#recordedNs) return;
-    const next = `${this.#path}.new`;
     try {
-      const content = { bootId: this.#bootId, longestNs: String(longestNs) };
-      writeFileSync(next, JSON.stringify(content), { mode: 0o600 });
-      renameSync(next, this.#path);
+      this.#file.write(JSON.stringify({ bootId: this.#bootId, longestNs: String(longestNs) }));
     } catch (thrown) {
       throw new UnderstudyError(
         {
           code: 'US_PULSE_RECORD',
           action: 'cannot record the length of promises in',
-          object: this.#path,
+          object: this.#file.path,
           cause: messageOf(thrown),
           remedy: 'make its folder writable',
         },
@@ -76,9 +93,9 @@ export class PromiseRecord {
 }
 
 /** 0n where there is nothing of this boot to read. */
-function readRecord(path: string, bootId: string): bigint {
+function readRecord(file: RecordFile, bootId: string): bigint {
   try {
-    const record = schema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const record = schema.parse(JSON.parse(file.read()));
     return record.bootId === bootId ? BigInt(record.longestNs) : 0n;
   } catch {
     return 0n;

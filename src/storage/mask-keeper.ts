@@ -12,7 +12,7 @@ import type { MaskAdapter, MaskOrder } from './types.js';
 /** A mask adapter that can also tell whether a mask is still as it was ordered. */
 export interface VerifiableMask extends MaskAdapter {
   holds(order: MaskOrder, signal: AbortSignal): Promise<boolean>;
-  readonly ledger: MaskLedger;
+  readonly ledger: Pick<MaskLedger, 'targets' | 'forget'>;
 }
 
 export interface MaskKeeperParts {

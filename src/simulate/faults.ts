@@ -1,0 +1,13 @@
+import type { FaultMaker } from './fault.js';
+import { hostFaults } from './host-faults.js';
+import { networkFaults } from './network-faults.js';
+import { operatorActs } from './operator-acts.js';
+import { storeFaults } from './store-faults.js';
+
+/** Everything that is known to go wrong, and what operators do meanwhile. */
+export const faultKinds: Readonly<Record<string, FaultMaker>> = {
+  ...hostFaults,
+  ...networkFaults,
+  ...storeFaults,
+  ...operatorActs,
+};

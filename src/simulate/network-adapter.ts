@@ -1,0 +1,110 @@
+import type {
+  AnnounceSpec,
+  NamespaceSpec,
+  NetworkAdapter,
+  NetworkSpec,
+  ObservedNamespace,
+  PeerSpec,
+  ProbeResult,
+} from '../network/types.js';
+import type { Effort } from './effort.js';
+import type { Kernel } from './kernel.js';
+import { Turns } from './turns.js';
+
+export interface SimNetworkParts {
+  readonly kernel: Kernel;
+  readonly effort: Effort;
+  /** MAC that answers for the address on that virtual LAN just now. */
+  answering(network: string, address: string): string | undefined;
+}
+
+/** The host's virtual LANs on the simulated kernel. Each operation is some steps, not one instant. */
+export class SimNetwork implements NetworkAdapter {
+  readonly #parts: SimNetworkParts;
+  readonly #turns = new Turns();
+
+  constructor(parts: SimNetworkParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {}
+  async stop(): Promise<void> {}
+
+  async ensureNetwork(spec: NetworkSpec, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`network ${spec.name}`, async () => {
+      await effort.step(`set up network ${spec.name}`, 0.5, 6, signal);
+      kernel.networks.add(spec.name);
+    });
+  }
+
+  async removeNetwork(network: string, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`network ${network}`, async () => {
+      await effort.step(`remove network ${network}`, 0.5, 6, signal);
+      const used = kernel.nics().some((nic) => nic.network === network);
+      if (used) throw new Error(`network ${network} is in use`);
+      kernel.networks.delete(network);
+    });
+  }
+
+  async setPeers({ network }: PeerSpec, signal: AbortSignal): Promise<void> {
+    await this.#turns.take(`network ${network}`, () =>
+      this.#parts.effort.step(`set peers of ${network}`, 0.2, 2, signal),
+    );
+  }
+
+  async ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`role ${spec.name}`, async () => {
+      const there = kernel.namespace(spec.name);
+      const current = there?.epoch === spec.epoch && there.incarnation === spec.incarnation;
+      if (there !== undefined && !current) {
+        await effort.step(`remove namespace ${spec.name}`, 2, 20, signal);
+        kernel.removeNamespace(spec.name);
+      }
+      if (!current) {
+        await effort.step(`make namespace ${spec.name}`, 1, 15, signal);
+        kernel.makeNamespace(spec);
+      }
+      for (const nic of spec.nics) {
+        await effort.step(`set up ${nic.network} of ${spec.name}`, 0.3, 4, signal);
+        kernel.setNic(spec.name, nic, spec.incarnation, spec.quiet ?? false);
+      }
+    });
+  }
+
+  async removeNamespace(name: string, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`role ${name}`, async () => {
+      if (kernel.namespace(name) === undefined) return;
+      await effort.step(`remove namespace ${name}`, 2, 20, signal);
+      kernel.removeNamespace(name);
+    });
+  }
+
+  async observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]> {
+    await this.#parts.effort.step('look at namespaces', 0.2, 2, signal);
+    return this.#parts.kernel.observe();
+  }
+
+  async observeNetworks(signal: AbortSignal): Promise<readonly string[]> {
+    await this.#parts.effort.step('look at networks', 0.2, 2, signal);
+    return [...this.#parts.kernel.networks];
+  }
+
+  async announce(spec: AnnounceSpec, signal: AbortSignal): Promise<void> {
+    await this.#parts.effort.step(`announce ${spec.name}`, 0.1, 1, signal);
+  }
+
+  async probe(
+    _from: string,
+    network: string,
+    address: string,
+    _timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<ProbeResult> {
+    await this.#parts.effort.step(`probe ${address}`, 0.1, 2, signal);
+    return { address, mac: this.#parts.answering(network, address) };
+  }
+}

@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+import type { ClusterConfig } from '../config/types.js';
+import { allocate } from '../control/allocation.js';
+import type { AllocationRecord } from '../control/records.js';
+import type { Random } from './random.js';
+
+/**
+ * A cluster file as `apply` would write it: addresses that a lab would fill in, MACs, seeds. What
+ * fabric `auto` becomes makes no difference here.
+ */
+export function prepare(
+  config: ClusterConfig,
+  random: Random,
+): { readonly config: ClusterConfig; readonly allocation: AllocationRecord } {
+  const complete: ClusterConfig = {
+    ...config,
+    hosts: config.hosts.map((host, index) => ({
+      ...host,
+      address: host.address || `192.0.2.${index + 1}`,
+    })),
+    networks: config.networks.map((network) => ({
+      ...network,
+      fabric: network.fabric === 'auto' ? 'vxlan' : network.fabric,
+    })),
+  };
+  return allocate(
+    complete,
+    undefined,
+    (text) => createHash('sha256').update(text).digest(),
+    (bytes) => random.bytes(bytes).toString('hex'),
+  );
+}

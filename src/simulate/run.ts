@@ -1,0 +1,186 @@
+import type { Log } from '../agent/loop.js';
+import type { ClusterConfig } from '../config/types.js';
+import type { Violation } from './checks/check.js';
+import type { Gap } from './checks/service-times.js';
+import type { Fault } from './fault.js';
+import { faultKinds } from './faults.js';
+import { Judge } from './judge.js';
+import { Random } from './random.js';
+import type { Sabotage } from './sabotage.js';
+import { msNs } from './time.js';
+import { World } from './world.js';
+
+/** From power on until everything works, and from the last fault until everything works again. */
+export const liveBoundMs = 30_000;
+/** Never more than this between one fault and the next. */
+const longestPauseMs = 5_000;
+
+export interface RunOptions {
+  readonly config: ClusterConfig;
+  readonly seed: number;
+  /** How many faults. */
+  readonly faults: number;
+  /** Of which kinds; default: all. */
+  readonly kinds?: readonly string[];
+  readonly sabotage?: Sabotage;
+  /** Hosts that lose power at that time after everything works, for good. */
+  readonly kills?: readonly { readonly host: string; readonly atMs: number }[];
+  readonly log?: Log;
+  readonly signal?: AbortSignal;
+  /** Told of everything worth a line. */
+  tell?(atMs: number, text: string): void;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly faults: readonly { readonly kind: string; readonly text: string; readonly atMs: number }[];
+  readonly gaps: readonly Gap[];
+  readonly violations: readonly Violation[];
+  readonly simulatedMs: number;
+  readonly events: number;
+  /** From the end of the last fault until everything worked; undefined when it never did. */
+  readonly recoveredMs: number | undefined;
+}
+
+const quiet: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** One seed: everything starts, things go wrong, everything must work again. */
+export async function run(options: RunOptions): Promise<RunResult> {
+  return new Run(options).go();
+}
+
+class Run {
+  readonly #options: RunOptions;
+  readonly #judge = new Judge();
+  readonly #random: Random;
+  readonly #world: World;
+  readonly #faults: { kind: string; text: string; atMs: number }[] = [];
+  readonly #active = new Set<Fault>();
+
+  constructor(options: RunOptions) {
+    const { config, seed, sabotage = {}, log = quiet } = options;
+    this.#options = options;
+    this.#random = new Random(seed, 'faults');
+    this.#world = new World({
+      config,
+      seed,
+      sabotage,
+      log,
+      witness: this.#judge,
+      changed: () => this.#judge.change(),
+    });
+    this.#judge.watch(this.#world);
+  }
+
+  async go(): Promise<RunResult> {
+    this.#world.boot();
+    await this.#untilAllWork('after power on');
+    for (const { host, atMs } of this.#options.kills ?? []) this.#kill(host, atMs);
+    for (let count = 0; count < this.#options.faults && this.#goesOn; count++) {
+      await this.#pass(this.#pauseMs());
+      this.#inject();
+    }
+    const lastKillMs = Math.max(0, ...(this.#options.kills ?? []).map(({ atMs }) => atMs));
+    await this.#pass(lastKillMs - this.#nowMs);
+    for (const fault of [...this.#active]) this.#end(fault);
+    const recoveredMs = await this.#untilAllWork('after the last fault');
+    await this.#pass(1_000);
+    const { time } = this.#world;
+    return {
+      seed: this.#options.seed,
+      faults: this.#faults,
+      gaps: this.#judge.times.gaps,
+      violations: this.#judge.violations,
+      simulatedMs: time.nowNs / msNs,
+      events: time.events,
+      recoveredMs,
+    };
+  }
+
+  get #nowMs(): number {
+    return this.#world.time.nowNs / msNs;
+  }
+
+  get #goesOn(): boolean {
+    return this.#judge.violations.length === 0 && !this.#options.signal?.aborted;
+  }
+
+  async #pass(durationMs: number, until: () => boolean = () => false): Promise<void> {
+    if (!this.#goesOn || durationMs <= 0) return;
+    await this.#world.time.runUntil(this.#world.time.nowNs + durationMs * msNs, () => {
+      this.#judge.look();
+      return this.#goesOn && !until();
+    });
+  }
+
+  /** @returns how long it took; undefined when it took too long */
+  async #untilAllWork(when: string): Promise<number | undefined> {
+    const startMs = this.#nowMs;
+    const { times } = this.#judge;
+    await this.#pass(liveBoundMs, () => times.allWork);
+    if (!this.#goesOn) return undefined;
+    if (times.allWork) {
+      this.#tell(`everything works, ${(this.#nowMs - startMs).toFixed(0)} ms ${when}`);
+      return this.#nowMs - startMs;
+    }
+    this.#judge.violations.push({
+      invariant: 'live',
+      atMs: this.#nowMs,
+      text: `${times.notWorking.join(', ')} not working ${liveBoundMs} ms ${when}`,
+    });
+    return undefined;
+  }
+
+  /** Mostly soon, while the last one is still being dealt with. */
+  #pauseMs(): number {
+    const random = this.#random;
+    return random.chance(0.5) ? random.between(0, 500) : random.between(0, longestPauseMs);
+  }
+
+  #inject(): void {
+    if (!this.#goesOn) return;
+    const kinds = this.#options.kinds ?? Object.keys(faultKinds);
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const kind = this.#random.pick(kinds);
+      const fault = faultKinds[kind]?.(this.#world, this.#random);
+      if (fault === undefined) continue;
+      this.#begin(fault);
+      return;
+    }
+  }
+
+  #begin(fault: Fault): void {
+    const { kind, text, parts, lastsMs } = fault;
+    this.#faults.push({ kind, text, atMs: this.#nowMs });
+    this.#tell(`${text}${lastsMs > 0 ? `, for ${lastsMs.toFixed(0)} ms` : ''}`);
+    this.#world.troubles.begin(parts);
+    this.#active.add(fault);
+    fault.begin();
+    this.#judge.change();
+    if (lastsMs === 0) this.#end(fault);
+    else this.#world.time.after(lastsMs * msNs, () => this.#end(fault));
+  }
+
+  #end(fault: Fault): void {
+    if (!this.#active.delete(fault)) return;
+    this.#world.troubles.end(fault.parts);
+    if (fault.lastsMs > 0) this.#tell(`over: ${fault.text}`);
+    fault.end();
+    this.#judge.change();
+  }
+
+  #kill(name: string, atMs: number): void {
+    const host = this.#world.host(name);
+    this.#world.time.after(atMs * msNs, () => {
+      this.#faults.push({ kind: 'power-cut', text: `power cut of ${name}`, atMs: this.#nowMs });
+      this.#tell(`power cut of ${name}`);
+      this.#world.troubles.begin([`host:${name}`]);
+      host.powerOff();
+      this.#judge.change();
+    });
+  }
+
+  #tell(text: string): void {
+    this.#options.tell?.(this.#nowMs, text);
+  }
+}

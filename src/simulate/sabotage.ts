@@ -1,0 +1,22 @@
+import type { PulsePort } from '../agent/pulse-port.js';
+import type { VerifiableMask } from '../storage/mask-keeper.js';
+import type { Store } from '../store/types.js';
+import type { SimProcess } from './process.js';
+
+/**
+ * Ways to break one rule, so that a test can show that the checks notice. All of it is done to what
+ * is handed to the production code, never inside it; an honest run has none.
+ */
+export interface Sabotage {
+  store?(store: Store, host: string): Store;
+  pulse?(port: PulsePort, process: SimProcess): PulsePort;
+  mask?(mask: VerifiableMask): VerifiableMask;
+  /** Frames pass although the lease is over, or still at its very last instant. */
+  readonly guard?: 'off' | 'late';
+  /** All incarnations of a host share one deadline. */
+  readonly oneMap?: boolean;
+  /** A pulse that was killed goes on beside the next one. */
+  readonly oldPulseLives?: boolean;
+  /** Initiator names are compared without their epoch. */
+  readonly anyEpochWrites?: boolean;
+}
