@@ -30,5 +30,5 @@ export function noise(random: Random): LinkTrouble {
 
 /** Mostly short against a lease or about as long, sometimes long. */
 export function duration(random: Random): number {
-  return random.pick([30, 120, 250, 600, 1_500, 4_000]) * random.between(0.5, 1.5);
+  return random.pick([30, 120, 250, 600, 1_500, 4_000, 15_000]) * random.between(0.5, 1.5);
 }

@@ -1,6 +1,7 @@
 import { duration, type FaultMaker } from './fault.js';
 import type { SimHost } from './host.js';
 import type { Random } from './random.js';
+import { msNs } from './time.js';
 import { linkPart, type Part } from './troubles.js';
 import { clockRates, type World } from './world.js';
 
@@ -103,6 +104,30 @@ function killProcess(which: 'pulse' | 'agent'): FaultMaker {
   };
 }
 
+/** Starts and dies again and again: what an earlier start was promised arrives at a later one. */
+const pulseFlaps: FaultMaker = (world, random) => {
+  const host = aHost(world, random);
+  if (host === undefined) return undefined;
+  let on = true;
+  const flap = () => {
+    if (!on) return;
+    host.killPulse();
+    world.time.after(random.between(5, 60) * msNs, () => host.startPulse());
+    world.time.after(random.between(100, 500) * msNs, flap);
+  };
+  return {
+    kind: 'pulse-flaps',
+    text: `pulse of ${host.name} dies again and again`,
+    parts: [`pulse:${host.name}`],
+    lastsMs: random.between(500, 3_000),
+    begin: flap,
+    end: () => {
+      on = false;
+      host.startPulse();
+    },
+  };
+};
+
 /** Within the bound on clock rates; it stays. */
 const drift: FaultMaker = (world, random) => {
   const host = aHost(world, random);
@@ -122,7 +147,12 @@ const drift: FaultMaker = (world, random) => {
 const kernelTrouble: FaultMaker = (world, random) => {
   const host = aHost(world, random);
   if (host === undefined) return undefined;
-  const [failing, slowness] = random.pick([[0.3, 1], [1, 1], [0, 30], [0.1, 5]] as const);
+  const [failing, slowness] = random.pick([
+    [0.3, 1],
+    [1, 1],
+    [0, 30],
+    [0.1, 5],
+  ] as const);
   return {
     kind: 'kernel-trouble',
     text: `network and disks of ${host.name} fail (${failing}) or take ${slowness} times longer`,
@@ -141,6 +171,7 @@ export const hostFaults: Readonly<Record<string, FaultMaker>> = {
   'agent-stopped': stopProcess('agent'),
   'pulse-killed': killProcess('pulse'),
   'agent-killed': killProcess('agent'),
+  'pulse-flaps': pulseFlaps,
   'clock-rate': drift,
   'kernel-trouble': kernelTrouble,
 };

@@ -104,8 +104,14 @@ export class SimHost {
     const starting = (action: () => void) => () => {
       if (this.#up && this.#boots === boot) action();
     };
-    time.after(random.between(20, 200) * msNs, starting(() => this.startPulse()));
-    time.after(random.between(20, 500) * msNs, starting(() => this.startAgent()));
+    time.after(
+      random.between(20, 200) * msNs,
+      starting(() => this.startPulse()),
+    );
+    time.after(
+      random.between(20, 500) * msNs,
+      starting(() => this.startAgent()),
+    );
   }
 
   /** Power cut. */
@@ -158,8 +164,7 @@ export class SimHost {
         port = new SimAgentPort(process, parts);
         return port;
       },
-      promises: (startedAtNs) =>
-        new PromiseRecord(this.#promiseFile(), this.#bootId, startedAtNs),
+      promises: (startedAtNs) => new PromiseRecord(this.#promiseFile(), this.#bootId, startedAtNs),
     };
     const openLeaseMap: OpenLeaseMap = (path) => this.#kernel.openLeaseMap(path);
     const pulse = new Pulse({ machine, loadLeaseMaps: async () => openLeaseMap, log: () => {} });
@@ -198,7 +203,13 @@ export class SimHost {
       announce: true,
       store: sabotage.store?.(store, this.name) ?? store,
       pulse: sabotage.pulse?.(port, process) ?? port,
-      network: new SimNetwork({ kernel, effort, answering: this.#parts.answering }),
+      network: new SimNetwork({
+        kernel,
+        effort,
+        remove: (name) =>
+          sabotage.devicesStay ? kernel.abandonNamespace(name) : kernel.removeNamespace(name),
+        answering: this.#parts.answering,
+      }),
       storage: new SimStorage({ ...this.#parts, kernel, effort }),
       workload: new SimWorkloads(kernel, effort),
       dispatch: simDispatch(effort),

@@ -5,6 +5,7 @@ import { leases } from './checks/leases.js';
 import { owners } from './checks/owners.js';
 import { rolesOf, type SeenRole } from './checks/roles.js';
 import { ServiceTimes } from './checks/service-times.js';
+import { Stalled } from './checks/stalled.js';
 import { StoreModel } from './checks/store-model.js';
 import { Undisturbed } from './checks/undisturbed.js';
 import { msNs } from './time.js';
@@ -30,7 +31,9 @@ export class Judge implements Witness {
     };
     const undisturbed = new Undisturbed(parts);
     this.#checks = [owners(parts), leases(parts), assignments(parts)];
-    this.#times = new ServiceTimes(world, roles, (role, host) => undisturbed.stopped(role, host));
+    const times = new ServiceTimes(world, roles, (role, host) => undisturbed.stopped(role, host));
+    this.#times = times;
+    new Stalled(parts, times).start();
   }
 
   get times(): ServiceTimes {

@@ -54,6 +54,7 @@ export class Kernel {
   readonly #maps = new Map<string, PinnedMap>();
   readonly #onlyMap: PinnedMap = { deadlineNs: 0n };
   readonly #namespaces = new Map<string, Namespace>();
+  readonly #abandoned: Namespace[] = [];
   readonly paths = new Map<string, DataPath>();
   readonly workloads = new Map<string, { readonly personality: string; readonly epoch: number }>();
   readonly networks = new Set<string>();
@@ -116,6 +117,14 @@ export class Kernel {
     if (this.#namespaces.delete(name)) this.#changed();
   }
 
+  /** Takes the name away only: what is in it goes on until the end of the machine. */
+  abandonNamespace(name: string): void {
+    const namespace = this.#namespaces.get(name);
+    if (namespace === undefined) return;
+    this.#namespaces.delete(name);
+    this.#abandoned.push(namespace);
+  }
+
   observe(): readonly ObservedNamespace[] {
     return [...this.#namespaces.values()].map(({ name, epoch, incarnation, nics }) => ({
       name,
@@ -127,7 +136,7 @@ export class Kernel {
   }
 
   nics(): readonly NicState[] {
-    return [...this.#namespaces.values()].flatMap(({ name, epoch, nics }) =>
+    return [...this.#namespaces.values(), ...this.#abandoned].flatMap(({ name, epoch, nics }) =>
       [...nics.values()].map(({ spec, up, guard }) => ({
         namespace: name,
         network: spec.network,
@@ -159,7 +168,8 @@ export class Kernel {
   }
 }
 
-export const mapPath = (incarnation: number): string => `/sys/fs/bpf/understudy/lease-${incarnation}`;
+export const mapPath = (incarnation: number): string =>
+  `/sys/fs/bpf/understudy/lease-${incarnation}`;
 
 function pathId({ personality, lun }: { readonly personality: string; readonly lun: number }) {
   return `${personality}/${lun}`;

@@ -14,6 +14,8 @@ import { Turns } from './turns.js';
 export interface SimNetworkParts {
   readonly kernel: Kernel;
   readonly effort: Effort;
+  /** Takes a namespace away, with what is in it. */
+  remove(name: string): void;
   /** MAC that answers for the address on that virtual LAN just now. */
   answering(network: string, address: string): string | undefined;
 }
@@ -79,7 +81,7 @@ export class SimNetwork implements NetworkAdapter {
     await this.#turns.take(`role ${name}`, async () => {
       if (kernel.namespace(name) === undefined) return;
       await effort.step(`remove namespace ${name}`, 2, 20, signal);
-      kernel.removeNamespace(name);
+      this.#parts.remove(name);
     });
   }
 

@@ -52,7 +52,14 @@ const split: FaultMaker = (world, random) => {
   const other = names.filter((name) => !side.includes(name));
   const oneWay = random.chance(0.3);
   const links = side.flatMap((a) =>
-    other.flatMap((b): Link[] => (oneWay ? [[a, b]] : [[a, b], [b, a]])),
+    other.flatMap((b): Link[] =>
+      oneWay
+        ? [[a, b]]
+        : [
+            [a, b],
+            [b, a],
+          ],
+    ),
   );
   if (links.length === 0) return undefined;
   const text = `${side.join(', ')} cut off from the others${oneWay ? ', one way' : ''}`;

@@ -33,7 +33,11 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly seed: number;
-  readonly faults: readonly { readonly kind: string; readonly text: string; readonly atMs: number }[];
+  readonly faults: readonly {
+    readonly kind: string;
+    readonly text: string;
+    readonly atMs: number;
+  }[];
   readonly gaps: readonly Gap[];
   readonly violations: readonly Violation[];
   readonly simulatedMs: number;

@@ -13,10 +13,12 @@ export interface Sabotage {
   mask?(mask: VerifiableMask): VerifiableMask;
   /** Frames pass although the lease is over, or still at its very last instant. */
   readonly guard?: 'off' | 'late';
+  /** Devices that were to be removed stay. */
+  readonly devicesStay?: boolean;
   /** All incarnations of a host share one deadline. */
   readonly oneMap?: boolean;
   /** A pulse that was killed goes on beside the next one. */
   readonly oldPulseLives?: boolean;
-  /** Initiator names are compared without their epoch. */
-  readonly anyEpochWrites?: boolean;
+  /** The target lets in every initiator, of whatever host and epoch. */
+  readonly openTarget?: boolean;
 }

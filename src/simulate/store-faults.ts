@@ -123,7 +123,10 @@ const targetStopped: FaultMaker = (world, random) => {
 };
 
 const targetTrouble: FaultMaker = (world, random) => {
-  const [failing, slowness] = random.pick([[0.5, 1], [0, 20]] as const);
+  const [failing, slowness] = random.pick([
+    [0.5, 1],
+    [0, 20],
+  ] as const);
   return {
     kind: 'target-trouble',
     text: `masks fail (${failing}) or take ${slowness} times longer`,

@@ -30,10 +30,14 @@ export function assignments({ world, roles, store, violated }: CheckParts): Chec
     const moved =
       before !== undefined &&
       (before.host !== next.host || before.incarnation !== next.incarnation);
-    if (before !== undefined && (next.epoch < before.epoch || (moved && next.epoch === before.epoch))) {
+    if (
+      before !== undefined &&
+      (next.epoch < before.epoch || (moved && next.epoch === before.epoch))
+    ) {
       violated('epoch-forward', `${id} goes from epoch ${before.epoch} to ${next.epoch}`);
     }
-    if (moved && before.state === 'assigned' && next.cause === 'lease-expired') mayBeTaken(id, before);
+    if (moved && before.state === 'assigned' && next.cause === 'lease-expired')
+      mayBeTaken(id, before);
     if (next.host !== null && moved && store.retired.has(`${next.host}/${next.incarnation}`)) {
       violated('retired-for-good', `${id} is given to ${next.host}/${next.incarnation}, retired`);
     }
@@ -49,7 +53,8 @@ export function assignments({ world, roles, store, violated }: CheckParts): Chec
   return {
     stored: ({ key, value }: StoredChange) => {
       const [head, kind, name] = key.split('/');
-      if (head === 'assign' && value !== undefined) assigned(`${kind}/${name}`, value as SeenAssignment);
+      if (head === 'assign' && value !== undefined)
+        assigned(`${kind}/${name}`, value as SeenAssignment);
       if (head === 'retired' && value === undefined) {
         violated('retired-for-good', `the mark ${key} was removed`);
       }

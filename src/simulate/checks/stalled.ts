@@ -1,0 +1,88 @@
+import { msNs } from '../time.js';
+import { linkPart, type Part } from '../troubles.js';
+import type { CheckParts } from './check.js';
+import type { SeenRole } from './roles.js';
+import type { ServiceTimes } from './service-times.js';
+import { recoveryNs } from './undisturbed.js';
+
+/** A role that nothing keeps from being taken over works again within this time. */
+export const takeoverBoundMs = 10_000;
+const lookEveryMs = 500;
+
+/**
+ * Nobody waits for a fault to go away: while a majority of controllers, the store, the target and a
+ * spare are well and reach each other, a role that is down is taken over, whatever else is broken.
+ */
+export class Stalled {
+  readonly #parts: CheckParts;
+  readonly #times: ServiceTimes;
+  /** Role → since when nothing has been in the way of its takeover, and it was down. */
+  readonly #sinceNs = new Map<string, number>();
+
+  constructor(parts: CheckParts, times: ServiceTimes) {
+    this.#parts = parts;
+    this.#times = times;
+  }
+
+  start(): void {
+    this.#next();
+  }
+
+  #next(): void {
+    this.#parts.world.time.after(lookEveryMs * msNs, () => {
+      for (const role of this.#parts.roles) this.#lookAt(role);
+      this.#next();
+    });
+  }
+
+  #lookAt(role: SeenRole): void {
+    const { world, violated } = this.#parts;
+    const down = this.#times.hostOf(role.id) === undefined;
+    const spare = down ? this.#spareFor(role) : undefined;
+    if (spare === undefined) {
+      this.#sinceNs.delete(role.id);
+      return;
+    }
+    const sinceNs = this.#sinceNs.get(role.id) ?? world.time.nowNs;
+    this.#sinceNs.set(role.id, sinceNs);
+    if (world.time.nowNs - sinceNs < takeoverBoundMs * msNs) return;
+    const text = `${role.id} is down for ${takeoverBoundMs} ms, and nothing keeps ${spare} from it`;
+    violated('live', text);
+  }
+
+  #spareFor(role: SeenRole): string | undefined {
+    const { world, store } = this.#parts;
+    const { controllers, hosts } = world.config;
+    if (!this.#well(['store', ...(role.targets.length > 0 ? ['target', 'reach:target'] : [])]))
+      return undefined;
+    const well = controllers.filter((name) => this.#wellController(name));
+    const majority = Math.floor(controllers.length / 2) + 1;
+    if (well.length < majority) return undefined;
+    const spare = hosts.find(({ name, pool, capacity }) => {
+      if (pool !== role.pool || capacity !== null || store.drained.has(name)) return false;
+      return (
+        this.#wellHost(name) && well.filter((one) => this.#linked(one, name)).length >= majority
+      );
+    });
+    return spare?.name;
+  }
+
+  #wellController(name: string): boolean {
+    return this.#well([`host:${name}`, `pulse:${name}`, `agent:${name}`, `reach:${name}`]);
+  }
+
+  #wellHost(name: string): boolean {
+    return this.#wellController(name) && this.#well([`disk:${name}`]);
+  }
+
+  #linked(controller: string, host: string): boolean {
+    if (controller === host) return true;
+    return this.#well([linkPart(controller, host), linkPart(host, controller)]);
+  }
+
+  #well(parts: readonly Part[]): boolean {
+    const { time, troubles } = this.#parts.world;
+    const sinceNs = troubles.fineSinceNs(...parts);
+    return sinceNs !== undefined && time.nowNs - sinceNs >= recoveryNs;
+  }
+}

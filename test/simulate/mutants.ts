@@ -1,0 +1,280 @@
+import type { PulsePort } from '../../src/agent/pulse-port.js';
+import { allRules, type Rules } from '../../src/control/lease/rules.js';
+import type { PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
+import type { SimProcess } from '../../src/simulate/process.js';
+import type { Sabotage } from '../../src/simulate/sabotage.js';
+import type { Change, Compare, Store, Transaction } from '../../src/store/types.js';
+
+/** One rule broken. Names are those of the model's options where it has one. */
+export interface Mutant {
+  readonly name: string;
+  /** The rule that is broken. */
+  readonly broken: string;
+  readonly rules?: Partial<Rules>;
+  /** Anew for each run. */
+  readonly sabotage?: () => Sabotage;
+  /** Faults that are worth trying; default: all. */
+  readonly kinds?: readonly string[];
+  /** Within so many seeds it is caught. */
+  readonly seeds: number;
+}
+
+const cuts = ['isolated', 'link-cut', 'split', 'noisy-network', 'pause', 'pulse-stopped'];
+const restarts = ['power-cut', 'pulse-killed', 'agent-killed'];
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'fromack',
+    broken: 'the deadline counts from the acknowledgement, not from sending',
+    rules: { countFromSending: false },
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'nomaj',
+    broken: 'a lease needs less than a majority of controllers',
+    rules: { majority: false },
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'notdistinct',
+    broken: 'one controller counts as many',
+    rules: { distinctControllers: false },
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'incl',
+    broken: 'frames pass at the deadline itself',
+    sabotage: () => ({ guard: 'late' }),
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'guard-off',
+    broken: 'the guard lets everything pass',
+    sabotage: () => ({ guard: 'off' }),
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'nononce',
+    broken: 'answers to an earlier start of pulse count',
+    rules: { ownNonceOnly: false },
+    kinds: ['pulse-flaps', 'noisy-network', 'replay'],
+    seeds: 100,
+  },
+  {
+    name: 'nomargin',
+    broken: 'promises have no margin for clocks of different rates',
+    rules: { margin: false },
+    kinds: [...cuts, 'clock-rate'],
+    seeds: 20,
+  },
+  {
+    name: 'fromsend',
+    broken: "a promise counts from the sender's time stamp",
+    rules: { promiseFromReceipt: false },
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'votenow',
+    broken: 'a controller votes right after its restart',
+    rules: { waitAfterStart: false },
+    kinds: [...cuts, ...restarts],
+    seeds: 50,
+  },
+  {
+    name: 'ackvoted',
+    broken: 'a controller acknowledges what it has voted on',
+    rules: { refuseStopped: false },
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'stopnow',
+    broken: 'a stop counts while a promise runs',
+    rules: { stopAfterPromise: false },
+    kinds: cuts,
+    seeds: 50,
+  },
+  {
+    name: 'noecho',
+    broken: 'a promise is given to a host that hears no answers',
+    rules: { echo: false },
+    kinds: ['isolated', 'replay'],
+    seeds: 100,
+  },
+  {
+    name: 'volatile',
+    broken: 'a restarted controller does not know its votes',
+    sabotage: () => ({ pulse: altered(forgetVotes) }),
+    kinds: [...cuts, ...restarts],
+    seeds: 50,
+  },
+  {
+    name: 'ackunread',
+    broken: 'a restarted controller acknowledges before it has read the votes',
+    sabotage: () => ({ pulse: grantAtOnce() }),
+    kinds: [...cuts, ...restarts],
+    seeds: 50,
+  },
+  {
+    name: 'ackinflight',
+    broken: "acknowledgements go on while the vote's write is under way",
+    sabotage: () => ({ pulse: stopLater }),
+    kinds: cuts,
+    seeds: 50,
+  },
+  {
+    name: 'zombie',
+    broken: 'an old process of a controller goes on acknowledging',
+    sabotage: () => ({ oldPulseLives: true }),
+    kinds: [...cuts, 'pulse-killed'],
+    seeds: 50,
+  },
+  {
+    name: 'nofence',
+    broken: 'a vote does not compare the start nonce',
+    sabotage: () => ({ store: without((key) => key.startsWith('controllers/')) }),
+    kinds: ['link-cut', 'isolated', 'power-cut', 'etcd-slow'],
+    seeds: 500,
+  },
+  {
+    name: 'reenrol',
+    broken: 'a host enrols anew over the same deadline, with its old devices still there',
+    sabotage: () => ({ oneMap: true, devicesStay: true }),
+    kinds: cuts,
+    seeds: 20,
+  },
+  {
+    name: 'onevote',
+    broken: 'one vote is taken for a majority, and the commit does not compare votes',
+    sabotage: () => ({ store: voteForAll }),
+    kinds: cuts,
+    seeds: 10,
+  },
+  {
+    name: 'norevision',
+    broken: "a commit does not compare the assignment's revision",
+    sabotage: () => ({ store: without((key) => key.startsWith('assign/')) }),
+    kinds: ['power-cut', 'etcd-slow', 'drain', 'move'],
+    seeds: 100,
+  },
+  {
+    name: 'anywrite',
+    broken: 'the target asks neither for host nor for epoch',
+    sabotage: () => ({ openTarget: true }),
+    kinds: [...cuts, 'kernel-trouble'],
+    seeds: 20,
+  },
+];
+
+/** Switches rules off in the production core while `work` runs. */
+export async function withRules<T>(rules: Partial<Rules>, work: () => Promise<T>): Promise<T> {
+  const honest = { ...allRules };
+  Object.assign(allRules, rules);
+  try {
+    return await work();
+  } finally {
+    Object.assign(allRules, honest);
+  }
+}
+
+function altered(alter: (request: PulseRequest) => PulseRequest) {
+  return (port: PulsePort): PulsePort => ({
+    request: (request) => port.request(alter(request)),
+    onConnect: (listener) => port.onConnect(listener),
+    onEvent: (listener) => port.onEvent(listener),
+  });
+}
+
+function forgetVotes(request: PulseRequest): PulseRequest {
+  return request.kind === 'control' ? { ...request, stopped: [] } : request;
+}
+
+/** What pulse was told last is told again at once when it comes back, less what must be read. */
+function grantAtOnce() {
+  const told = new Map<string, PulseRequest>();
+  return (port: PulsePort, process: SimProcess): PulsePort => {
+    port.onConnect(() => {
+      const last = told.get(process.name);
+      if (last !== undefined) void port.request(last).catch(() => {});
+    });
+    return altered((request) => {
+      if (request.kind === 'control') told.set(process.name, { ...request, stopped: [] });
+      return request;
+    })(port);
+  };
+}
+
+const stopDelayMs = 150;
+
+/** Says that acknowledgements have stopped, and stops them a little later. */
+function stopLater(port: PulsePort, process: SimProcess): PulsePort {
+  const ok: PulseReply = { kind: 'ok' };
+  return {
+    ...altered((request) => request)(port),
+    request: (request) => {
+      if (request.kind !== 'stop-acks') return port.request(request);
+      process.timers.after(stopDelayMs, () => void port.request(request).catch(() => {}));
+      return Promise.resolve(ok);
+    },
+  };
+}
+
+function without(dropped: (key: string) => boolean) {
+  return (store: Store): Store => wrapped(store, { compare: ({ key }) => !dropped(key) });
+}
+
+/** Every vote is shown as if all controllers had voted; the store is not asked whether they did. */
+function voteForAll(store: Store): Store {
+  return wrapped(store, {
+    compare: ({ key }) => !key.startsWith('votes/'),
+    changes: (changes) =>
+      changes.flatMap((change) => {
+        const [head, host, incarnation] = keyOf(change).split('/');
+        if (change.kind !== 'put' || head !== 'votes') return [change];
+        return ['h1', 'h2', 'h3'].map((controller) => ({
+          ...change,
+          entry: { ...change.entry, key: `votes/${host}/${incarnation}/${controller}` },
+        }));
+      }),
+  });
+}
+
+function keyOf(change: Change): string {
+  return change.kind === 'put' ? change.entry.key : change.key;
+}
+
+interface Alteration {
+  /** Which comparisons reach the store. */
+  compare?(compare: Compare): boolean;
+  changes?(changes: readonly Change[]): readonly Change[];
+}
+
+function wrapped(store: Store, alteration: Alteration): Store {
+  const { compare = () => true, changes: show = (changes) => changes } = alteration;
+  return {
+    start: (signal) => store.start(signal),
+    stop: () => store.stop(),
+    get: (key, options) => store.get(key, options),
+    list: (prefix, options) => store.list(prefix, options),
+    transact: (transaction: Transaction, options) =>
+      store.transact({ ...transaction, compare: transaction.compare.filter(compare) }, options),
+    watch: (prefix, listener, signal) =>
+      store.watch(
+        prefix,
+        {
+          snapshot: (snapshot) => listener.snapshot(snapshot),
+          changes: (changes, revision) => listener.changes(show(changes), revision),
+        },
+        signal,
+      ),
+    campaign: (office, candidate, listener, signal) =>
+      store.campaign(office, candidate, listener, signal),
+    holder: (office, options) => store.holder(office, options),
+  };
+}
