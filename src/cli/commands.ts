@@ -3,6 +3,7 @@ import * as completion from './commands/completion.js';
 import * as daemons from './commands/daemons.js';
 import * as demo from './commands/demo.js';
 import * as lab from './commands/lab.js';
+import * as simulate from './commands/simulate.js';
 import * as validate from './commands/validate.js';
 import type { CommandModule } from './context.js';
 
@@ -12,6 +13,7 @@ export const commands: readonly CommandModule[] = [
   cluster,
   daemons,
   lab,
+  simulate,
   demo,
   completion,
 ];

@@ -56,6 +56,7 @@ const wrongUsage: readonly string[] = [
   'US_PULSE_KEY',
   'US_PULSE_KEY_MODE',
   'US_TARGET_CONFIG',
+  'US_SIMULATE_KILL',
 ];
 const noQuorum: readonly string[] = ['US_STORE_UNREACHABLE'];
 

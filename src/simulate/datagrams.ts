@@ -54,7 +54,10 @@ export class Datagrams {
     this.#listener.sent(from, packet);
     if (this.#seen.length >= captured) this.#seen.shift();
     this.#seen.push({ to, packet });
-    if (from === to) return this.#deliver(to, packet, shortestDelayMs);
+    if (from === to) {
+      this.#deliver(to, packet, shortestDelayMs);
+      return;
+    }
     const trouble = this.#troubles.get(linkOf(from, to)) ?? this.#everywhere ?? calm;
     const random = this.#random;
     const delayMs = random.between(shortestDelayMs, trouble.delayMs);

@@ -126,9 +126,9 @@ export class EtcdCluster {
   }
 
   #commit(proposal: Proposal): void {
-    if (this.#leader !== undefined) return proposal.action();
-    // The entry may or may not have reached the others before the leader fell.
-    if (this.#random.chance(0.5)) this.#queued.push(proposal);
+    // Without a leader: it may or may not have reached the others before that one fell.
+    if (this.#leader !== undefined) proposal.action();
+    else if (this.#random.chance(0.5)) this.#queued.push(proposal);
     else proposal.failed();
   }
 

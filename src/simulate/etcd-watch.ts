@@ -62,8 +62,8 @@ export class EtcdWatch implements MemberStream<WatchRequest, WatchResponse> {
   /** The member hears of changes a little later than the leader commits them. */
   #look(): void {
     const { time, random, member } = this.#parts;
-    if (!member.up) return this.#fail();
-    if (this.#looking) return;
+    if (!member.up) this.#fail();
+    if (this.#looking || !this.#open) return;
     this.#looking = true;
     const lagMs = random.chance(rareLag) ? random.next() * rareLagMs : random.next() * usualLagMs;
     time.after(lagMs * msNs, () => {

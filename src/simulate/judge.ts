@@ -4,7 +4,7 @@ import type { Check, CheckParts, Violation } from './checks/check.js';
 import { leases } from './checks/leases.js';
 import { owners } from './checks/owners.js';
 import { rolesOf, type SeenRole } from './checks/roles.js';
-import { ServiceTimes } from './checks/service-times.js';
+import { type Gap, ServiceTimes } from './checks/service-times.js';
 import { Stalled } from './checks/stalled.js';
 import { StoreModel } from './checks/store-model.js';
 import { Undisturbed } from './checks/undisturbed.js';
@@ -14,10 +14,16 @@ import type { StoredChange, Witness, World } from './world.js';
 /** All checks of one run. They are told what happens and look at the machines; they change nothing. */
 export class Judge implements Witness {
   readonly violations: Violation[] = [];
+  readonly #back: (gap: Gap) => void;
   #checks: readonly Check[] = [];
-  #store = new StoreModel();
+  readonly #store = new StoreModel();
   #times: ServiceTimes | undefined;
   #changed = false;
+
+  /** `back` is called whenever a role works again. */
+  constructor(back: (gap: Gap) => void) {
+    this.#back = back;
+  }
 
   watch(world: World): void {
     const roles: readonly SeenRole[] = rolesOf(world.config);
@@ -31,9 +37,14 @@ export class Judge implements Witness {
     };
     const undisturbed = new Undisturbed(parts);
     this.#checks = [owners(parts), leases(parts), assignments(parts)];
-    const times = new ServiceTimes(world, roles, (role, host) => undisturbed.stopped(role, host));
+    const times = new ServiceTimes(
+      world,
+      roles,
+      (role, host) => undisturbed.stopped(role, host),
+      (gap) => this.#back(gap),
+    );
     this.#times = times;
-    new Stalled(parts, times).start();
+    if (world.config.fencing.enforce) new Stalled(parts, times).start();
   }
 
   get times(): ServiceTimes {

@@ -44,7 +44,7 @@ export class SimNetwork implements NetworkAdapter {
     const { kernel, effort } = this.#parts;
     await this.#turns.take(`network ${network}`, async () => {
       await effort.step(`remove network ${network}`, 0.5, 6, signal);
-      const used = kernel.nics().some((nic) => nic.network === network);
+      const used = kernel.observe().some(({ nics }) => nics.some((nic) => nic.network === network));
       if (used) throw new Error(`network ${network} is in use`);
       kernel.networks.delete(network);
     });

@@ -35,6 +35,12 @@ const isolated: FaultMaker = (world, random) => {
   return cut(world, random, 'isolated', `${name} cut off (${way})`, links);
 };
 
+/** So long that nobody can wait for its end. */
+const isolatedForLong: FaultMaker = (world, random) => {
+  const fault = isolated(world, random);
+  return fault && { ...fault, kind: 'isolated-for-long', lastsMs: random.between(20_000, 25_000) };
+};
+
 const oneLink: FaultMaker = (world, random) => {
   const from = random.pick(world.config.controllers);
   const to = random.pick(namesOf(world).filter((other) => other !== from));
@@ -68,7 +74,7 @@ const split: FaultMaker = (world, random) => {
 
 const noisyLink: FaultMaker = (world, random) => {
   const from = random.pick(namesOf(world));
-  const to = random.pick(namesOf(world));
+  const to = random.pick(namesOf(world).filter((name) => name !== from));
   const trouble = noise(random);
   return {
     kind: 'noisy-link',
@@ -109,6 +115,7 @@ const replay: FaultMaker = (world, random) => {
 
 export const networkFaults: Readonly<Record<string, FaultMaker>> = {
   isolated,
+  'isolated-for-long': isolatedForLong,
   'link-cut': oneLink,
   split,
   'noisy-link': noisyLink,

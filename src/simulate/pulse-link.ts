@@ -117,20 +117,27 @@ export class SimPulseLink implements PulsePort {
 
   #connect(): void {
     const port = this.#find();
-    if (port === undefined) return this.#again('nobody listens');
+    if (port === undefined) {
+      this.#again('nobody listens');
+      return;
+    }
     this.#port = port;
     this.#ask({ kind: 'hello' }).then(
       (reply) => {
         if (this.#port !== port) return;
-        if (reply.kind !== 'hello') return this.#again('refused');
-        this.#hello = reply;
-        this.#pauseMs = firstPauseMs;
-        for (const listener of this.#connected) listener(reply);
+        if (reply.kind === 'hello') this.#greeted(reply);
+        else this.#again('refused');
       },
       (thrown: unknown) => {
         if (this.#port === port) this.#again(String(thrown));
       },
     );
+  }
+
+  #greeted(hello: PulseHello): void {
+    this.#hello = hello;
+    this.#pauseMs = firstPauseMs;
+    for (const listener of this.#connected) listener(hello);
   }
 
   #again(why: string): void {

