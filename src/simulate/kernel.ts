@@ -101,6 +101,19 @@ export class Kernel {
     this.#namespaces.set(name, { name, epoch, incarnation, nics: new Map() });
   }
 
+  /** What was prepared for any epoch, and never up, becomes this one's. */
+  adoptPrepared({ name, epoch, incarnation }: NamespaceSpec): void {
+    const there = this.#namespaces.get(name);
+    if (there?.epoch !== 0 || there.incarnation !== incarnation) return;
+    if ([...there.nics.values()].some(({ up }) => up)) return;
+    this.#namespaces.set(name, { ...there, epoch });
+  }
+
+  silence(name: string): void {
+    for (const nic of this.#namespaces.get(name)?.nics.values() ?? []) nic.up = false;
+    this.#changed();
+  }
+
   /** Guard first, then up: so that no frame passes before it. */
   setNic(name: string, spec: NicSpec, incarnation: number, quiet: boolean): void {
     const namespace = this.#namespaces.get(name);

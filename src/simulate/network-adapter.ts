@@ -59,6 +59,7 @@ export class SimNetwork implements NetworkAdapter {
   async ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void> {
     const { kernel, effort } = this.#parts;
     await this.#turns.take(`role ${spec.name}`, async () => {
+      kernel.adoptPrepared(spec);
       const there = kernel.namespace(spec.name);
       const current = there?.epoch === spec.epoch && there.incarnation === spec.incarnation;
       if (there !== undefined && !current) {
@@ -73,6 +74,15 @@ export class SimNetwork implements NetworkAdapter {
         await effort.step(`set up ${nic.network} of ${spec.name}`, 0.3, 4, signal);
         kernel.setNic(spec.name, nic, spec.incarnation, spec.quiet ?? false);
       }
+    });
+  }
+
+  async silence(name: string, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`role ${name}`, async () => {
+      if (kernel.namespace(name) === undefined) return;
+      await effort.step(`take down the NICs of ${name}`, 0.3, 4, signal);
+      kernel.silence(name);
     });
   }
 

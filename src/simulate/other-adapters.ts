@@ -52,6 +52,6 @@ export function simDispatch(effort: Effort): DispatchAdapter {
     stop: async () => {},
     ensure: () => effort.step('set up dispatching', 0.5, 5),
     remove: () => effort.step('end dispatching', 0.5, 5),
-    counters: async (service) => ({ service, forwarded: [], passed: 0, dropped: {} }),
+    counters: async (service) => ({ service, received: 0, forwarded: [], passed: 0, dropped: {} }),
   };
 }

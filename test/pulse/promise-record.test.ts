@@ -39,11 +39,19 @@ test('a lease made shorter stays on record while longer promises run', async (t)
 
 test('a longer promise that is allowed for a while is on record, and holds up nobody now', async (t) => {
   const path = join(t.testdir(), 'promises');
-  const first = new PromiseRecord(path, 'boot', 0n);
+  const first = new PromiseRecord(recordFile(path), 'boot', 0n);
   t.equal(first.renew(200n, 100n, 10_000n), 200n, 'this process waits for none of its own');
-  t.equal(new PromiseRecord(path, 'boot', 500n).renew(200n, 500n), 10_500n, 'the next one does');
+  t.equal(
+    new PromiseRecord(recordFile(path), 'boot', 500n).renew(200n, 500n),
+    10_500n,
+    'the next one does',
+  );
   first.renew(200n, 1_000n);
-  t.equal(new PromiseRecord(path, 'boot', 1_100n).renew(200n, 1_100n), 11_100n, 'it may run still');
+  t.equal(
+    new PromiseRecord(recordFile(path), 'boot', 1_100n).renew(200n, 1_100n),
+    11_100n,
+    'it may run still',
+  );
 });
 
 test('promises are not given when their length cannot be recorded', async (t) => {

@@ -1,7 +1,9 @@
 import type { PulsePort } from '../../src/agent/pulse-port.js';
 import { allRules, type Rules } from '../../src/control/lease/rules.js';
 import type { PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
+import type { Violation } from '../../src/simulate/checks/check.js';
 import type { SimProcess } from '../../src/simulate/process.js';
+import { run } from '../../src/simulate/run.js';
 import type { Sabotage } from '../../src/simulate/sabotage.js';
 import { variant } from '../../src/simulate/variant.js';
 import type { Change, Compare, Store, Transaction } from '../../src/store/types.js';
@@ -18,9 +20,7 @@ export interface Mutant {
   readonly kinds?: readonly string[];
   /** How many in a run; default 12. */
   readonly faults?: number;
-  /** Where the hunt begins: near the first seed that was seen to catch it, so that it is short. */
-  readonly firstSeed: number;
-  /** Within so many seeds from there it is caught. */
+  /** Within so many seeds of clusters with three controllers it is caught. */
   readonly seeds: number;
 }
 
@@ -33,88 +33,77 @@ export const mutants: readonly Mutant[] = [
     broken: 'the deadline counts from the acknowledgement, not from sending',
     rules: { countFromSending: false },
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'nomaj',
     broken: 'a lease needs less than a majority of controllers',
     rules: { majority: false },
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'notdistinct',
     broken: 'one controller counts as many',
     rules: { distinctControllers: false },
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'incl',
     broken: 'frames pass at the deadline itself',
     sabotage: () => ({ guard: 'late' }),
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'guard-off',
     broken: 'the guard lets everything pass',
     sabotage: () => ({ guard: 'off' }),
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'nononce',
     broken: 'answers to an earlier start of pulse count',
     rules: { ownNonceOnly: false },
     kinds: ['pulse-flaps', 'noisy-network', 'replay'],
-    firstSeed: 49,
-    seeds: 100,
+    seeds: 200,
   },
   {
     name: 'nomargin',
     broken: 'promises have no margin for clocks of different rates',
     rules: { margin: false },
     kinds: [...cuts, 'clock-rate'],
-    firstSeed: 28,
-    seeds: 20,
+    seeds: 100,
   },
   {
     name: 'fromsend',
     broken: "a promise counts from the sender's time stamp",
     rules: { promiseFromReceipt: false },
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'votenow',
     broken: 'a controller votes right after its restart',
     rules: { waitAfterStart: false },
     kinds: [...cuts, ...restarts],
-    firstSeed: 3,
-    seeds: 50,
+    seeds: 20,
   },
   {
     name: 'ackvoted',
     broken: 'a controller acknowledges what it has voted on',
     rules: { refuseStopped: false },
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'stopnow',
     broken: 'a stop counts while a promise runs',
     rules: { stopAfterPromise: false },
     kinds: cuts,
-    firstSeed: 8,
-    seeds: 50,
+    seeds: 30,
   },
   {
     name: 'noecho',
@@ -122,94 +111,128 @@ export const mutants: readonly Mutant[] = [
     rules: { echo: false },
     kinds: ['isolated-for-long'],
     faults: 1,
-    firstSeed: 1,
-    seeds: 100,
+    seeds: 200,
   },
   {
     name: 'volatile',
     broken: 'a restarted controller does not know its votes',
     sabotage: () => ({ pulse: altered(forgetVotes) }),
     kinds: [...cuts, ...restarts],
-    firstSeed: 11,
-    seeds: 50,
+    seeds: 30,
   },
   {
     name: 'ackunread',
     broken: 'a restarted controller acknowledges before it has read the votes',
     sabotage: () => ({ pulse: grantAtOnce() }),
     kinds: [...cuts, ...restarts],
-    firstSeed: 122,
-    seeds: 50,
+    seeds: 300,
   },
   {
     name: 'ackinflight',
     broken: "acknowledgements go on while the vote's write is under way",
     sabotage: () => ({ pulse: stopLater }),
     kinds: cuts,
-    firstSeed: 3,
-    seeds: 50,
+    seeds: 10,
   },
   {
     name: 'zombie',
     broken: 'an old process of a controller goes on acknowledging',
     sabotage: () => ({ oldPulseLives: true }),
     kinds: [...cuts, 'pulse-killed'],
-    firstSeed: 1,
-    seeds: 50,
+    seeds: 5,
   },
   {
     name: 'nofence',
     broken: 'a vote does not compare the start nonce',
     sabotage: () => ({ store: without((key) => key.startsWith('controllers/')) }),
     kinds: ['link-cut', 'isolated', 'power-cut', 'etcd-slow'],
-    firstSeed: 1,
-    seeds: 500,
+    seeds: 1000,
   },
   {
     name: 'reenrol',
     broken: 'a host enrols anew over the same deadline, with its old devices still there',
     sabotage: () => ({ oneMap: true, devicesStay: true }),
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 20,
+    seeds: 10,
   },
   {
     name: 'onevote',
     broken: 'one vote is taken for a majority, and the commit does not compare votes',
     sabotage: () => ({ store: voteForAll }),
     kinds: cuts,
-    firstSeed: 1,
-    seeds: 10,
+    seeds: 5,
   },
   {
     name: 'norevision',
     broken: "a commit does not compare the assignment's revision",
     sabotage: () => ({ store: without((key) => key.startsWith('assign/')) }),
     kinds: ['power-cut', 'etcd-slow', 'drain', 'move'],
-    firstSeed: 10,
-    seeds: 100,
+    seeds: 30,
+  },
+  {
+    name: 'wtally',
+    broken: 'a commit rests on votes that were taken back meanwhile',
+    sabotage: () => ({ store: unchecked('assign/', 'votes/') }),
+    kinds: ['isolated', 'link-cut', 'etcd-slow', 'noisy-network'],
+    seeds: 1000,
+  },
+  {
+    name: 'wnofence',
+    broken: "a vote's late write passes although the vote was taken back",
+    sabotage: () => ({ store: unchecked('votes/', 'votes/') }),
+    kinds: ['isolated', 'link-cut', 'etcd-slow'],
+    seeds: 1000,
   },
   {
     name: 'anywrite',
     broken: 'the target asks neither for host nor for epoch',
     sabotage: () => ({ openTarget: true }),
     kinds: [...cuts, 'kernel-trouble'],
-    firstSeed: 1,
-    seeds: 20,
+    seeds: 5,
   },
 ];
 
+/** Runs of the broken product until a check notices. */
+export async function hunt(mutant: Mutant): Promise<Catch | undefined> {
+  const { rules = {}, sabotage, kinds, faults = 12, seeds } = mutant;
+  for (const [index, seed] of seedsOfThree(seeds).entries()) {
+    const options = {
+      config: variant(seed),
+      seed,
+      faults,
+      ...(kinds === undefined ? {} : { kinds }),
+    };
+    const broken = await withRules(rules, () =>
+      run({ ...options, ...(sabotage === undefined ? {} : { sabotage: sabotage() }) }),
+    );
+    const [violation] = broken.violations;
+    if (violation === undefined) continue;
+    const honest = await run(options);
+    return { seed, tried: index + 1, violation, honest: honest.violations };
+  }
+  return undefined;
+}
+
+export interface Catch {
+  readonly seed: number;
+  /** How many seeds it took. */
+  readonly tried: number;
+  readonly violation: Violation;
+  /** What the same seed breaks without the mutant: nothing. */
+  readonly honest: readonly Violation[];
+}
+
 /** Seeds whose clusters have three controllers. */
-export function seedsOfThree(first: number, count: number): readonly number[] {
+function seedsOfThree(count: number): readonly number[] {
   const seeds: number[] = [];
-  for (let seed = first; seeds.length < count; seed++) {
+  for (let seed = 1; seeds.length < count; seed++) {
     if (variant(seed).controllers.length === 3) seeds.push(seed);
   }
   return seeds;
 }
 
 /** Switches rules off in the production core while `work` runs. */
-export async function withRules<T>(rules: Partial<Rules>, work: () => Promise<T>): Promise<T> {
+async function withRules<T>(rules: Partial<Rules>, work: () => Promise<T>): Promise<T> {
   const honest = { ...allRules };
   Object.assign(allRules, rules);
   try {
@@ -261,6 +284,15 @@ function stopLater(port: PulsePort, process: SimProcess): PulsePort {
   };
 }
 
+/** Transactions that write below `written` do not compare what is below `compared`. */
+function unchecked(written: string, compared: string) {
+  return (store: Store): Store =>
+    wrapped(store, {
+      compare: ({ key }, { write }) =>
+        !key.startsWith(compared) || !write.some((operation) => operation.key.startsWith(written)),
+    });
+}
+
 function without(dropped: (key: string) => boolean) {
   return (store: Store): Store => wrapped(store, { compare: ({ key }) => !dropped(key) });
 }
@@ -287,7 +319,7 @@ function keyOf(change: Change): string {
 
 interface Alteration {
   /** Which comparisons reach the store. */
-  compare?(compare: Compare): boolean;
+  compare?(compare: Compare, transaction: Transaction): boolean;
   changes?(changes: readonly Change[]): readonly Change[];
 }
 
@@ -299,7 +331,13 @@ function wrapped(store: Store, alteration: Alteration): Store {
     get: (key, options) => store.get(key, options),
     list: (prefix, options) => store.list(prefix, options),
     transact: (transaction: Transaction, options) =>
-      store.transact({ ...transaction, compare: transaction.compare.filter(compare) }, options),
+      store.transact(
+        {
+          ...transaction,
+          compare: transaction.compare.filter((one) => compare(one, transaction)),
+        },
+        options,
+      ),
     watch: (prefix, listener, signal) =>
       store.watch(
         prefix,
