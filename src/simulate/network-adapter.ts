@@ -77,6 +77,17 @@ export class SimNetwork implements NetworkAdapter {
     });
   }
 
+  async raise(spec: NamespaceSpec, signal: AbortSignal): Promise<void> {
+    const { kernel, effort } = this.#parts;
+    await this.#turns.take(`role ${spec.name}`, async () => {
+      const there = kernel.namespace(spec.name);
+      const current = there?.epoch === spec.epoch && there.incarnation === spec.incarnation;
+      if (!current) throw new Error(`nothing of ${spec.name} stands for epoch ${spec.epoch}`);
+      await effort.step(`bring up the NICs of ${spec.name}`, 0.3, 4, signal);
+      for (const nic of spec.nics) kernel.setNic(spec.name, nic, spec.incarnation, false);
+    });
+  }
+
   async silence(name: string, signal: AbortSignal): Promise<void> {
     const { kernel, effort } = this.#parts;
     await this.#turns.take(`role ${name}`, async () => {
