@@ -25,3 +25,18 @@ export function bootMs(): number {
 export function bootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
+
+/**
+ * How far the boot clock that this process sees is ahead of the kernel's own, ns: not 0 in a time
+ * namespace with an offset (time_namespaces(7)). BPF programs see the kernel's.
+ */
+export function bootOffsetNs(): bigint {
+  let offsets: string;
+  try {
+    offsets = readFileSync('/proc/self/timens_offsets', 'utf8');
+  } catch {
+    return 0n; // a kernel without time namespaces
+  }
+  const [, seconds = '0', ns = '0'] = /^boottime\s+(-?\d+)\s+(\d+)/m.exec(offsets) ?? [];
+  return BigInt(seconds) * 1_000_000_000n + BigInt(ns);
+}

@@ -5,7 +5,14 @@ import { UnderstudyError } from '../errors.js';
 import { openProcess, waitForEnd } from '../ffi/pidfd.js';
 import type { DaemonSignal } from './daemon-signals.js';
 import { argvText } from './files.js';
-import { isAlive, memberNumbered, type ProcessId, signalExactly, signals } from './processes.js';
+import {
+  isAlive,
+  killAndWait,
+  memberNumbered,
+  type ProcessId,
+  signalExactly,
+  signals,
+} from './processes.js';
 
 /** As long as systemd's default would be in a hurry; then it is killed. */
 const endMs = 10_000;
@@ -46,6 +53,13 @@ export class Daemon {
     const running = this.process;
     const done = running !== undefined && signalExactly(running, constants.signals[`SIG${signal}`]);
     if (!done) throw this.#refuse(`signal ${signal} to`, 'it does not run');
+  }
+
+  /** SIGKILL, and waits for its end. @throws {UnderstudyError} US_LAB_PROCESS */
+  async kill(): Promise<void> {
+    const running = this.process;
+    if (running === undefined) throw this.#refuse('kill', 'it does not run');
+    if (!(await killAndWait(running, endMs))) throw this.#refuse('kill', 'it does not end');
   }
 
   /**

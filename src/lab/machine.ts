@@ -56,7 +56,7 @@ export class BesideMachine implements Machine {
   /** SIGKILL. What it wrote stays: a disk outlives a power cut. */
   async cut(): Promise<void> {
     this.#needSwitch();
-    this.#signalAll('KILL');
+    await Promise.all(this.#daemons.map((daemon) => daemon.kill()));
   }
 
   async powerOn(): Promise<void> {
@@ -89,7 +89,7 @@ export class BesideMachine implements Machine {
     return this.#plan.daemons.map((name) => this.daemon(name));
   }
 
-  #signalAll(signal: 'KILL' | 'STOP' | 'CONT'): number {
+  #signalAll(signal: 'STOP' | 'CONT'): number {
     for (const daemon of this.#daemons) daemon.signal(signal);
     return this.#daemons.length;
   }

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
-import { messageOf } from '../errors.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { bootOffsetNs } from '../ffi/clock.js';
 import { lockProgramInMemory, scheduleRealTime } from '../ffi/scheduling.js';
 import { serve } from '../serve.js';
 import { readClusterKey, readPulseConfig } from './config.js';
@@ -18,10 +19,11 @@ export interface RunPulse {
  * The pulse process: serves until `signal` aborts.
  *
  * @throws {UnderstudyError} US_PULSE_CONFIG, US_PULSE_KEY, US_PULSE_KEY_MODE, US_PULSE_BIND,
- * US_PULSE_RUNNING, US_PULSE_SOCKET
+ * US_PULSE_RUNNING, US_PULSE_SOCKET, US_PULSE_CLOCK
  */
 export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse): Promise<void> {
   const config = readPulseConfig(configFile);
+  refuseOtherClock();
   const key = readClusterKey(config.keyFile);
   // Written by a helper thread and dropped when nobody reads: a stuck journal must not stop leases.
   const stderr = pino.destination({ dest: 2, sync: false, maxLength: 1024 * 1024 });
@@ -51,4 +53,17 @@ export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse):
       log.warn(`${what} was refused (${messageOf(thrown)}); going on without`);
     }
   }
+}
+
+/** The kernel compares the deadline with its own clock: one that is ahead of it would lengthen leases. */
+function refuseOtherClock(): void {
+  const offsetNs = bootOffsetNs();
+  if (offsetNs === 0n) return;
+  throw new UnderstudyError({
+    code: 'US_PULSE_CLOCK',
+    action: 'cannot count leases in',
+    object: 'this time namespace',
+    cause: `its boot clock is ${Number(offsetNs) / 1e9} s apart from the kernel's, which ends the lease`,
+    remedy: 'run pulse outside of it (unshare --time and some containers make one)',
+  });
 }
