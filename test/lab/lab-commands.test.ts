@@ -42,29 +42,18 @@ steps:
 
 /** Faults of daemons, of etcd and of who is in office, each with its end. */
 const commands: readonly (readonly string[])[] = [
-  ['partition', 'h4', '--out'],
-  ['heal', 'h4'],
   ['partition', 'leader', '--storage', '--in'],
   ['heal', 'leader'],
-  ['signal', 'h4', 'agent', 'STOP'],
   ['signal', 'h4', 'agent', 'CONT'],
-  ['restart', 'h4', 'agent'],
   ['restart', 'storage', 'target'],
   ['kill', 'etcd3'],
   ['start', 'etcd3'],
-  ['signal', 'etcd3', 'etcd', 'CONT'],
-  ['pause', 'etcd3'],
-  ['resume', 'etcd3'],
   ['compact'],
-  ['load', '1'],
   ['load', '0'],
 ];
 const refused: readonly (readonly [readonly string[], string])[] = [
-  [['signal', 'h4', 'etcd', 'KILL'], 'US_LAB_PROCESS'],
   [['restart', 'etcd1', 'etcd'], 'US_LAB_PROCESS'],
   [['kill', 'storage'], 'US_LAB_POWER'],
-  [['start', 'etcd1'], 'US_LAB_POWER'],
-  [['signal', 'c1', 'agent', 'KILL'], 'US_LAB_NODE'],
 ];
 
 test('a lab by its commands: up, exec, faults, a scenario, down', async (t) => {
