@@ -2,18 +2,16 @@ import { volumeKey } from '../control/keys.js';
 import type { VolumeReport } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { preparedEpoch } from '../network/types.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
+import { untilFenced } from './fenced.js';
 import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
 import { attachSpecs, nicsOf, personalityNamespace } from './specs.js';
 import type { RoleWork } from './task.js';
 import { put } from './transactions.js';
-
-/** A mask that does not come is an outage of the target's side; then the takeover says so. */
-const maskBudgetMs = 20_000;
 
 /** A volume that left the file is masked already: its last writes may wait for ever. */
 const detachBudgetMs = 5_000;
@@ -173,7 +171,7 @@ export class PersonalityWork implements RoleWork {
     if (this.#complete !== epoch) {
       await timer.time(
         'fence',
-        () => this.#fenced(specs, epoch, signal),
+        () => untilFenced(this.#name, epoch, specs, this.#parts, signal),
         () => 'the target lets in nobody else',
       );
     }
@@ -184,40 +182,6 @@ export class PersonalityWork implements RoleWork {
       const volume = attached[index];
       return volume === undefined ? [] : [this.#volumeReport(spec, volume)];
     });
-  }
-
-  /** Waits until the target says that it lets in this host alone, for this epoch or a later one. */
-  async #fenced(specs: readonly AttachSpec[], epoch: number, signal: AbortSignal): Promise<void> {
-    const { watch, until, host, timers } = this.#parts;
-    const open = (target: string) => {
-      const mask = watch.view.masks.get(target)?.value;
-      return (
-        mask !== undefined &&
-        mask.error === undefined &&
-        mask.personality === this.#name &&
-        mask.host === host &&
-        mask.epoch === epoch
-      );
-    };
-    try {
-      await until(
-        () => specs.every(({ target }) => open(target)),
-        within(maskBudgetMs, signal, timers),
-      );
-    } catch (thrown) {
-      if (signal.aborted) throw thrown;
-      const missing = specs.filter(({ target }) => !open(target)).map(({ target }) => target);
-      const said = missing.map(
-        (target) => watch.view.masks.get(target)?.value.error ?? 'no answer',
-      );
-      throw new UnderstudyError({
-        code: 'US_FENCE_TARGET',
-        action: 'cannot fence the volumes of',
-        object: `${this.#name}, epoch ${epoch}`,
-        cause: `the target's mask did not change within ${maskBudgetMs} ms: ${missing.join(', ')} (${said.join('; ')})`,
-        remedy: 'see that understudy target runs beside the iSCSI target and reaches the store',
-      });
-    }
   }
 
   async #attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {

@@ -6,7 +6,9 @@ import { HttpWatch, PingWatch } from '../../src/observe/observers.js';
 import { incarnationOf, openLab, untilSpare } from './harness.js';
 
 const kills = 20;
-const mostGapMs = 1_000;
+/** Each, and the median of all, also on a machine with other work to do; docs/benchmarks.md measures. */
+const mostGapMs = 800;
+const mostMedianMs = 450;
 
 test('twenty power cuts in a row: each taken over within a second, nothing synced is lost', async (t) => {
   const { stage, lab } = await openLab(t, 'cuts');
@@ -47,6 +49,7 @@ test('twenty power cuts in a row: each taken over within a second, nothing synce
     await lab.start(host);
     await untilSpare(stage, host, incarnationOf(before, host));
   }
+  t.ok(median(gaps) < mostMedianMs, `median ${Math.round(median(gaps))} ms`);
   t.comment(`ping gaps in ms: ${text(gaps)}`);
   t.comment(`HTTP gaps in ms: ${text(httpGaps)}`);
 });
@@ -62,8 +65,11 @@ function explain(t: Test, lab: Lab, record: Timeline): void {
   }
 }
 
+function median(gaps: readonly number[]): number {
+  return [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? Number.NaN;
+}
+
 function text(gaps: readonly number[]): string {
   const sorted = [...gaps].sort((a, b) => a - b).map(Math.round);
-  const median = sorted[Math.floor(sorted.length / 2)];
-  return `median ${median}, from ${sorted[0]} to ${sorted.at(-1)}`;
+  return `median ${Math.round(median(gaps))}, from ${sorted[0]} to ${sorted.at(-1)}`;
 }
