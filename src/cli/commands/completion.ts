@@ -15,8 +15,7 @@ export function register(program: Command): void {
     );
   example(
     command,
-    'source <(understudy completion bash)',
-    'source <(understudy completion zsh)',
     'understudy completion fish > ~/.config/fish/completions/understudy.fish',
+    'source <(understudy completion bash)   # in ~/.bashrc; zsh alike',
   );
 }
