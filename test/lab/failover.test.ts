@@ -7,8 +7,8 @@ import { incarnationOf, openLab, untilSpare } from './harness.js';
 
 const kills = 20;
 /** Each, and the median of all, also on a machine with other work to do; docs/benchmarks.md measures. */
-const mostGapMs = 800;
-const mostMedianMs = 450;
+const mostGapMs = 1_000;
+const mostMedianMs = 500;
 
 test('twenty power cuts in a row: each taken over within a second, nothing synced is lost', async (t) => {
   const { stage, lab } = await openLab(t, 'cuts');
