@@ -142,7 +142,6 @@ static __always_inline void count(__u32 number, enum outcome outcome, __u32 pack
 
 	if (!counts)
 		return;
-	counts->received += packets;
 	if (outcome < FORWARDED)
 		counts->ended[outcome] += packets;
 }
@@ -241,7 +240,9 @@ static __always_inline enum outcome dispatch(struct packet *packet, __u32 vlan, 
 			outcome = DROPPED_NO_MEMBER;
 		}
 	}
-	count(number, outcome, packets);
+	/* Each frame is counted once: by member, or here. */
+	if (outcome != FORWARDED)
+		count(number, outcome, packets);
 	return outcome;
 }
 

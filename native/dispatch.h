@@ -123,9 +123,8 @@ enum outcome {
 	UNREAD,
 };
 
-/* By service, for frames to its MAC: received = forwarded to members + the others. */
+/* By service, for frames to its MAC that no member got. */
 struct counts {
-	__u64 received;
 	__u64 ended[FORWARDED];
 };
 

@@ -3,8 +3,8 @@ import type { DispatchCounters } from './types.js';
 
 /** `enum outcome` of native/dispatch.h: what happened to packets that no member got. */
 const outcomes = ['passed', 'lease', 'no-member', 'malformed', 'too-deep', 'loop'] as const;
-/** `struct counts`: what was received, then each outcome. */
-export const countWords = 1 + outcomes.length;
+/** `struct counts`. */
+export const countWords = outcomes.length;
 /** `struct traffic`. */
 export const trafficWords = 3;
 
@@ -29,13 +29,20 @@ export function countersOf(
   });
   const count = (at: number) => Number(counts[at] ?? 0n);
   const dropped = outcomes.flatMap((outcome, at) =>
-    outcome === 'passed' ? [] : [[outcome, count(at + 1)] as const],
+    outcome === 'passed' ? [] : [[outcome, count(at)] as const],
   );
   return {
     service,
-    received: count(0),
+    received: sum([
+      ...forwarded.map(({ packets }) => packets),
+      ...outcomes.map((_, at) => count(at)),
+    ]),
     forwarded: forwarded.sort((one, other) => (one.personality < other.personality ? -1 : 1)),
-    passed: count(1),
+    passed: count(0),
     dropped: Object.fromEntries(dropped),
   };
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }

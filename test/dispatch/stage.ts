@@ -63,7 +63,7 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
 });
 `;
 
-function startNode(
+export function startNode(
   t: Test,
   at: TestNamespace,
   script: string,
