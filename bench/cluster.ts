@@ -73,6 +73,8 @@ export function configOfSize(hosts: number): ClusterConfig {
       ports: [{ protocol: 'tcp' as const, first: 80, last: 80 }],
       members: [1, 5].map((offset) => ({ personality: `p${8 * index + offset}`, weight: 1 })),
       hash: 'source-ip-port' as const,
+      drainMs: 300_000,
+      udpStickyMs: 0,
       health: null,
       pool: 'default',
     })),

@@ -17,7 +17,7 @@
 /* Of all rings of this host together: what a recorded flow names its member by. */
 #define MOST_IDS 4096
 #define MOST_RINGS 256
-#define MOST_RANGES 16
+#define MOST_RANGES 32
 
 /* In a slot: a member's place in its ring, or nobody. */
 #define NO_MEMBER 0x7fff

@@ -29,7 +29,7 @@ static __always_inline int is_served(const struct service *service, __u8 protoco
 {
 	__u32 number = bpf_ntohs(port);
 
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (int at = 0; at < MOST_RANGES; at++) {
 		const struct port_range *range = &service->ports[at];
 

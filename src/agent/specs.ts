@@ -138,6 +138,11 @@ export function dispatchSpec(
       healthy: memberHealth(view, service.name, personality, weight) !== 'down',
     })),
     seed: view.allocation?.value.seeds[service.name] ?? '',
+    drainMs: service.drainMs,
+    udpStickyMs: service.udpStickyMs,
+    otherDispatchers: (config?.services ?? [])
+      .filter(({ name }) => name !== service.name)
+      .map(({ mac }) => mac),
   };
 }
 

@@ -42,15 +42,19 @@ export function normalise(file: ClusterFile): ClusterConfig {
             ? { kind: 'command', command: workload.command }
             : { kind: 'unit', unit: workload.unit },
     })),
-    services: file.services.map(({ address, ports, members, health, ...service }) => ({
-      ...service,
-      addresses: address.map(canonical),
-      ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
-      members: members.map((member) =>
-        typeof member === 'string' ? { personality: member, weight: 1 } : member,
-      ),
-      health: health === undefined ? null : { tcp: health.tcp, everyMs: health.every },
-    })),
+    services: file.services.map(
+      ({ address, ports, members, health, drain, udpSticky, ...service }) => ({
+        ...service,
+        addresses: address.map(canonical),
+        ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
+        members: members.map((member) =>
+          typeof member === 'string' ? { personality: member, weight: 1 } : member,
+        ),
+        drainMs: drain,
+        udpStickyMs: udpSticky ?? 0,
+        health: health === undefined ? null : { tcp: health.tcp, everyMs: health.every },
+      }),
+    ),
   };
 }
 

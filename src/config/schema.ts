@@ -216,6 +216,8 @@ const service = z.strictObject({
     )
     .min(1),
   hash: z.enum(['source-ip', 'source-ip-port', '5-tuple']).default('source-ip-port'),
+  drain: duration.default(300_000),
+  udpSticky: duration.optional(),
   health: z.strictObject({ tcp: port, every: duration.default(200) }).optional(),
   pool: label.default('default'),
 });

@@ -149,6 +149,10 @@ export interface ServiceConfig {
   }[];
   readonly members: readonly { readonly personality: string; readonly weight: number }[];
   readonly hash: HashMode;
+  /** How long connections stay with a member that drains. */
+  readonly drainMs: number;
+  /** UDP flows stay while they pause no longer than this; 0: they do not. */
+  readonly udpStickyMs: number;
   readonly health: { readonly tcp: number; readonly everyMs: number } | null;
   /** Pool whose hosts may dispatch. Default 'default'. */
   readonly pool: string;

@@ -7,7 +7,7 @@ import type { DispatchSpec } from './types.js';
 export const mostServices = 1024;
 /** A service's counters stand in groups of this many places; native/dispatch.h. */
 export const groupPlaces = 16;
-const mostRanges = 16;
+const mostRanges = 32;
 
 /** Where things stand in `struct service` of native/dispatch.h. */
 const at = {
@@ -26,9 +26,9 @@ const at = {
   ranges: 54,
   counters: 56,
   ports: 184,
-  birth: 312,
+  birth: 440,
 } as const;
-export const serviceBytes = 320;
+export const serviceBytes = 448;
 
 const hashModes: Readonly<Record<HashMode, number>> = {
   'source-ip': 0,

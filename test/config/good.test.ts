@@ -154,6 +154,8 @@ lab:
       ports: [{ protocol: 'udp', first: 8_000, last: 8_010 }],
       members: [{ personality: 'web1', weight: 1 }],
       hash: 'source-ip-port',
+      drainMs: 300_000,
+      udpStickyMs: 0,
       health: { tcp: 80, everyMs: 200 },
       pool: 'default',
     },

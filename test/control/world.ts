@@ -64,6 +64,8 @@ export function clusterConfig(changes: Partial<ClusterConfig> = {}): ClusterConf
           { personality: 'web2', weight: 1 },
         ],
         hash: 'source-ip-port',
+        drainMs: 300_000,
+        udpStickyMs: 0,
         health: null,
         pool: 'default',
       },

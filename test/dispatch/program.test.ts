@@ -267,7 +267,7 @@ test('a member keeps its counters while others come and go', async (t) => {
 test('what cannot be dispatched is refused and changes nothing', async (t) => {
   const plane = new TestPlane(t);
   await plane.update(service());
-  const scattered = Array.from({ length: 17 }, (_, at) => ({
+  const scattered = Array.from({ length: 33 }, (_, at) => ({
     protocol: 'tcp' as const,
     first: 1000 + at * 2,
     last: 1000 + at * 2,
