@@ -92,7 +92,7 @@ export class BenchPlane {
     const lease = openLeaseMap(path);
     lease.raise(0xffff_ffff_ffff_ffffn);
     lease.close();
-    const plane = new DataPlane(place, 1);
+    const plane = new DataPlane(place, 1, 'all');
     for (const drained of scene.drain === true ? [false, true] : [false]) {
       const planner = new Planner(plane.layout, 1_000);
       for (const spec of specs(scene, drained)) planner.put(spec);

@@ -25,6 +25,7 @@ export interface PinnedMap {
  * in the shape of today they are used; else all of them are made anew and take over the pins.
  *
  * @param given further maps, by descriptor
+ * @param only the one program to load; every one by default
  * @throws {UnderstudyError} US_BPF_LOAD
  */
 export function loadOnPins(
@@ -32,12 +33,13 @@ export function loadOnPins(
   object: string,
   pinned: readonly PinnedMap[],
   given: ReadonlyMap<string, number> = new Map(),
+  only?: string,
 ): { readonly object: LoadedObject; readonly adopted: boolean } {
   const path = objectPath(place, object);
   let opened: ReadonlyMap<string, number> | undefined;
   try {
     opened = openAll(pinned);
-    const loaded = loadObject(path, new Map([...given, ...(opened ?? [])]));
+    const loaded = loadObject(path, new Map([...given, ...(opened ?? [])]), only);
     if (opened === undefined) {
       for (const map of pinned) {
         unpin(map.path);

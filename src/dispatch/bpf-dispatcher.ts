@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
-import type { BpfLog, BpfPlace } from '../bpf/place.js';
+import { ensureXdp, removeXdp } from '../bpf/attach-xdp.js';
+import { type BpfLog, type BpfPlace, pinFolder, pinName } from '../bpf/place.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
-import { DataPlane, dispatchProgram } from './data-plane.js';
+import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
 import type { DispatchAdapter, DispatchCounters, DispatchSpec } from './types.js';
 
@@ -13,6 +14,8 @@ export interface BpfDispatcherOptions extends BpfPlace {
   readonly namespaceDirectory: string;
   /** Default 'us-'. */
   readonly namespacePrefix?: string;
+  /** Where the underlay NICs are. Default: the namespace this process is in. */
+  readonly underlayNamespacePath?: string;
   readonly log: BpfLog;
   /** Milliseconds that go on through suspend and restarts of this process. Default: the boot clock. */
   readonly nowMs?: () => number;
@@ -39,6 +42,8 @@ export class BpfDispatcher implements DispatchAdapter {
   #plane: DataPlane | undefined;
   /** Incarnation under which each service was last attached. */
   readonly #attached = new Map<string, number>();
+  /** Underlay NIC by service, where XDP runs for it. */
+  readonly #xdp = new Map<string, string>();
   /** One job at a time: all services share a state. */
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -73,6 +78,7 @@ export class BpfDispatcher implements DispatchAdapter {
       const changed = await this.#change(this.#plane, (planner) => planner.put(spec));
       const done = ensureFilter(this.#spot(namespace), programFd);
       this.#attached.set(service, incarnation);
+      this.#attachXdp(this.#plane, spec);
       const fields = { service, incarnation, members: members.length, changed, done };
       if (changed || done === 'attached') this.#options.log.info(fields, 'dispatcher');
     });
@@ -91,6 +97,7 @@ export class BpfDispatcher implements DispatchAdapter {
         }
       }
       this.#attached.delete(service);
+      this.#detachXdp(service);
       if (this.#plane?.layout.services.has(service) !== true) return;
       await this.#change(this.#plane, (planner) => planner.remove(service));
     });
@@ -146,6 +153,35 @@ export class BpfDispatcher implements DispatchAdapter {
     };
     this.#timer = setTimeout(look, Math.min(Math.max(atMs - nowMs, 0) + 1, longestTimerMs));
     this.#timer.unref();
+  }
+
+  /** A faster way and no other one: without it packets go by tc. */
+  #attachXdp(plane: DataPlane, { service, incarnation, xdpOn }: DispatchSpec): void {
+    if (xdpOn !== this.#xdp.get(service)) this.#detachXdp(service);
+    if (xdpOn === undefined) return;
+    try {
+      const spot = {
+        namespacePath: this.#options.underlayNamespacePath,
+        interfaceName: xdpOn,
+        pinPath: this.#xdpPin(xdpOn),
+      };
+      const done = ensureXdp(spot, plane.programFd(incarnation, dispatchXdpProgram));
+      this.#xdp.set(service, xdpOn);
+      if (done === 'attached') this.#options.log.info({ service, nic: xdpOn }, 'dispatcher by XDP');
+    } catch (thrown) {
+      this.#options.log.warn({ service, cause: messageOf(thrown) }, 'no XDP: tc alone');
+    }
+  }
+
+  #detachXdp(service: string): void {
+    const nic = this.#xdp.get(service);
+    this.#xdp.delete(service);
+    if (nic === undefined || [...this.#xdp.values()].includes(nic)) return;
+    removeXdp({ pinPath: this.#xdpPin(nic) });
+  }
+
+  #xdpPin(nic: string): string {
+    return join(pinFolder(this.#options, 'dispatch'), `xdp-${pinName(nic)}`);
   }
 
   #spot(namespace: string): FilterSpot {

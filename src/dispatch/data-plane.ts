@@ -40,7 +40,9 @@ type MapName = keyof typeof shapes;
  */
 export class DataPlane {
   readonly #place: BpfPlace;
-  readonly #programs = new Map<number, LoadedObject>();
+  readonly #loadsAll: boolean;
+  /** By incarnation and name: each is loaded when it is needed, since the kernel takes long to check one. */
+  readonly #programs = new Map<string, LoadedObject>();
   readonly #rings: RingMaps;
   #layout: Layout;
   /** The state that packets go by, as it was written; undefined until the first. */
@@ -52,12 +54,13 @@ export class DataPlane {
   /**
    * Loads the program of an incarnation, on the maps of an earlier process where there are any.
    *
+   * @param programs 'all' for what shares more maps than are pinned
    * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE
    */
-  constructor(place: BpfPlace, incarnation: number) {
+  constructor(place: BpfPlace, incarnation: number, programs: 'needed' | 'all' = 'needed') {
     this.#place = place;
-    const { object, adopted } = loadProgram(place, incarnation);
-    this.#programs.set(incarnation, object);
+    this.#loadsAll = programs === 'all';
+    const { object, adopted } = this.#load(incarnation, dispatchProgram);
     this.#maps = object;
     this.#rings = new RingMaps(object.map('dispatch_rings'));
     this.#layout = adopted ? this.#readLayout() : emptyLayout;
@@ -72,12 +75,8 @@ export class DataPlane {
 
   /** Descriptors, which belong to this. @throws {UnderstudyError} US_BPF_LOAD, US_GUARD_NO_LEASE */
   programFd(incarnation: number, name: string): number {
-    let object = this.#programs.get(incarnation);
-    if (object === undefined) {
-      object = loadProgram(this.#place, incarnation).object;
-      this.#programs.set(incarnation, object);
-    }
-    return object.program(name);
+    const loaded = this.#programs.get(this.#keyOf(incarnation, name));
+    return (loaded ?? this.#load(incarnation, name).object).program(name);
   }
 
   /** Descriptor, which belongs to this. */
@@ -148,6 +147,16 @@ export class DataPlane {
     this.#programs.clear();
   }
 
+  #load(incarnation: number, name: string): Loaded {
+    const loaded = loadProgram(this.#place, incarnation, this.#loadsAll ? undefined : name);
+    this.#programs.set(this.#keyOf(incarnation, name), loaded.object);
+    return loaded;
+  }
+
+  #keyOf(incarnation: number, name: string): string {
+    return this.#loadsAll ? `${incarnation}` : `${incarnation} ${name}`;
+  }
+
   #map(name: MapName): number {
     return this.#maps.map(name);
   }
@@ -194,13 +203,16 @@ export class DataPlane {
   }
 }
 
-function loadProgram(
-  place: BpfPlace,
-  incarnation: number,
-): { readonly object: LoadedObject; readonly adopted: boolean } {
+interface Loaded {
+  readonly object: LoadedObject;
+  /** On maps of an earlier process. */
+  readonly adopted: boolean;
+}
+
+function loadProgram(place: BpfPlace, incarnation: number, name: string | undefined): Loaded {
   const lease = openLease(join(pinFolder(place), leaseName(incarnation)));
   try {
-    return loadOnPins(place, 'dispatch', pinnedMaps(place), new Map([['lease', lease]]));
+    return loadOnPins(place, 'dispatch', pinnedMaps(place), new Map([['lease', lease]]), name);
   } finally {
     closeFd(lease);
   }

@@ -24,10 +24,13 @@ export function drawSlots(
     const { high, low } = siphash(key, Buffer.from(`draw ${name}`));
     return { high, low: low | 1, weight, index };
   });
+  // The logarithm grows with what is drawn: with equal weights it decides nothing.
+  const isEven = draws.every(({ weight }) => weight === draws[0]?.weight);
   for (let slot = 0; slot < slots.length; slot += 1) {
     let best = Number.NEGATIVE_INFINITY;
     for (const { high, low, weight, index } of draws) {
-      const drawn = logarithm(mix(Math.imul(slot, low) ^ high)) / weight;
+      const word = mix(Math.imul(slot, low) ^ high);
+      const drawn = isEven ? word : logarithm(word) / weight;
       if (drawn <= best) continue;
       best = drawn;
       slots[slot] = index;

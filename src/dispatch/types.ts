@@ -33,6 +33,8 @@ export interface DispatchSpec {
   readonly udpStickyMs?: number;
   /** VLAN ID of its network on the underlay NIC; 0, the default, for untagged. */
   readonly vlan?: number;
+  /** NIC of the host's own namespace on which packets are taken before the stack; default: none. */
+  readonly xdpOn?: string;
   /** MACs of the cluster's other services: what their dispatchers sent is not dispatched again. */
   readonly otherDispatchers?: readonly string[];
 }

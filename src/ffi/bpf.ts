@@ -37,14 +37,19 @@ export interface LoadedObject {
 }
 
 /**
- * Loads every program and map of a compiled object.
+ * Loads the programs and maps of a compiled object.
  *
  * Equals: `bpftool prog loadall PATH … map name NAME fd FD`
  *
  * @param given descriptors of maps to use in place of those that the object defines, by name
+ * @param only the one program to load; every one by default
  * @throws {BpfLoadError}
  */
-export function loadObject(path: string, given: ReadonlyMap<string, number>): LoadedObject {
+export function loadObject(
+  path: string,
+  given: ReadonlyMap<string, number>,
+  only?: string,
+): LoadedObject {
   const { open, load, closeObject, findMap, mapReuse } = lib();
   const log = koffi.alloc('char', verifierLogBytes) as bigint;
   koffi.encode(log, 'char', 0);
@@ -57,6 +62,7 @@ export function loadObject(path: string, given: ReadonlyMap<string, number>): Lo
       if (map === null) throw new Error(`${path} has no map ${name}`);
       checkBpf(`bpf_map__reuse_fd ${name}`, mapReuse(map, fd));
     }
+    if (only !== undefined) leaveOut(object, only);
     checkBpf('bpf_object__load', load(object));
     return describe(path, object);
   } catch (thrown) {
@@ -65,6 +71,13 @@ export function loadObject(path: string, given: ReadonlyMap<string, number>): Lo
     throw new BpfLoadError(path, thrown, koffi.decode(log, 'char', -1) as string);
   } finally {
     koffi.free(log);
+  }
+}
+
+function leaveOut(object: Pointer, only: string): void {
+  const { nextProgram, programName, setAutoload } = lib();
+  for (let at = nextProgram(object, null) as Pointer; at !== null; at = nextProgram(object, at)) {
+    if (programName(at) !== only) checkBpf('bpf_program__set_autoload', setAutoload(at, false));
   }
 }
 

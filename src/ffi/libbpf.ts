@@ -39,6 +39,7 @@ function bind() {
     nextProgram: f('void *bpf_object__next_program(void *object, void *program)'),
     programName: f('const char *bpf_program__name(void *program)'),
     programFd: f('int bpf_program__fd(void *program)'),
+    setAutoload: f('int bpf_program__set_autoload(void *program, bool load)'),
     createMap: f(
       'int bpf_map_create(int type, const char *name, uint32 key, uint32 value, uint32 entries, void *options)',
     ),

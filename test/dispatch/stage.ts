@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
-import { BpfDispatcher } from '../../src/dispatch/bpf-dispatcher.js';
+import { BpfDispatcher, type BpfDispatcherOptions } from '../../src/dispatch/bpf-dispatcher.js';
 import type { ClientFlow } from '../../src/dispatch/choose.js';
 import type { DispatchSpec } from '../../src/dispatch/types.js';
 import { BpfGuard } from '../../src/fencing/guard.js';
@@ -222,8 +222,8 @@ export async function stage(t: Test) {
     namespacePrefix: prefix,
     log: quiet,
   };
-  const newDispatcher = async () => {
-    const dispatcher = new BpfDispatcher(options);
+  const newDispatcher = async (more: Partial<BpfDispatcherOptions> = {}) => {
+    const dispatcher = new BpfDispatcher({ ...options, ...more });
     await dispatcher.start(new AbortController().signal);
     t.teardown(() => dispatcher.stop());
     return dispatcher;
@@ -240,7 +240,19 @@ export async function stage(t: Test) {
     }),
   );
   const clients = { far: new Client(t, far, 201), near: new Client(t, near, 202) };
-  return { dispatching, members, ...clients, guard, lease, newDispatcher, answer };
+  return {
+    network,
+    host: first,
+    farHost,
+    place,
+    dispatching,
+    members,
+    ...clients,
+    guard,
+    lease,
+    newDispatcher,
+    answer,
+  };
 }
 
 export function checksumErrors(at: TestNamespace): Promise<number> {
