@@ -86,6 +86,8 @@ function service(members: readonly PersonalityConfig[]): ClusterConfig['services
     ports: [{ protocol: 'tcp', first: 80, last: 80 }],
     members: members.map(({ name }) => ({ personality: name, weight: 1 })),
     hash: 'source-ip-port',
+    drainMs: 300_000,
+    udpStickyMs: 0,
     health: { tcp: 80, everyMs: 500 },
     pool: 'default',
   };
