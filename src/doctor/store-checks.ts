@@ -89,7 +89,10 @@ export const storeChecks: readonly Check<ClusterFacts>[] = [
         const saw = `${(largest / 1024 / 1024).toFixed(1)} MiB`;
         return largest < largeDatabaseBytes
           ? ok(saw)
-          : warning(saw, 'etcdctl compact and defrag; see who else writes to it');
+          : warning(
+              saw,
+              'see that auto-compaction is on (docs/install.md), then etcdctl defrag; see who else writes to it',
+            );
       }),
   },
   {
