@@ -152,7 +152,15 @@ export class Agent {
       power: parts.power,
       lapsed: () => this.#voter.lapsed,
     });
-    this.#warmth = new Warmth({ host, watch, storage, log, timers });
+    this.#warmth = new Warmth({
+      host,
+      watch,
+      storage,
+      dispatch: parts.dispatch,
+      log,
+      timers,
+      incarnation: () => this.#enrolment.incarnation,
+    });
     this.#verifier = new Verifier({
       host,
       bootId,
@@ -179,6 +187,7 @@ export class Agent {
         this.#owner.setIncarnation(incarnation);
         this.#reporter.look();
         this.#longer.look();
+        this.#warmth.look();
       },
     });
     this.#longer = new LongerLease({

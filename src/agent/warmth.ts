@@ -1,4 +1,6 @@
+import type { ClusterConfig } from '../config/types.js';
 import { configOf } from '../control/view.js';
+import type { DispatchAdapter } from '../dispatch/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import type { Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
@@ -10,7 +12,8 @@ const calmMs = 1_000;
 
 /**
  * Keeps this host ready for disks it does not have: the path to their portals tried, a disk process
- * waiting. Nothing of a volume is read (that would be before the fence).
+ * waiting. Nothing of a volume is read (that would be before the fence). And for services that it does
+ * not dispatch: the kernel takes long to check their program.
  */
 export class Warmth {
   readonly #parts: WarmthParts;
@@ -25,13 +28,16 @@ export class Warmth {
   }
 
   start(): void {
-    const { watch, timers } = this.#parts;
-    watch.onChange(() => {
-      this.#cancelNudge ??= timers.after(calmMs, () => {
-        this.#cancelNudge = undefined;
-        this.#loop.nudge();
-      });
-    }, ['config', 'assign', 'volume']);
+    const { watch } = this.#parts;
+    watch.onChange(() => this.look(), ['config', 'assign', 'volume']);
+  }
+
+  /** Something that it rests on has changed. */
+  look(): void {
+    this.#cancelNudge ??= this.#parts.timers.after(calmMs, () => {
+      this.#cancelNudge = undefined;
+      this.#loop.nudge();
+    });
   }
 
   async stop(): Promise<void> {
@@ -40,10 +46,26 @@ export class Warmth {
   }
 
   async #warm(signal: AbortSignal): Promise<void> {
-    const { watch, host, storage } = this.#parts;
+    const { watch, host } = this.#parts;
     const config = configOf(watch.view);
     const pool = config?.hosts.find(({ name }) => name === host)?.pool;
     if (config === undefined || pool === null || pool === undefined) return;
+    // Neither waits for the other: a target that is away leaves services as quick as ever.
+    const both = await Promise.allSettled([
+      this.#warmDispatch(config, pool),
+      this.#warmDisks(config, pool, signal),
+    ]);
+    for (const one of both) if (one.status === 'rejected') throw one.reason;
+  }
+
+  async #warmDispatch(config: ClusterConfig, pool: string): Promise<void> {
+    const incarnation = this.#parts.incarnation();
+    const mayDispatch = config.services.some((service) => service.pool === pool);
+    if (mayDispatch && incarnation !== undefined) await this.#parts.dispatch.warm(incarnation);
+  }
+
+  async #warmDisks(config: ClusterConfig, pool: string, signal: AbortSignal): Promise<void> {
+    const { watch, host, storage } = this.#parts;
     const elsewhere = config.personalities.filter(({ name, pool: wanted }) => {
       const owner = watch.view.assignments.get(`personality/${name}`)?.value.host;
       return wanted === pool && owner !== host;
@@ -62,6 +84,8 @@ export interface WarmthParts {
   readonly host: string;
   readonly watch: ClusterWatch;
   readonly storage: StorageAdapter;
+  readonly dispatch: DispatchAdapter;
   readonly log: Log;
   readonly timers: Timers;
+  incarnation(): number | undefined;
 }

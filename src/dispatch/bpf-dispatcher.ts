@@ -38,7 +38,7 @@ const longestTimerMs = 2 ** 31 - 1;
 export class BpfDispatcher implements DispatchAdapter {
   readonly #options: BpfDispatcherOptions;
   readonly #nowMs: () => number;
-  /** Made when the first service comes: hosts that dispatch nothing need no memory for it. */
+  /** Made when a service comes or may come: other hosts need no memory for it. */
   #plane: DataPlane | undefined;
   /** Incarnation under which each service was last attached. */
   readonly #attached = new Map<string, number>();
@@ -64,6 +64,14 @@ export class BpfDispatcher implements DispatchAdapter {
     await this.#turn;
     this.#plane?.close();
     this.#plane = undefined;
+  }
+
+  /** @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE */
+  warm(incarnation: number): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#plane ??= new DataPlane(this.#options, incarnation);
+      this.#plane.programFd(incarnation, dispatchProgram);
+    });
   }
 
   /**

@@ -57,6 +57,8 @@ export interface DispatchCounters {
 export interface DispatchAdapter {
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
+  /** Has the kernel check the program now, so that a service that comes need not wait. Idempotent. */
+  warm(incarnation: number): Promise<void>;
   /** Loads, fills and attaches, or updates a running one by a generation flip. Idempotent. */
   ensure(spec: DispatchSpec): Promise<void>;
   remove(service: string): Promise<void>;

@@ -50,6 +50,7 @@ export function simDispatch(effort: Effort): DispatchAdapter {
   return {
     start: async () => {},
     stop: async () => {},
+    warm: async () => {},
     ensure: () => effort.step('set up dispatching', 0.5, 5),
     remove: () => effort.step('end dispatching', 0.5, 5),
     counters: async (service) => ({ service, received: 0, forwarded: [], passed: 0, dropped: {} }),

@@ -55,6 +55,7 @@ export class IdleWorkload implements WorkloadAdapter {
 export class IdleDispatch implements DispatchAdapter {
   async start() {}
   async stop() {}
+  async warm() {}
   async ensure() {}
   async remove() {}
   async counters(): Promise<DispatchCounters> {

@@ -1,5 +1,6 @@
 import { test } from 'tap';
 import { chooser } from '../../src/dispatch/choose.js';
+import { emptyLayout } from '../../src/dispatch/layout.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
 import { checksumErrors, noLimit, service, stage, vip4, vip6 } from './stage.js';
 
@@ -52,6 +53,8 @@ test('every client reaches the member that was chosen for it, near or far, IPv4 
 test('behind its guard the dispatcher is silent until the lease is held', async (t) => {
   const { far, dispatching, lease, newDispatcher, answer } = await stage(t);
   const dispatcher = await newDispatcher();
+  await dispatcher.warm(service().incarnation);
+  t.same(dispatcher.layout, emptyLayout, 'being ready for a service is none yet');
   await dispatcher.ensure(service());
   answer();
   t.equal(await far.at.pings(vip4), 0, 'none held yet');
