@@ -71,7 +71,9 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
   writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
   const settings = { hostInit: systemdHostInit(root, name) };
   const { stage, lab } = await openLab(t, cluster, settings, trio);
-  const shell = (host: string, script: string) => must(stage, host, ['sh', '-ec', script]);
+  // The test runner's own loader is on the machine's disk, which a container need not see.
+  const shell = (host: string, script: string) =>
+    must(stage, host, ['env', '-u', 'NODE_OPTIONS', 'sh', '-ec', script]);
   const property = async (host: string, unit: string, wanted: string) =>
     (await must(stage, host, ['systemctl', 'show', '-P', wanted, unit])).trim();
   return {
