@@ -3,7 +3,7 @@ import type { Test } from 'tap';
 import { parseClusterFile } from '../../src/config/parse.js';
 import { Claims } from '../../src/demo/claims.js';
 import { openStage } from '../../src/demo/open-stage.js';
-import { personality, type Stage } from '../../src/demo/stage.js';
+import { must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab, LabOptions } from '../../src/lab/lab.js';
 import { collect } from '../../src/lab/shell.js';
 
@@ -96,4 +96,18 @@ export function untilRuns(stage: Stage, name: string, epoch: number) {
     },
     20_000,
   );
+}
+
+/**
+ * Waits until something listens on port 80 of each address, as the node sees it: a workload that was
+ * started need not listen yet, and a refused connection is not tried again.
+ */
+export async function untilListening(
+  stage: Stage,
+  node: string,
+  addresses: readonly string[],
+): Promise<void> {
+  const script =
+    'for one; do until (exec 3<>/dev/tcp/$one/80) 2>/dev/null; do sleep 0.02; done; done';
+  await must(stage, node, ['timeout', '20', 'bash', '-c', script, 'bash', ...addresses]);
 }

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { test } from 'tap';
 import { must, type Stage } from '../../src/demo/stage.js';
-import { openLab } from './harness.js';
+import { openLab, untilListening } from './harness.js';
 
 const server = new URL('./echo-server.js', import.meta.url).pathname;
 const clients = new URL('./echo-clients.js', import.meta.url).pathname;
@@ -46,13 +46,6 @@ async function ask(stage: Stage): Promise<ReadonlyMap<number, string>> {
   return new Map(answers.map(([port, body = '']) => [Number(port), body]));
 }
 
-/** A workload that was started need not listen yet, and nobody would be asked again on a refused port. */
-async function untilMembersListen(stage: Stage): Promise<void> {
-  const script =
-    'for one in 10.10.0.11 10.10.0.12; do until (exec 3<>/dev/tcp/$one/80) 2>/dev/null; do sleep 0.02; done; done';
-  await must(stage, 'c1', ['timeout', '20', 'bash', '-c', script]);
-}
-
 /** Kills the host that dispatches and waits until another does. */
 async function killDispatcher(stage: Stage): Promise<void> {
   const dispatcher = (await stage.status()).services[0]?.dispatcher ?? '';
@@ -68,7 +61,7 @@ test('a thousand sources: all answered, shared by weight, the same again, also a
   const http = (name: string) =>
     `[sh, -c, "mkdir -p /tmp/${name} && echo ${name} > /tmp/${name}/name && exec busybox httpd -f -p 80 -h /tmp/${name}"]`;
   const { stage } = await openLab(t, 'spread', {}, file(http));
-  await untilMembersListen(stage);
+  await untilListening(stage, 'c1', ['10.10.0.11', '10.10.0.12']);
   const answers = await ask(stage);
   const shares = ['web1', 'web2'].map(
     (name) => [...answers.values()].filter((one) => one === name).length,
@@ -96,7 +89,7 @@ test('a thousand sources: all answered, shared by weight, the same again, also a
 test('connections that are open when the dispatcher dies go on at their member', async (t) => {
   const echo = (name: string) => `["${process.execPath}", "${server}", ${name}]`;
   const { stage } = await openLab(t, 'open', {}, file(echo));
-  await untilMembersListen(stage);
+  await untilListening(stage, 'c1', ['10.10.0.11', '10.10.0.12']);
   const open = 40;
   const child = stage.lab.spawn('c1', [
     process.execPath,

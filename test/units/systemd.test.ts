@@ -4,6 +4,7 @@ import { applyConfig } from '../../src/cli/run/apply.js';
 import { personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
 import { EtcdStore } from '../../src/store/etcd.js';
+import { untilListening } from '../lab/harness.js';
 import { openSystemdLab, type SystemdLab, systemdMissing } from './harness.js';
 import { checkRanks } from './ranks.js';
 
@@ -16,6 +17,7 @@ const pulse = 'understudy-pulse';
 
 /** Reads over HTTP, from a client, what lies on the LUN. */
 async function page({ stage }: SystemdLab): Promise<string> {
+  await untilListening(stage, 'c1', ['10.10.0.11']);
   const { stdout } = await stage.lab.exec('c1', ['curl', '-s', '-m', '2', 'http://10.10.0.11/']);
   return stdout;
 }
