@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { must, type Stage } from '../../src/demo/stage.js';
+import { must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { openLab } from '../lab/harness.js';
 import { install } from './install.js';
@@ -93,4 +93,17 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
       }
     },
   };
+}
+
+/** Waits until web-1 runs under this epoch. */
+export async function runsAs({ stage }: SystemdLab, epoch: number): Promise<string> {
+  const status = await stage.until(
+    `web-1 runs as epoch ${epoch}`,
+    (now) => {
+      const one = personality(now, 'web-1');
+      return one.phase === 'running' && one.epoch === epoch;
+    },
+    20_000,
+  );
+  return personality(status, 'web-1').host ?? '';
 }

@@ -1,11 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import tap, { test } from 'tap';
 import { applyConfig } from '../../src/cli/run/apply.js';
 import { personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
 import { EtcdStore } from '../../src/store/etcd.js';
 import { untilListening } from '../lab/harness.js';
-import { openSystemdLab, type SystemdLab, systemdMissing } from './harness.js';
+import { openSystemdLab, runsAs, type SystemdLab, systemdMissing } from './harness.js';
 import { checkRanks } from './ranks.js';
 
 const missing = systemdMissing();
@@ -22,22 +21,9 @@ async function page({ stage }: SystemdLab): Promise<string> {
   return stdout;
 }
 
-/** Waits until web-1 runs under this epoch. */
-async function runsAs({ stage }: SystemdLab, epoch: number): Promise<string> {
-  const status = await stage.until(
-    `web-1 runs as epoch ${epoch}`,
-    (now) => {
-      const one = personality(now, 'web-1');
-      return one.phase === 'running' && one.epoch === epoch;
-    },
-    20_000,
-  );
-  return personality(status, 'web-1').host ?? '';
-}
-
 test('hosts that systemd runs', options, async (t) => {
   const world = await openSystemdLab(t, 'units');
-  const { stage, lab, shell, property, untilProperty } = world;
+  const { stage, shell, property, untilProperty } = world;
   const hosts = ['h1', 'h2', 'h3'];
   const now = async () => personality(await stage.status(), 'web-1');
   await stage.lab.exec('web-1', ['sh', '-c', 'echo kept > /srv/www/index.html; sync -f /srv/www']);
@@ -142,19 +128,6 @@ test('hosts that systemd runs', options, async (t) => {
       (status) => status.hosts.some(({ name, state }) => name === host && state === 'up'),
       20_000,
     );
-  });
-
-  await t.test('power off in good order takes no time-out, and is taken over', async (t) => {
-    const before = await now();
-    const host = before.host ?? '';
-    await shell(host, 'systemctl poweroff');
-    // Up to ten seconds: the controller whose pulse was killed just now waits out the longest lease that
-    // it may have granted before, for pulse-restart, until it votes.
-    t.not(await runsAs(world, before.epoch + 1), host);
-    // Below the time-out of a unit that does not stop.
-    const endMs = performance.now() + 20_000;
-    while (lab.pidOf(host) !== undefined && performance.now() < endMs) await pause(50);
-    t.equal(lab.pidOf(host), undefined, 'it is off');
   });
 });
 
