@@ -1,16 +1,12 @@
-import { messageOf, UnderstudyError } from '../errors.js';
+import { UnderstudyError } from '../errors.js';
 import { programInfoById } from '../ffi/bpf.js';
-import { interfaceIndex } from '../ffi/bpf-filter.js';
 import { closeFd, openPinned, pin } from '../ffi/bpf-map.js';
 import { errno, SystemCallError } from '../ffi/libc.js';
-import { inNetworkNamespace } from '../ffi/namespace.js';
 import { attachXdp, queryXdp, updateXdp } from '../ffi/xdp.js';
+import { atInterface, type InterfacePlace } from './at-interface.js';
 import { unpin } from './programs.js';
 
-export interface XdpSpot {
-  /** undefined: the namespace this process is in. */
-  readonly namespacePath: string | undefined;
-  readonly interfaceName: string;
+export interface XdpSpot extends InterfacePlace {
   /** Where the link is pinned: it keeps the program on the NIC, and says later that it is ours. */
   readonly pinPath: string;
 }
@@ -60,24 +56,13 @@ function isDefunct(thrown: unknown): boolean {
 }
 
 function inside<T>(spot: XdpSpot, action: (index: number) => T): T {
-  const { namespacePath, interfaceName } = spot;
-  const act = () => action(interfaceIndex(interfaceName));
-  try {
-    return namespacePath === undefined ? act() : inNetworkNamespace(namespacePath, act);
-  } catch (thrown) {
-    if (thrown instanceof UnderstudyError) throw thrown;
-    throw new UnderstudyError(
-      {
-        code: 'US_BPF_ATTACH',
-        action: 'cannot attach XDP program to',
-        object: interfaceName,
-        cause: messageOf(thrown),
-        remedy:
-          'packets go by tc as well; XDP needs Linux 5.9, a driver that has it and an MTU that it allows',
-      },
-      { cause: thrown },
-    );
-  }
+  const words = {
+    action: 'cannot attach XDP program to',
+    object: spot.interfaceName,
+    remedy:
+      'packets go by tc as well; XDP needs Linux 5.9, a driver that has it and an MTU that it allows',
+  };
+  return atInterface(spot, words, action);
 }
 
 function taken({ interfaceName }: XdpSpot, id: number): UnderstudyError {

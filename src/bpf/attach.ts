@@ -1,20 +1,16 @@
-import { messageOf, UnderstudyError } from '../errors.js';
+import { UnderstudyError } from '../errors.js';
 import { type ProgramInfo, programInfo, programInfoById } from '../ffi/bpf.js';
 import {
   attachFilter,
   detachFilter,
   ensureHooks,
   type Hook,
-  interfaceIndex,
   queryFilter,
 } from '../ffi/bpf-filter.js';
-import { inNetworkNamespace } from '../ffi/namespace.js';
+import { atInterface, type InterfacePlace } from './at-interface.js';
 
 /** Where a filter of ours sits: its priority and handle are ours in this place. */
-export interface FilterSpot {
-  /** undefined: the namespace this process is in. */
-  readonly namespacePath: string | undefined;
-  readonly interfaceName: string;
+export interface FilterSpot extends InterfacePlace {
   readonly hook: Hook;
   readonly priority: number;
   readonly handle: number;
@@ -58,23 +54,12 @@ function isAsGood(there: ProgramInfo, own: ProgramInfo): boolean {
 }
 
 function inside<T>(spot: FilterSpot, action: (index: number) => T): T {
-  const { namespacePath, interfaceName } = spot;
-  const act = () => action(interfaceIndex(interfaceName));
-  try {
-    return namespacePath === undefined ? act() : inNetworkNamespace(namespacePath, act);
-  } catch (thrown) {
-    if (thrown instanceof UnderstudyError) throw thrown;
-    throw new UnderstudyError(
-      {
-        code: 'US_BPF_ATTACH',
-        action: 'cannot attach BPF program to',
-        object: describe(spot),
-        cause: messageOf(thrown),
-        remedy: `see what is there: ${tcCommand(spot)}; a kernel needs CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS`,
-      },
-      { cause: thrown },
-    );
-  }
+  const words = {
+    action: 'cannot attach BPF program to',
+    object: describe(spot),
+    remedy: `see what is there: ${tcCommand(spot)}; a kernel needs CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS`,
+  };
+  return atInterface(spot, words, action);
 }
 
 function taken(spot: FilterSpot, there: ProgramInfo): UnderstudyError {
