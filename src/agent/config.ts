@@ -3,7 +3,7 @@ import { readSettings } from '../config/settings.js';
 import { storeSettings } from '../store/settings.js';
 
 /** One host's own settings, /etc/understudy/agent.yaml. All else is in the store. */
-const schema = z.strictObject({
+export const agentSchema = z.strictObject({
   host: z.string(),
   cluster: z.string(),
   store: storeSettings,
@@ -32,9 +32,9 @@ const schema = z.strictObject({
   announce: z.boolean().default(true),
 });
 
-export type AgentConfig = z.infer<typeof schema>;
+export type AgentConfig = z.infer<typeof agentSchema>;
 
 /** @throws {UnderstudyError} US_AGENT_CONFIG */
 export function readAgentConfig(path: string): AgentConfig {
-  return readSettings(path, schema, 'US_AGENT_CONFIG');
+  return readSettings(path, agentSchema, 'US_AGENT_CONFIG');
 }

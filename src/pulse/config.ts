@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { messageOf, UnderstudyError } from '../errors.js';
 
 /** The file of `understudy pulse --config FILE`, YAML or JSON. */
-const schema = z.strictObject({
+export const pulseSchema = z.strictObject({
   /** Address of this host on the internal network. */
   bind: z.string().refine((text) => isIP(text) !== 0, 'must be an IPv4 or IPv6 address'),
   port: z.int().min(1).max(65_535).default(7411),
@@ -15,7 +15,7 @@ const schema = z.strictObject({
   realtime: z.boolean().default(true),
 });
 
-export type PulseConfig = z.infer<typeof schema>;
+export type PulseConfig = z.infer<typeof pulseSchema>;
 
 /** @throws {UnderstudyError} US_PULSE_CONFIG */
 export function readPulseConfig(file: string): PulseConfig {
@@ -33,7 +33,7 @@ export function readPulseConfig(file: string): PulseConfig {
   } catch (thrown) {
     throw refuse(messageOf(thrown));
   }
-  const parsed = schema.safeParse(content);
+  const parsed = pulseSchema.safeParse(content);
   if (!parsed.success) throw refuse(z.prettifyError(parsed.error).replaceAll('\n', '; '));
   return parsed.data;
 }

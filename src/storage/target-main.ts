@@ -17,7 +17,7 @@ import { maskOrders, sharedTargets } from './mask-orders.js';
 import { TgtMask } from './tgt-mask.js';
 
 /** One storage host's own settings, /etc/understudy/target.yaml. */
-const schema = z.strictObject({
+export const targetSchema = z.strictObject({
   cluster: z.string(),
   store: storeSettings,
   targets: z.literal('tgt').default('tgt'),
@@ -30,11 +30,11 @@ const schema = z.strictObject({
   verifyEveryMs: z.number().int().min(100).default(2_000),
 });
 
-export type TargetConfig = z.infer<typeof schema>;
+export type TargetConfig = z.infer<typeof targetSchema>;
 
 /** @throws {UnderstudyError} US_TARGET_CONFIG */
 export function readTargetConfig(path: string): TargetConfig {
-  return readSettings(path, schema, 'US_TARGET_CONFIG');
+  return readSettings(path, targetSchema, 'US_TARGET_CONFIG');
 }
 
 /** The daemon `understudy target`, until the signal aborts. Masks stay as they are when it ends. */

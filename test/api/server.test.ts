@@ -2,57 +2,7 @@ import { connect } from 'node:net';
 import { type Test, test } from 'tap';
 import { ApiServer } from '../../src/api/server.js';
 import type { ApiSource } from '../../src/api/types.js';
-import { statusOf } from '../../src/control/status.js';
-import { timelinesOf } from '../../src/control/timeline.js';
-import { clusterConfig, World, web1, web2 } from '../control/world.js';
-
-const world = new World();
-world.assign(web1, 'h1');
-world.assign(web2, 'h2');
-world.vote('h3', 1, 'h1');
-world.vote('h3', 1, 'h2');
-world.write('failovers/web1-2', {
-  id: 'web1-2',
-  kind: 'personality',
-  name: 'web1',
-  from: 'h3',
-  fromIncarnation: 1,
-  to: 'h1',
-  epoch: 2,
-  cause: 'lease-expired',
-  reason: '',
-  evidence: [],
-  committedBy: 'h1',
-  atUnixMs: 1_700_000_000_000,
-  zeroMs: 1_000,
-  votedMs: 1_205,
-  commitMs: 1_210,
-  bootId: 'boot',
-});
-
-function source(changes: Partial<ApiSource> = {}): ApiSource {
-  return {
-    host: 'h1',
-    version: '1.2.3',
-    health: async () => ({ store: true, pulse: true }),
-    status: async () => statusOf(world.view, clusterConfig(), 'h1', () => new Map([['web1', 7]])),
-    failovers: () => timelinesOf(world.view),
-    events: async (most) =>
-      Array.from({ length: most }, (_, at) => ({
-        atUnixMs: at,
-        host: 'h1',
-        kind: 'vote',
-        subject: 'h3',
-        text: '',
-      })),
-    lease: async () => ({
-      remainingMs: 150,
-      hosts: [{ host: 'h2', lastAckAgoMs: 20 }],
-      counters: { promised: 12, 'bad-mac': 3 },
-    }),
-    ...changes,
-  };
-}
+import { source } from './source.js';
 
 async function serve(t: Test, changes: Partial<ApiSource> = {}) {
   const server = new ApiServer(source(changes), { bind: '127.0.0.1', port: 0 });
