@@ -2,7 +2,7 @@ import type { ClusterConfig, HostConfig } from '../config/types.js';
 import { lookup } from './lookup.js';
 import type { AssignmentRecord } from './records.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
-import { standingVotes } from './votes.js';
+import { isShutOut, outOfTouch, standingVotes } from './votes.js';
 
 /** Where a role goes, or why nowhere. */
 export type Placement =
@@ -29,6 +29,8 @@ export interface Liveness {
 interface Up {
   readonly host: HostConfig;
   readonly incarnation: number;
+  /** A minority of the controllers does not hear it: it may be on the point of being voted out. */
+  readonly doubted: boolean;
 }
 
 interface Carried {
@@ -63,11 +65,12 @@ export class Survey {
   constructor(view: View, config: ClusterConfig, liveness: Liveness) {
     this.#config = config;
     this.#view = view;
+    const deaf = outOfTouch(view, config);
     for (const host of config.hosts) {
-      const incarnation = incarnationUp(view, config, host.name, liveness);
-      if (host.pool === null || incarnation === undefined) continue;
+      const up = upNow(view, config, host, liveness, deaf);
+      if (host.pool === null || up === undefined) continue;
       const pool = this.#up.get(host.pool) ?? [];
-      pool.push({ host, incarnation });
+      pool.push(up);
       this.#up.set(host.pool, pool);
     }
     for (const [id, { value }] of view.assignments) this.#count(id, value, 1);
@@ -83,15 +86,16 @@ export class Survey {
   }
 
   /**
-   * Chooses a host for a role: of its pool, enrolled, nobody having voted against it, not drained,
-   * with room for one more personality where the file bounds that.
+   * Chooses a host for a role: of its pool, enrolled, not drained, with room for one more personality
+   * where the file bounds that, and heard by all controllers that hear anybody; or, where such a one
+   * was sought in vain, one of the `doubted`.
    *
    * A personality prefers a spare (a host without any), then the least loaded; it avoids hosts of
    * other members of its services, so that one failure never takes two. A dispatcher prefers a host
    * that is in use already, so that spares stay spare, and one that carries no member of its service.
    * Ties go by name: every controller that sees the same view chooses the same host.
    */
-  choose(role: Role, avoid: ReadonlySet<string> = new Set()): Placement {
+  choose(role: Role, avoid: ReadonlySet<string> = new Set(), doubted = false): Placement {
     const pool = poolOf(this.#config, role);
     if (pool === undefined) return { kind: 'hold', reason: 'unknown-role' };
     const own = new Set(hostsOf(this.#where(roleId(role))));
@@ -101,7 +105,7 @@ export class Survey {
     let best: { readonly at: Up; readonly load: Load } | undefined;
     for (const at of this.#up.get(pool) ?? []) {
       const { name } = at.host;
-      if (avoid.has(name)) continue;
+      if (avoid.has(name) || at.doubted !== doubted) continue;
       up++;
       const load = this.#load(role, name, own.has(name), siblings.get(name) ?? 0);
       if (!hasRoom(at.host, role, load)) continue;
@@ -114,19 +118,26 @@ export class Survey {
       return { kind: 'hold', reason: up > 0 ? 'no-room-in-pool' : 'no-spare-in-pool' };
     }
     const { host, incarnation } = best.at;
-    const reason = explain(role, best.load, candidates, pool);
+    const why = explain(role, best.load, candidates, pool);
+    const reason = doubted ? `${why}, though a minority of controllers does not hear it` : why;
     return { kind: 'place', host: host.name, incarnation, reason };
   }
 
   /**
    * Where a role goes that was lost with its host: anywhere else first, and if there is nowhere, to that
    * host again, should it be back. It is then another incarnation, on which nothing is left.
+   *
+   * It is down already, so a doubted host is better than none: should it fail too, it is voted out like
+   * any other. A link that is cut, or one controller in trouble, must not keep a role from the only spare.
    */
   replace(role: Role, lostHost: string): Placement {
-    const elsewhere = this.choose(role, new Set([lostHost]));
+    const lost = new Set([lostHost]);
+    const elsewhere = this.choose(role, lost);
     if (elsewhere.kind === 'place') return elsewhere;
-    const again = this.choose(role);
-    return again.kind === 'place' ? again : elsewhere;
+    for (const other of [this.choose(role, lost, true), this.choose(role)]) {
+      if (other.kind === 'place') return other;
+    }
+    return elsewhere;
   }
 
   #where(id: string): Where | undefined {
@@ -175,17 +186,23 @@ export function choosePlacement(
   return new Survey(view, config, liveness).choose(role, avoid);
 }
 
-function incarnationUp(
+/** @param deaf controllers that say nothing of others, and whose own hosts hear nobody either */
+function upNow(
   view: View,
   config: ClusterConfig,
-  host: string,
+  host: HostConfig,
   { lapsed }: Liveness,
-): number | undefined {
-  const incarnation = view.hosts.get(host)?.value.incarnation;
-  if (incarnation === undefined || view.drained.has(host)) return undefined;
-  const id = incarnationId(host, incarnation);
-  if (lapsed.has(id) || view.retired.has(id)) return undefined;
-  return standingVotes(view, config, host, incarnation).length > 0 ? undefined : incarnation;
+  deaf: ReadonlySet<string>,
+): Up | undefined {
+  const { name } = host;
+  const incarnation = view.hosts.get(name)?.value.incarnation;
+  if (incarnation === undefined || view.drained.has(name) || deaf.has(name)) return undefined;
+  if (isShutOut(view, config, name, incarnation)) return undefined;
+  const votes = standingVotes(view, config, name, incarnation);
+  const doubted =
+    lapsed.has(incarnationId(name, incarnation)) ||
+    votes.some(({ controller }) => !deaf.has(controller));
+  return { host, incarnation, doubted };
 }
 
 /** Where a role counts: where it is, and where it is on its way to. */

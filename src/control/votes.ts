@@ -46,6 +46,28 @@ export function isShutOut(view: View, config: ClusterConfig, host: string, incar
   );
 }
 
+/**
+ * Controllers that by their own standing votes hear less than a majority of the controllers, where
+ * no majority agrees with them. What is wrong is with them: cut off, they vote against everybody. So their votes say little about
+ * others, and their hosts cannot get a lease.
+ */
+export function outOfTouch(view: View, config: ClusterConfig): ReadonlySet<string> {
+  const { controllers } = config;
+  const votedAgainst = new Map<string, number>();
+  for (const name of controllers) {
+    const incarnation = view.hosts.get(name)?.value.incarnation;
+    // What a majority says too is no sign of deafness.
+    if (incarnation === undefined || isShutOut(view, config, name, incarnation)) continue;
+    for (const { controller } of standingVotes(view, config, name, incarnation)) {
+      if (controller === name) continue;
+      votedAgainst.set(controller, (votedAgainst.get(controller) ?? 0) + 1);
+    }
+  }
+  const needed = majority(controllers.length);
+  const deaf = [...votedAgainst].filter(([, count]) => controllers.length - count < needed);
+  return new Set(deaf.map(([controller]) => controller));
+}
+
 /** `host/incarnation` of every host of the configuration that is enrolled and not shut out. */
 export function enrolledIncarnations(view: View): readonly string[] {
   const config = view.config?.value.config;

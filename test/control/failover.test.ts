@@ -112,7 +112,7 @@ test('without a spare it holds and says so; a host that comes up later takes ove
   world.assign(web2, 'h2');
   world.vote('h1', 1, 'h2');
   world.vote('h1', 1, 'h3');
-  world.vote('h2', 1, 'h3');
+  world.retire('h2', 1);
   const { verdicts } = decideFailovers(initialFailoverState, world.view, leader);
   t.match(verdicts, [{ kind: 'hold', reason: 'no-spare-in-pool' }]);
   world.enrol('h2', 2);

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { choosePlacement } from '../../src/control/placement.js';
+import { choosePlacement, type Liveness, Survey } from '../../src/control/placement.js';
 import { clusterConfig, World, web, web1, web2 } from './world.js';
 
 const config = clusterConfig();
@@ -51,6 +51,33 @@ test('a vote that stands keeps a host empty, one that was withdrawn does not', (
   t.match(choose(), { kind: 'place', host: 'h4' });
   world.vote('h4', 1, 'h2');
   t.match(choose(), { kind: 'hold', reason: 'no-spare-in-pool' });
+  t.end();
+});
+
+test('what is down goes to a host that a minority does not hear rather than nowhere', (t) => {
+  const world = new World();
+  for (const lost of ['h2', 'h3']) world.retire(lost, 1);
+  world.vote('h1', 1, 'h2');
+  const replace = (liveness: Liveness) =>
+    new Survey(world.view, config, liveness).replace(web1, 'h3');
+  t.match(replace(quiet), { kind: 'place', host: 'h4' });
+  const placed = { kind: 'place', host: 'h1', reason: /minority/ };
+  t.match(replace({ lapsed: new Set(['h4/1']) }), placed, 'of two, the first by name');
+  world.vote('h1', 1, 'h3');
+  t.match(replace(quiet), { kind: 'place', host: 'h4' }, 'a majority is final');
+  world.retire('h4', 1);
+  t.match(replace(quiet), { kind: 'hold', reason: 'no-spare-in-pool' });
+  t.end();
+});
+
+test('a controller that hears no other keeps nobody from a role, and gets none', (t) => {
+  const world = new World();
+  for (const name of ['h2', 'h3', 'h4']) world.vote(name, 1, 'h1');
+  // As h2 sees it, and as h1 itself does.
+  const liveness = { lapsed: new Set(['h2/1', 'h3/1', 'h4/1']) };
+  t.match(choosePlacement(world.view, config, web1, quiet), { kind: 'place', host: 'h2' });
+  const choice = new Survey(world.view, config, liveness).replace(web1, 'h1');
+  t.match(choice, { kind: 'place', host: 'h2' }, 'not itself, under its next incarnation');
   t.end();
 });
 

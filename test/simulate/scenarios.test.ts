@@ -48,3 +48,17 @@ test('the store may be slow, away or without a leader: nothing that runs is dist
     t.same([gaps, violations], [[], []]);
   }
 });
+
+test('a controller that hears nobody, or that nobody hears, keeps no role from the others', async (t) => {
+  // One fault each, 20 s long: cut off from the other hosts, not from the store.
+  for (const seed of [34, 99]) {
+    const { faults, violations } = await run({
+      config: variant(seed),
+      seed,
+      faults: 1,
+      kinds: ['isolated-for-long'],
+    });
+    t.match(faults, [{ text: /cut off/ }]);
+    t.same(violations, []);
+  }
+});
