@@ -5,6 +5,7 @@ import type { Gap } from './checks/service-times.js';
 import type { Fault } from './fault.js';
 import { faultKinds } from './faults.js';
 import { Judge } from './judge.js';
+import { chosenKinds } from './kinds.js';
 import { Random } from './random.js';
 import type { Sabotage } from './sabotage.js';
 import { msNs } from './time.js';
@@ -23,7 +24,7 @@ export interface RunOptions {
   readonly seed: number;
   /** How many faults. */
   readonly faults: number;
-  /** Of which kinds; default: all. */
+  /** Of which kinds; default: those that the seed chooses (src/simulate/kinds.ts). */
   readonly kinds?: readonly string[];
   readonly sabotage?: Sabotage;
   /** Hosts that lose power at that time after everything works, for good. */
@@ -67,11 +68,13 @@ class Run {
   readonly #world: World;
   readonly #faults: { kind: string; text: string; atMs: number }[] = [];
   readonly #active = new Set<Fault>();
+  readonly #kinds: readonly string[];
 
   constructor(options: RunOptions) {
     const { config, seed, sabotage = {}, log = quiet } = options;
     this.#options = options;
     this.#random = new Random(seed, 'faults');
+    this.#kinds = options.kinds ?? chosenKinds(Object.keys(faultKinds), new Random(seed, 'kinds'));
     this.#world = new World({
       config,
       seed,
@@ -161,16 +164,27 @@ class Run {
     return random.chance(0.5) ? random.between(0, 500) : random.between(0, longestPauseMs);
   }
 
+  /** Where nothing more of these kinds can go wrong, what has been wrong longest is over now. */
   #inject(): void {
-    if (!this.#goesOn) return;
-    const kinds = this.#options.kinds ?? Object.keys(faultKinds);
-    for (let attempt = 0; attempt < 20; attempt++) {
-      const kind = this.#random.pick(kinds);
-      const fault = faultKinds[kind]?.(this.#world, this.#random);
-      if (fault === undefined) continue;
-      this.#begin(fault);
-      return;
+    while (this.#goesOn) {
+      const fault = this.#makeFault();
+      if (fault !== undefined) {
+        this.#begin(fault);
+        return;
+      }
+      const [longest] = this.#active;
+      if (longest === undefined) return;
+      this.#end(longest);
     }
+  }
+
+  #makeFault(): Fault | undefined {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const kind = this.#random.pick(this.#kinds);
+      const fault = faultKinds[kind]?.(this.#world, this.#random);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
   }
 
   #begin(fault: Fault): void {

@@ -24,9 +24,8 @@ export interface Totals {
   readonly startedMs: number;
 }
 
-/** Seed after seed. */
-export async function series(options: SeriesOptions): Promise<Totals> {
-  const totals: Totals = {
+export function noTotals(): Totals {
+  return {
     runs: 0,
     faults: new Map(),
     violations: [],
@@ -35,6 +34,25 @@ export async function series(options: SeriesOptions): Promise<Totals> {
     simulatedMs: 0,
     startedMs: performance.now(),
   };
+}
+
+/** Adds what another thread did meanwhile. */
+export function merge(totals: Totals, other: Omit<Totals, 'startedMs'>): void {
+  totals.runs += other.runs;
+  totals.simulatedMs += other.simulatedMs;
+  for (const [kind, count] of other.faults) {
+    totals.faults.set(kind, (totals.faults.get(kind) ?? 0) + count);
+  }
+  for (const [role, lengths] of other.gaps) {
+    totals.gaps.set(role, (totals.gaps.get(role) ?? []).concat(lengths));
+  }
+  totals.violations.push(...other.violations);
+  totals.recoveries.push(...other.recoveries);
+}
+
+/** Seed after seed. */
+export async function series(options: SeriesOptions): Promise<Totals> {
+  const totals = noTotals();
   const { signal, configOf, more, ran, firstSeed, ...each } = options;
   for (let seed = firstSeed; more(totals) && !signal.aborted; seed++) {
     const result = await run({ ...each, signal, seed, config: configOf(seed) });
