@@ -1,7 +1,8 @@
 import type { ApiSource, LeaseFacts } from '../api/types.js';
-import type { EventRecord } from '../control/records.js';
+import type { AuditRecord, EventRecord } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import { type Timeline, timelinesOf } from '../control/timeline.js';
+import { auditOf } from '../operate/audit.js';
 import type { Store } from '../store/types.js';
 import { statusOfView } from './cluster-status.js';
 import type { ClusterWatch } from './cluster-watch.js';
@@ -41,6 +42,15 @@ export class AgentApiSource implements ApiSource {
   async events(most: number): Promise<readonly EventRecord[]> {
     const { entries } = await this.#parts.store.list('events/', { budgetMs: storeBudgetMs });
     return entries.slice(-most).map(({ value }) => JSON.parse(value) as EventRecord);
+  }
+
+  async audit(most: number): Promise<readonly AuditRecord[]> {
+    const { entries } = await this.#parts.store.list('audit/', { budgetMs: storeBudgetMs });
+    return entries.flatMap(({ value }) => auditOf(value) ?? []).slice(-most);
+  }
+
+  lastChange(): AuditRecord | undefined {
+    return this.#parts.watch.view.lastChange?.value;
   }
 
   async lease(): Promise<LeaseFacts | undefined> {

@@ -1,4 +1,4 @@
-import { keptEvents, keptFailovers, surplus } from '../control/retention.js';
+import { keptAudit, keptEvents, keptFailovers, surplus } from '../control/retention.js';
 import type { Compare, Store } from '../store/types.js';
 import { Loop, type LoopParts } from './loop.js';
 
@@ -34,6 +34,7 @@ export class Housekeeping {
 
   async #tidy(): Promise<void> {
     await this.#trim('events/', keptEvents, async () => undefined);
+    await this.#trim('audit/', keptAudit, async () => undefined);
     await this.#trim('failovers/', keptFailovers, (id) => this.#removeSteps(id));
     if (this.#office !== undefined) this.#loop.triggerIn(everyMs);
   }

@@ -21,6 +21,12 @@ export async function renderMetrics(source: ApiSource): Promise<string> {
   const status = await source.status();
   if (status !== undefined) clusterMetrics(gauge, status);
   failoverMetrics(gauge, source.failovers());
+  const change = source.lastChange();
+  gauge(
+    'last_change_timestamp_seconds',
+    'When somebody last changed something, by what (the audit log has the rest)',
+    change === undefined ? [] : [[{ what: change.what }, change.atUnixMs / 1_000]],
+  );
   const lease = await source.lease();
   if (lease !== undefined) leaseMetrics(gauge, lease);
   return registry.metrics();

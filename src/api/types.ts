@@ -1,4 +1,4 @@
-import type { EventRecord } from '../control/records.js';
+import type { AuditRecord, EventRecord } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
 
@@ -14,6 +14,10 @@ export interface ApiSource {
   failovers(): readonly Timeline[];
   /** The newest `most`, newest last. */
   events(most: number): Promise<readonly EventRecord[]>;
+  /** The newest, newest last. */
+  audit(most: number): Promise<readonly AuditRecord[]>;
+  /** The newest change that somebody asked for. */
+  lastChange(): AuditRecord | undefined;
   lease(): Promise<LeaseFacts | undefined>;
 }
 

@@ -31,6 +31,10 @@ export const stepsKey = (failover: string, who: string): string => `steps/${fail
 export const eventKey = (atMs: number, host: string, serial: number): string =>
   `events/${String(atMs).padStart(15, '0')}-${host}-${String(serial).padStart(6, '0')}`;
 
+/** Who changed what; sorts as events do. */
+export const auditKey = (atMs: number, host: string, serial: number): string =>
+  eventKey(atMs, host, serial).replace('events/', 'audit/');
+
 /** A key taken apart; undefined for one that is not of this schema. */
 export type ParsedKey =
   | { readonly kind: 'config' | 'alloc' }
@@ -60,7 +64,7 @@ export type ParsedKey =
     }
   | { readonly kind: 'assign'; readonly role: RoleKind; readonly name: string }
   | { readonly kind: 'steps'; readonly failover: string; readonly who: string }
-  | { readonly kind: 'event'; readonly id: string };
+  | { readonly kind: 'event' | 'audit'; readonly id: string };
 
 export function parseKey(key: string): ParsedKey | undefined {
   const [head = '', first = '', second = '', third = '', ...rest] = key.split('/');
@@ -98,6 +102,8 @@ export function parseKey(key: string): ParsedKey | undefined {
       return { kind: 'steps', failover: first, who: second };
     case 'events':
       return { kind: 'event', id: first };
+    case 'audit':
+      return { kind: 'audit', id: first };
     default:
       return undefined;
   }

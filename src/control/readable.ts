@@ -70,4 +70,5 @@ const checks: Partial<Record<ParsedKey['kind'], Check>> = {
   volume: record({ serial: isText }),
   failovers: record({ id: isText, name: isText, epoch: isCount, evidence: listOf(isObject) }),
   steps: record({ steps: listOf(isNamed) }),
+  audit: record({ atUnixMs: isCount, who: isText, from: isText, what: isText }),
 };

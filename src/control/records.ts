@@ -207,6 +207,18 @@ export interface EventRecord {
   readonly text: string;
 }
 
+export type ChangeKind = 'apply' | 'move' | 'drain' | 'undrain' | 'fenced' | 'pulse-restart';
+
+/** `audit/<id>`: a change that a person asked for. Written in the transaction of that change. */
+export interface AuditRecord {
+  readonly atUnixMs: number;
+  readonly who: string;
+  readonly from: string;
+  readonly what: ChangeKind;
+  readonly subject: string;
+  readonly detail: string;
+}
+
 /** `drained/<host>`. */
 export interface DrainRecord {
   readonly atUnixMs: number;

@@ -4,6 +4,7 @@ import { isReadable } from './readable.js';
 import type {
   AllocationRecord,
   AssignmentRecord,
+  AuditRecord,
   ConfigRecord,
   DrainRecord,
   FailoverRecord,
@@ -54,6 +55,8 @@ export interface View {
   readonly failovers: ReadonlyMap<string, Kept<FailoverRecord>>;
   /** By failover, then by who did the steps. */
   readonly steps: ReadonlyMap<string, ReadonlyMap<string, Kept<StepsRecord>>>;
+  /** The newest change that a person asked for; undefined for none. */
+  readonly lastChange: Kept<AuditRecord> | undefined;
 }
 
 export const incarnationId = (host: string, incarnation: number): string =>
@@ -219,6 +222,12 @@ export class ViewKeeper {
           kept as Kept<AssignmentRecord> | undefined,
         );
         return;
+      case 'audit':
+        // Only the newest: nobody decides by the log, and deleting an old entry says nothing.
+        if (kept !== undefined && kept.revision >= (view.lastChange?.revision ?? 0)) {
+          view.lastChange = kept as Kept<AuditRecord>;
+        }
+        return;
       case 'steps':
         putBelow(view.steps, parsed.failover, parsed.who, kept as Kept<StepsRecord> | undefined);
         return;
@@ -249,6 +258,7 @@ interface MutableView extends View {
   readonly drained: Map<string, Kept<DrainRecord>>;
   readonly failovers: Map<string, Kept<FailoverRecord>>;
   readonly steps: Map<string, Map<string, Kept<StepsRecord>>>;
+  lastChange: Kept<AuditRecord> | undefined;
 }
 
 function emptyView(): MutableView {
@@ -269,6 +279,7 @@ function emptyView(): MutableView {
     drained: new Map(),
     failovers: new Map(),
     steps: new Map(),
+    lastChange: undefined,
   };
 }
 

@@ -1,7 +1,9 @@
-import { applyConfig, waitUntilSettled } from '../cli/run/apply.js';
+import { waitUntilSettled } from '../cli/run/apply.js';
 import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
+import { applyConfig } from '../operate/apply.js';
+import { personHere } from '../operate/audit.js';
 import { EtcdStore } from '../store/etcd.js';
 import { runScript } from './inside.js';
 import type { Lab } from './lab.js';
@@ -33,7 +35,7 @@ export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
   const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'lab' });
   try {
     await store.list('config', { budgetMs: etcdMs, signal });
-    await applyConfig(store, config);
+    await applyConfig(store, config, personHere());
     const start = startTargetDaemon(labDirectory(lab.name));
     await runScript(lab.pid, 'start the target daemon', start);
     options.say('nodes are up; waiting until every personality runs');

@@ -1,7 +1,13 @@
 import { test } from 'tap';
 import { Housekeeping } from '../../src/agent/housekeeping.js';
 import type { LoopParts } from '../../src/agent/loop.js';
-import { keptEvents, keptFailovers, mostDeletions, surplus } from '../../src/control/retention.js';
+import {
+  keptAudit,
+  keptEvents,
+  keptFailovers,
+  mostDeletions,
+  surplus,
+} from '../../src/control/retention.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
 import { systemTimers } from '../../src/store/timers.js';
 import type { Change } from '../../src/store/types.js';
@@ -29,40 +35,45 @@ test('the oldest are beyond the bound, in portions', (t) => {
   t.end();
 });
 
-test('the leader trims events, and nobody does who is not in office', async (t) => {
-  const store = new MemoryStore(new MemoryBackend());
-  await store.start(new AbortController().signal);
-  const key = (index: number) => `events/${String(index).padStart(6, '0')}`;
-  for (let index = 0; index < keptEvents + 220; index++) {
-    await store.transact({ compare: [], write: [{ kind: 'put', key: key(index), value: '{}' }] });
-  }
-  await store.transact({ compare: [], write: [{ kind: 'put', key: 'office', value: 'h1' }] });
-  const trimmed = new Promise<void>((resolve) => {
-    store.watch(
-      'events/',
-      {
-        snapshot: () => undefined,
-        changes: (changes) => {
-          if (changes.some((change) => change.kind === 'delete' && change.key === key(219)))
-            resolve();
+for (const [folder, kept] of [
+  ['events', keptEvents],
+  ['audit', keptAudit],
+] as const) {
+  test(`the leader trims ${folder}, and nobody does who is not in office`, async (t) => {
+    const store = new MemoryStore(new MemoryBackend());
+    await store.start(new AbortController().signal);
+    const key = (index: number) => `${folder}/${String(index).padStart(6, '0')}`;
+    for (let index = 0; index < kept + 220; index++) {
+      await store.transact({ compare: [], write: [{ kind: 'put', key: key(index), value: '{}' }] });
+    }
+    await store.transact({ compare: [], write: [{ kind: 'put', key: 'office', value: 'h1' }] });
+    const trimmed = new Promise<void>((resolve) => {
+      store.watch(
+        `${folder}/`,
+        {
+          snapshot: () => undefined,
+          changes: (changes) => {
+            if (changes.some((change) => change.kind === 'delete' && change.key === key(219)))
+              resolve();
+          },
         },
-      },
-      new AbortController().signal,
-    );
+        new AbortController().signal,
+      );
+    });
+    const stale = new Housekeeping(store, quiet);
+    stale.begin({ kind: 'value', key: 'office', value: 'somebody else' });
+    await stale.stop();
+    t.equal((await store.list(`${folder}/`)).entries.length, kept + 220);
+    const housekeeping = new Housekeeping(store, quiet);
+    housekeeping.begin({ kind: 'value', key: 'office', value: 'h1' });
+    await trimmed;
+    await housekeeping.stop();
+    const { entries } = await store.list(`${folder}/`);
+    t.equal(entries.length, kept);
+    t.equal(entries[0]?.key, key(220), 'the newest stay');
+    await store.stop();
   });
-  const stale = new Housekeeping(store, quiet);
-  stale.begin({ kind: 'value', key: 'office', value: 'somebody else' });
-  await stale.stop();
-  t.equal((await store.list('events/')).entries.length, keptEvents + 220);
-  const housekeeping = new Housekeeping(store, quiet);
-  housekeeping.begin({ kind: 'value', key: 'office', value: 'h1' });
-  await trimmed;
-  await housekeeping.stop();
-  const { entries } = await store.list('events/');
-  t.equal(entries.length, keptEvents);
-  t.equal(entries[0]?.key, key(220), 'the newest stay');
-  await store.stop();
-});
+}
 
 test('a record that goes takes its steps along', async (t) => {
   const store = new MemoryStore(new MemoryBackend());

@@ -55,6 +55,8 @@ function source(status: () => Status): ApiSource {
         text: 'h1 votes h3/1 expired: no heartbeat for 202 ms <img src=x onerror=alert(1)>',
       },
     ],
+    audit: async () => [],
+    lastChange: () => undefined,
     lease: async () => undefined,
   };
 }

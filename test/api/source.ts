@@ -27,6 +27,15 @@ world.write('failovers/web1-2', {
   bootId: 'boot',
 });
 
+const lastChange = {
+  atUnixMs: 1_700_000_000_000,
+  who: 'root',
+  from: 'command line on h1',
+  what: 'drain',
+  subject: 'h2',
+  detail: 'drain h2',
+} as const;
+
 /** An agent of a cluster in which h3 has failed. */
 export function source(changes: Partial<ApiSource> = {}): ApiSource {
   return {
@@ -43,6 +52,8 @@ export function source(changes: Partial<ApiSource> = {}): ApiSource {
         subject: 'h3',
         text: '',
       })),
+    audit: async () => [lastChange],
+    lastChange: () => lastChange,
     lease: async () => ({
       remainingMs: 150,
       hosts: [{ host: 'h2', lastAckAgoMs: 20 }],

@@ -20,7 +20,17 @@ function everyCommand(): string[][] {
 
 test('the contract’s commands are there', async (t) => {
   const names = everyCommand().map((words) => words.join(' '));
-  const top = ['validate', 'plan', 'apply', 'status', 'events', 'failovers', 'move', 'drain'];
+  const top = [
+    'validate',
+    'plan',
+    'apply',
+    'status',
+    'events',
+    'audit',
+    'failovers',
+    'move',
+    'drain',
+  ];
   const daemons = ['agent', 'pulse', 'pulse-restart', 'target'];
   const more = ['undrain', 'which', 'doctor', 'completion', 'demo', 'lab'];
   const lab = [

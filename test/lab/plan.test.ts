@@ -135,7 +135,7 @@ async function keys(store: EtcdStore): Promise<ReadonlyMap<string, number>> {
   const { entries } = await store.list('');
   return new Map(
     entries
-      .filter(({ key }) => !/^(report|events|steps)\/|^election|^office/.test(key))
+      .filter(({ key }) => !/^(report|events|steps|audit)\/|^election|^office/.test(key))
       .map(({ key, modRevision }) => [key, modRevision]),
   );
 }

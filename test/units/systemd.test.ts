@@ -1,7 +1,8 @@
 import tap, { test } from 'tap';
-import { applyConfig } from '../../src/cli/run/apply.js';
 import { personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
+import { applyConfig } from '../../src/operate/apply.js';
+import { personHere } from '../../src/operate/audit.js';
 import { EtcdStore } from '../../src/store/etcd.js';
 import { untilListening } from '../lab/harness.js';
 import { openSystemdLab, runsAs, type SystemdLab, systemdMissing } from './harness.js';
@@ -142,6 +143,6 @@ async function asUnit({ stage, lab }: SystemdLab): Promise<void> {
     storage: one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' })),
     workload: { kind: 'unit' as const, unit: 'shop@web1.service' },
   }));
-  await applyConfig(store, { ...config, personalities });
+  await applyConfig(store, { ...config, personalities }, personHere());
   await store.stop();
 }

@@ -62,6 +62,14 @@ function look(program: Command, context: Context): void {
       await finish(options.json, () => run({ ...common, follow: options.follow ?? false }));
     });
   example(events, 'understudy events --follow');
+  const audit = withClusterOptions(program.command('audit'))
+    .description('who changed what, when and from where; the newest 1,000')
+    .action(async (options: CommonOptions) => {
+      const { run } = await import('../run/audit.js');
+      const common = clusterOptions(options, context);
+      await finish(options.json, () => run(common));
+    });
+  example(audit, 'understudy audit');
   const failovers = withClusterOptions(program.command('failovers'))
     .description('the record of each failover; with an ID its time line')
     .argument('[id]', 'record, e.g. web1-2')

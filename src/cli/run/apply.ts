@@ -1,19 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { ClusterWatch } from '../../agent/cluster-watch.js';
-import type { ClusterConfig } from '../../config/types.js';
-import { decideApply } from '../../control/apply.js';
-import { allocationKey, configKey } from '../../control/keys.js';
 import { statusOf } from '../../control/status.js';
-import { configOf, parseRoleId, type View, ViewKeeper } from '../../control/view.js';
+import { configOf, parseRoleId, type View } from '../../control/view.js';
 import { within } from '../../deadline.js';
 import { messageOf, UnderstudyError } from '../../errors.js';
+import { applyConfig, meantFor } from '../../operate/apply.js';
+import { personHere } from '../../operate/audit.js';
 import { systemTimers } from '../../store/timers.js';
-import type { Compare, Store } from '../../store/types.js';
-import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
+import type { Store } from '../../store/types.js';
+import { type ClusterOptions, withCluster } from '../cluster.js';
 import { printProblems, readClusterFile } from '../cluster-file.js';
 import { Progress } from '../progress.js';
 
-const attempts = 5;
 const settleBudgetMs = 60_000;
 
 export interface ApplyOptions extends ClusterOptions {
@@ -29,8 +26,9 @@ export async function run(options: ApplyOptions): Promise<number> {
     return 2;
   }
   return withCluster(options, async (cluster) => {
-    const wanted = meantFor(cluster, parsed.config, options.file);
-    const generation = await applyConfig(cluster.store, wanted);
+    meantFor(cluster.name, parsed.config, options.file);
+    const wanted = cluster.fit(parsed.config);
+    const generation = await applyConfig(cluster.store, wanted, personHere());
     if (options.wait) {
       const signal = within(settleBudgetMs, options.signal);
       const progress = new Progress(
@@ -57,18 +55,6 @@ export async function run(options: ApplyOptions): Promise<number> {
         : `${cluster.name} now follows ${options.file} (generation ${generation})\n`,
     );
     return 0;
-  });
-}
-
-/** The file as this cluster takes it. @throws US_APPLY_CLUSTER */
-export function meantFor(cluster: Cluster, config: ClusterConfig, file: string): ClusterConfig {
-  if (config.cluster === cluster.name) return cluster.fit(config);
-  throw new UnderstudyError({
-    code: 'US_APPLY_CLUSTER',
-    action: 'cannot apply',
-    object: file,
-    cause: `it is for cluster ${config.cluster}, this is ${cluster.name}`,
-    remedy: 'name the right cluster with --config or --lab',
   });
 }
 
@@ -120,76 +106,4 @@ export function unsettledRoles(
     total: named.length + leaving.length,
     waiting: [...late.map(({ name, phase }) => `${name} ${phase}`), ...leaving],
   };
-}
-
-/**
- * Writes a cluster file to the store, with everything allocated. Agents follow from there.
- *
- * @returns the generation that now stands
- * @throws US_FABRIC_UNKNOWN when `fabric: auto` cannot be decided yet, US_APPLY_REFUSED when a running
- *   role would lose what it stands on, US_APPLY_RACE when somebody else keeps changing the definition
- */
-export async function applyConfig(store: Store, wanted: ClusterConfig): Promise<number> {
-  for (let attempt = 0; attempt < attempts; attempt++) {
-    const { entries } = await store.list('');
-    const keeper = new ViewKeeper();
-    keeper.reset(entries);
-    const decision = decideApply(keeper.view, wanted, digest, (bytes) =>
-      randomBytes(bytes).toString('hex'),
-    );
-    if (decision.kind === 'unchanged') return keeper.view.config?.value.generation ?? 0;
-    if (decision.kind === 'undecided') throw undecided(decision.network, decision.hosts);
-    if (decision.kind === 'refused') throw refused(wanted.cluster, decision);
-    const { config, allocation, configRevision, allocationRevision } = decision.application;
-    const result = await store.transact({
-      compare: [at(configKey, configRevision), at(allocationKey, allocationRevision)],
-      write: [
-        { kind: 'put', key: configKey, value: JSON.stringify(config) },
-        { kind: 'put', key: allocationKey, value: JSON.stringify(allocation) },
-      ],
-    });
-    if (result.done) return config.generation;
-  }
-  throw new UnderstudyError({
-    code: 'US_APPLY_RACE',
-    action: 'cannot apply',
-    object: wanted.cluster,
-    cause: `the definition changed under way, ${attempts} times`,
-    remedy: 'see who else applies (understudy events), then try again',
-  });
-}
-
-/** What vMACs are derived by. */
-export function digest(text: string): Uint8Array {
-  return createHash('sha256').update(text).digest();
-}
-
-function at(key: string, revision: number | undefined): Compare {
-  return revision === undefined
-    ? { kind: 'absent', key }
-    : { kind: 'revision', key, modRevision: revision };
-}
-
-export function refused(
-  cluster: string,
-  { cause, remedy }: { readonly cause: string; readonly remedy: string },
-): UnderstudyError {
-  const action = 'cannot apply this definition to';
-  return new UnderstudyError({
-    code: 'US_APPLY_REFUSED',
-    action,
-    object: cluster,
-    cause,
-    remedy,
-  });
-}
-
-export function undecided(network: string, hosts: readonly string[]): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_FABRIC_UNKNOWN',
-    action: 'cannot choose the fabric of network',
-    object: network,
-    cause: `no agent has told yet what the kernel of ${hosts.join(', ')} can do`,
-    remedy: 'start the agents first, or write fabric: vlan or fabric: vxlan',
-  });
 }

@@ -1,6 +1,5 @@
-import { drainedKey } from '../../control/keys.js';
-import { configOf } from '../../control/view.js';
-import { UnderstudyError } from '../../errors.js';
+import { personHere } from '../../operate/audit.js';
+import { drain } from '../../operate/drain.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
 
 export interface DrainOptions extends ClusterOptions {
@@ -11,29 +10,12 @@ export interface DrainOptions extends ClusterOptions {
 }
 
 /** Marks a host for maintenance, or takes the mark away. The leader moves what is on it. */
-export async function run(options: DrainOptions): Promise<number> {
-  return withCluster(options, async (cluster) => {
-    const { host, drained } = options;
-    const config = configOf(await cluster.view());
-    if (!config?.hosts.some(({ name }) => name === host)) {
-      throw new UnderstudyError({
-        code: 'US_HOST_UNKNOWN',
-        action: drained ? 'cannot drain' : 'cannot undrain',
-        object: host,
-        cause: 'it is no host of this cluster',
-        remedy: 'understudy status lists them',
-      });
-    }
-    const key = drainedKey(host);
-    await cluster.store.transact({
-      compare: [],
-      write: drained
-        ? [{ kind: 'put', key, value: JSON.stringify({ atUnixMs: Date.now() }) }]
-        : [{ kind: 'delete', key }],
-    });
+export async function run({ host, drained, json, ...options }: DrainOptions): Promise<number> {
+  return withCluster(options, async ({ store, view }) => {
+    const done = await drain(store, await view(), { host, drained }, personHere());
     process.stdout.write(
-      options.json
-        ? `${JSON.stringify({ host, drained })}\n`
+      json
+        ? `${JSON.stringify(done)}\n`
         : drained
           ? `${host} is drained: the leader moves what is on it, one at a time\n`
           : `${host} takes part again; nothing moves back by itself\n`,

@@ -1,9 +1,9 @@
+import { digest, meantFor, refused, undecided } from '../../operate/apply.js';
 import { planApply } from '../../plan/plan.js';
 import type { Operation, Plan, ServiceShift } from '../../plan/types.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
 import { printProblems, readClusterFile } from '../cluster-file.js';
 import { table } from '../output.js';
-import { digest, meantFor, refused, undecided } from './apply.js';
 
 export interface PlanOptions extends ClusterOptions {
   readonly json: boolean;
@@ -20,7 +20,8 @@ export async function run(options: PlanOptions): Promise<number> {
     return 2;
   }
   return withCluster(options, async (cluster) => {
-    const wanted = meantFor(cluster, parsed.config, options.file);
+    meantFor(cluster.name, parsed.config, options.file);
+    const wanted = cluster.fit(parsed.config);
     const decided = planApply(await cluster.view(), wanted, digest);
     if (decided.kind === 'undecided') throw undecided(decided.network, decided.hosts);
     if (decided.kind === 'refused') throw refused(wanted.cluster, decided);

@@ -7,6 +7,7 @@ import { type LongerLeaseRecord, longestLeaseMs } from '../../control/records.js
 import { currentReport } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
+import { auditOperations, type Change, personHere } from '../../operate/audit.js';
 import { askPulse, type PulseStatus } from '../../pulse/ask.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 
@@ -83,11 +84,13 @@ async function announce(
     }
     const others = otherControllers(view, host);
     const starting = others.find((name) => !isGranting(view, name));
+    const detail = `restart the pulse of ${host}`;
+    const asked: Change = { what: 'pulse-restart', subject: host, detail };
     const record: LongerLeaseRecord = { incarnation, nonce, leaseMs: longestLeaseMs };
     if (starting === undefined) {
       const result = await cluster.store.transact({
         compare: [host, ...others].map((name) => ({ kind: 'absent', key: longerKey(name) })),
-        write: [put(longerKey(host), record)],
+        write: [put(longerKey(host), record), ...auditOperations(personHere(), asked)],
       });
       if (result.done) return;
     }

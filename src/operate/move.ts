@@ -1,0 +1,93 @@
+import { rewriteTransaction } from '../agent/transactions.js';
+import { choosePlacement } from '../control/placement.js';
+import { draining } from '../control/stewardship.js';
+import { configOf, type Role, roleId, type View } from '../control/view.js';
+import { isShutOut } from '../control/votes.js';
+import { UnderstudyError } from '../errors.js';
+import type { Store } from '../store/types.js';
+import { type Actor, auditOperations } from './audit.js';
+
+export interface Moved {
+  readonly personality: string;
+  readonly from: string | null;
+  readonly to: string;
+}
+
+/**
+ * Asks the owner to stop in good order and hand over. Resolves when that is written.
+ *
+ * @param wish where to; undefined: the best spare
+ * @throws US_MOVE_REFUSED
+ */
+export async function move(
+  store: Store,
+  view: View,
+  personality: string,
+  wish: string | undefined,
+  actor: Actor,
+): Promise<Moved> {
+  const role: Role = { kind: 'personality', name: personality };
+  const to = target(view, role, wish);
+  const [rewrite] = draining(view, role, to, 'move', `asked for: to ${to}`);
+  if (rewrite === undefined)
+    throw refused(role, 'it has no host now', 'understudy status tells why');
+  const transaction = rewriteTransaction(rewrite);
+  const from = rewrite.next.host;
+  const audit = auditOperations(actor, {
+    what: 'move',
+    subject: personality,
+    detail: `move ${personality} from ${from} to ${to}`,
+  });
+  const { compare, write } = transaction;
+  const result = await store.transact({ compare, write: [...write, ...audit] });
+  // A try that timed out may have been carried out: then what stands is what this one asked for.
+  const asked = write.flatMap((one) => (one.kind === 'put' ? [one.value] : []));
+  const stands = result.current.some(({ value }) => asked.includes(value));
+  if (!result.done && !stands) {
+    throw refused(
+      role,
+      'its assignment changed meanwhile',
+      'look at understudy status, then try again',
+    );
+  }
+  return { personality, from, to };
+}
+
+function target(view: View, role: Role, wish: string | undefined): string {
+  const config = configOf(view);
+  const kept = view.assignments.get(roleId(role));
+  if (config === undefined || kept === undefined || kept.value.host === null) {
+    throw refused(role, 'no such personality is placed', 'understudy status lists them');
+  }
+  if (kept.value.state === 'draining') {
+    throw refused(role, 'it is on its way already', 'understudy status --watch');
+  }
+  if (wish === undefined) {
+    const avoid = new Set([kept.value.host]);
+    const choice = choosePlacement(view, config, role, { lapsed: new Set() }, avoid);
+    if (choice.kind === 'place') return choice.host;
+    throw refused(role, choice.reason, 'power on or undrain a host of its pool');
+  }
+  const pool = config.personalities.find(({ name }) => name === role.name)?.pool;
+  const host = config.hosts.find(({ name }) => name === wish);
+  const enrolled = view.hosts.get(wish)?.value;
+  if (host === undefined)
+    throw refused(role, `${wish} is no host of this cluster`, 'understudy status');
+  if (host.pool !== pool)
+    throw refused(role, `${wish} is not in pool ${pool}`, 'name one of its pool');
+  if (wish === kept.value.host) throw refused(role, `it is on ${wish} already`, 'nothing to do');
+  if (enrolled === undefined || isShutOut(view, config, wish, enrolled.incarnation)) {
+    throw refused(role, `${wish} is not up`, 'name a host that is up');
+  }
+  return wish;
+}
+
+function refused(role: Role, cause: string, remedy: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_MOVE_REFUSED',
+    action: 'cannot move',
+    object: role.name,
+    cause,
+    remedy,
+  });
+}
