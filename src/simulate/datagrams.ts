@@ -58,7 +58,7 @@ export class Datagrams {
       this.#deliver(to, packet, shortestDelayMs);
       return;
     }
-    const trouble = this.#troubles.get(linkOf(from, to)) ?? this.#everywhere ?? calm;
+    const trouble = this.#troubleOf(from, to) ?? this.#everywhere ?? calm;
     const random = this.#random;
     const delayMs = random.between(shortestDelayMs, trouble.delayMs);
     const lost = random.chance(trouble.loss) || !this.passes(from, to);
@@ -70,7 +70,11 @@ export class Datagrams {
 
   /** Whether packets of this direction get through at all. */
   passes(from: string, to: string): boolean {
-    return from === to || !this.#cut.has(linkOf(from, to));
+    return from === to || this.#cut.size === 0 || !this.#cut.has(linkOf(from, to));
+  }
+
+  #troubleOf(from: string, to: string): LinkTrouble | undefined {
+    return this.#troubles.size === 0 ? undefined : this.#troubles.get(linkOf(from, to));
   }
 
   /** Cuts one direction; as often as it was cut it must be healed. */

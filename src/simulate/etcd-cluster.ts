@@ -78,12 +78,13 @@ export class EtcdCluster {
   /**
    * Carries out `action` as an entry of the log. It may happen long after the asker gave up, or, when
    * the leader falls meanwhile, never: then `failed` is called if anybody finds out.
+   *
+   * @param troubled it is something with the asker
    */
-  propose(action: () => void, failed: () => void): void {
+  propose(proposal: Proposal, troubled = false): void {
     const random = this.#random;
-    const late = random.chance(this.slow ? troubledLate : rarelyLate);
+    const late = random.chance(this.slow || troubled ? troubledLate : rarelyLate);
     const { least, most } = late ? lateMs : commitMs;
-    const proposal = { action, failed };
     this.#time.after(random.between(least, most) * msNs, () => this.#commit(proposal));
   }
 

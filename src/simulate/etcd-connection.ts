@@ -23,6 +23,10 @@ export interface ConnectionParts {
   readonly random: Random;
   /** Whether packets between this process's host and the member get through. */
   reaches(): boolean;
+  /** Whether what it asks for is often carried out late. */
+  late(): boolean;
+  /** Whether it hears late of what others wrote. */
+  hearsLate(): boolean;
 }
 
 /** An answer of the server, or its refusal. */
@@ -101,7 +105,8 @@ export class EtcdConnection implements Member {
     // Cut off from the others it waits for a leader; its client gives up long before it does.
     if (!cluster.connected(member)) return;
     const failed = () => respond(grpcError(status.UNAVAILABLE, 'etcdserver: leader changed'));
-    cluster.propose(() => respond(this.#carryOut(path, request)), failed);
+    const action = () => respond(this.#carryOut(path, request));
+    cluster.propose({ action, failed }, this.#parts.late());
   }
 
   #carryOut(path: string, request: object): object | Error {

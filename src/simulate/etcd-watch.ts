@@ -8,6 +8,7 @@ type Created = Extract<WatchRequest, { create_request: object }>['create_request
 const usualLagMs = 3;
 const rareLagMs = 400;
 const rareLag = 0.01;
+const troubledLagMs = 1_200;
 const retransmitNs = 200 * msNs;
 
 /**
@@ -65,7 +66,9 @@ export class EtcdWatch implements MemberStream<WatchRequest, WatchResponse> {
     if (!member.up) this.#fail();
     if (this.#looking || !this.#open) return;
     this.#looking = true;
-    const lagMs = random.chance(rareLag) ? random.next() * rareLagMs : random.next() * usualLagMs;
+    const rare = random.chance(rareLag);
+    const mostMs = this.#parts.hearsLate() ? troubledLagMs : rare ? rareLagMs : usualLagMs;
+    const lagMs = random.next() * mostMs;
     time.after(lagMs * msNs, () => {
       this.#looking = false;
       this.#tell();

@@ -93,6 +93,12 @@ export class Kernel {
     };
   }
 
+  /** Whether the guard lets frames of this incarnation pass now. */
+  leaseRuns(incarnation: number): boolean {
+    const map = this.#maps.get(mapPath(incarnation));
+    return map !== undefined && this.#clock.bootNs() < map.deadlineNs;
+  }
+
   namespace(name: string): Pick<Namespace, 'epoch' | 'incarnation'> | undefined {
     return this.#namespaces.get(name);
   }

@@ -1,5 +1,6 @@
 import { duration, type FaultMaker, noise } from './fault.js';
 import type { Random } from './random.js';
+import { msNs } from './time.js';
 import { linkPart } from './troubles.js';
 import type { World } from './world.js';
 
@@ -100,6 +101,46 @@ const noisyNetwork: FaultMaker = (world, random) => {
   };
 };
 
+/**
+ * One controller after the other loses a host for a lease or two and hears it again: votes are
+ * cast, taken back and cast by the next one, within moments.
+ */
+const passingCut: FaultMaker = (world, random) => {
+  const { controllers, timing } = world.config;
+  const name = random.pick(namesOf(world));
+  const others = controllers.filter((controller) => controller !== name);
+  const [first] = others;
+  if (first === undefined) return undefined;
+  const rounds = 1 + random.below(3);
+  const passes = Array.from({ length: rounds }, () => others).flat();
+  let cutNow: string | undefined;
+  const heal = () => {
+    if (cutNow !== undefined) world.datagrams.heal(name, cutNow);
+    cutNow = undefined;
+  };
+  const pass = () => {
+    heal();
+    cutNow = passes.shift();
+    if (cutNow === undefined) return;
+    world.datagrams.cut(name, cutNow);
+    world.time.after(random.between(1.05, 2.5) * timing.leaseMs * msNs, () => {
+      heal();
+      world.time.after(random.between(0, 1.5) * timing.leaseMs * msNs, pass);
+    });
+  };
+  return {
+    kind: 'passing-cut',
+    text: `${others.join(', ')} lose ${name} one after the other, ${rounds} times`,
+    parts: others.flatMap((other) => [linkPart(other, name), linkPart(name, other)]),
+    lastsMs: 2.5 * timing.leaseMs * passes.length,
+    begin: pass,
+    end: () => {
+      passes.length = 0;
+      heal();
+    },
+  };
+};
+
 /** Authentic packets of before, again: no harm may come of them. */
 const replay: FaultMaker = (world, random) => {
   const count = random.pick([10, 100, 400]);
@@ -118,6 +159,7 @@ export const networkFaults: Readonly<Record<string, FaultMaker>> = {
   'isolated-for-long': isolatedForLong,
   'link-cut': oneLink,
   split,
+  'passing-cut': passingCut,
   'noisy-link': noisyLink,
   'noisy-network': noisyNetwork,
   replay,

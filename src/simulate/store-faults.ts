@@ -35,10 +35,9 @@ function memberFault(
 const member: FaultMaker = (world, random) =>
   memberFault(world, random, 'etcd-member', [random.pick(world.etcd.members)]);
 
-const leader: FaultMaker = (world, random) => {
-  const { leader: found } = world.etcd;
-  return found === undefined ? undefined : memberFault(world, random, 'etcd-leader', [found]);
-};
+/** Between two leaders: of any. */
+const leader: FaultMaker = (world, random) =>
+  memberFault(world, random, 'etcd-leader', [world.etcd.leader ?? random.pick(world.etcd.members)]);
 
 const majorityLost: FaultMaker = (world, random) =>
   memberFault(world, random, 'etcd-majority', world.etcd.members.slice(0, random.pick([2, 3])));
@@ -66,6 +65,32 @@ const slow: FaultMaker = (world, random) => ({
   },
 });
 
+/** Of one host alone: its requests are carried out late, also long after it gave up. */
+const lateRequests: FaultMaker = (world, random) => {
+  const host = random.pick([...world.hosts.keys()]);
+  return {
+    kind: 'late-requests',
+    text: `etcd takes up to 3 s for what ${host} asks`,
+    parts: [`reach:${host}`],
+    lastsMs: duration(random),
+    begin: () => world.storeRoads.lateRequests.add(host),
+    end: () => world.storeRoads.lateRequests.remove(host),
+  };
+};
+
+/** It reads and writes, and hears of what others wrote up to a second later. */
+const lateNews: FaultMaker = (world, random) => {
+  const host = random.pick([...world.hosts.keys()]);
+  return {
+    kind: 'late-news',
+    text: `${host} hears late of what is written to etcd`,
+    parts: [`reach:${host}`],
+    lastsMs: duration(random),
+    begin: () => world.storeRoads.lateNews.add(host),
+    end: () => world.storeRoads.lateNews.remove(host),
+  };
+};
+
 const compaction: FaultMaker = (world) => ({
   kind: 'etcd-compaction',
   text: 'etcd compacted',
@@ -82,8 +107,8 @@ const cutFromStore: FaultMaker = (world, random) => {
     text: `${host} cut off from etcd`,
     parts: [`reach:${host}`, ...(host === 'target' ? ['target'] : [])],
     lastsMs: duration(random),
-    begin: () => world.cutFromStore(host, 1),
-    end: () => world.cutFromStore(host, -1),
+    begin: () => world.storeRoads.cut.add(host),
+    end: () => world.storeRoads.cut.remove(host),
   };
 };
 
@@ -94,8 +119,8 @@ const cutFromDisks: FaultMaker = (world, random) => {
     text: `${host} cut off from the iSCSI target`,
     parts: [`disk:${host}`],
     lastsMs: duration(random),
-    begin: () => world.cutFromTarget(host, 1),
-    end: () => world.cutFromTarget(host, -1),
+    begin: () => world.cutFromTarget(host),
+    end: () => world.joinToTarget(host),
   };
 };
 
@@ -143,6 +168,8 @@ export const storeFaults: Readonly<Record<string, FaultMaker>> = {
   'etcd-majority': majorityLost,
   'etcd-election': newLeader,
   'etcd-slow': slow,
+  'late-requests': lateRequests,
+  'late-news': lateNews,
   'etcd-compaction': compaction,
   'cut-from-store': cutFromStore,
   'cut-from-disks': cutFromDisks,

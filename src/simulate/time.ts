@@ -100,10 +100,10 @@ function before(a: Event, b: Event): boolean {
 
 /** Node runs what was asked for the next tick only when no promise has anything left to do. */
 function settle(): Promise<void> {
-  return new Promise((resolve) => {
-    process.nextTick(resolve);
-  });
+  return new Promise(onNextTick);
 }
+
+const onNextTick = (resolve: () => void) => process.nextTick(resolve);
 
 function turn(): Promise<void> {
   return new Promise((resolve) => {

@@ -17,6 +17,7 @@ import { prepare } from './prepare.js';
 import { SimProcess } from './process.js';
 import { Random } from './random.js';
 import type { Sabotage } from './sabotage.js';
+import { Afflicted, StoreRoads } from './store-roads.js';
 import { secondNs, VirtualTime } from './time.js';
 import { Troubles } from './troubles.js';
 
@@ -63,8 +64,8 @@ export class World {
   readonly #random: Random;
   readonly #prefix: string;
   readonly #allocation: AllocationRecord;
-  readonly #cutFromStore = new Map<string, number>();
-  readonly #cutFromTarget = new Map<string, number>();
+  readonly storeRoads = new StoreRoads();
+  readonly #cutFromTarget = new Afflicted();
   readonly #targetClock: HostClock;
   #targetDaemon: SimProcess | undefined;
 
@@ -103,12 +104,13 @@ export class World {
     return host;
   }
 
-  cutFromStore(host: string, by: 1 | -1): void {
-    count(this.#cutFromStore, host, by);
+  cutFromTarget(host: string): void {
+    this.#cutFromTarget.add(host);
+    this.#options.changed();
   }
 
-  cutFromTarget(host: string, by: 1 | -1): void {
-    count(this.#cutFromTarget, host, by);
+  joinToTarget(host: string): void {
+    this.#cutFromTarget.remove(host);
     this.#options.changed();
   }
 
@@ -201,7 +203,9 @@ export class World {
           process,
           time,
           random: this.#random,
-          reaches: () => !this.#cutFromStore.has(identity),
+          reaches: () => !this.storeRoads.cut.has(identity),
+          late: () => this.storeRoads.lateRequests.has(identity),
+          hearsLate: () => this.storeRoads.lateNews.has(identity),
         });
       },
     });
@@ -240,12 +244,6 @@ export class World {
 export function clockRates(marginPercent: number): readonly [number, number] {
   const ratio = 1 + Math.min(marginPercent, widestMarginPercent) / 100;
   return [1 / Math.sqrt(ratio), Math.sqrt(ratio)];
-}
-
-function count(cuts: Map<string, number>, host: string, by: 1 | -1): void {
-  const cutBy = (cuts.get(host) ?? 0) + by;
-  if (cutBy > 0) cuts.set(host, cutBy);
-  else cuts.delete(host);
 }
 
 function parse(text: string): unknown {

@@ -145,7 +145,7 @@ export const mutants: readonly Mutant[] = [
     name: 'nofence',
     broken: 'a vote does not compare the start nonce',
     sabotage: () => ({ store: without((key) => key.startsWith('controllers/')) }),
-    kinds: ['link-cut', 'isolated', 'power-cut', 'etcd-slow'],
+    kinds: ['passing-cut', 'link-cut', 'pulse-killed', 'power-cut', 'late-requests'],
     seeds: 1000,
   },
   {
@@ -173,15 +173,15 @@ export const mutants: readonly Mutant[] = [
     name: 'wtally',
     broken: 'a commit rests on votes that were taken back meanwhile',
     sabotage: () => ({ store: unchecked('assign/', 'votes/') }),
-    kinds: ['isolated', 'link-cut', 'etcd-slow', 'noisy-network'],
-    seeds: 1000,
+    kinds: ['passing-cut', 'late-news'],
+    seeds: 5,
   },
   {
     name: 'wnofence',
     broken: "a vote's late write passes although the vote was taken back",
     sabotage: () => ({ store: unchecked('votes/', 'votes/') }),
-    kinds: ['isolated', 'link-cut', 'etcd-slow'],
-    seeds: 1000,
+    kinds: ['passing-cut', 'late-requests'],
+    seeds: 10,
   },
   {
     name: 'anywrite',

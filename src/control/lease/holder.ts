@@ -218,8 +218,8 @@ function onAnswer(state: HolderState, answer: Answer, nowNs: bigint, rules: Rule
   if (peer === undefined) return ignored('answer-of-unknown-controller');
   if (answer.incarnation !== terms.incarnation) return ignored('answer-to-other-incarnation');
   if (answer.nonce !== terms.nonce && rules.ownNonceOnly) return ignored('answer-to-other-start');
-  // `s` is looked up here by number, never taken from the packet.
-  const heartbeat = sent.find(({ seq }) => seq === answer.seq);
+  // `s` is looked up here by number, never taken from the packet. Mostly it is the newest.
+  const heartbeat = sent.findLast(({ seq }) => seq === answer.seq);
   if (heartbeat === undefined) return ignored('answer-to-unknown-heartbeat');
   if (answer.seq <= peer.answeredSeq) return ignored('answer-not-newest');
   const answered: ControllerAnswers = { ...peer, answeredSeq: answer.seq, refused: false };

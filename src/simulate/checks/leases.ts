@@ -1,8 +1,8 @@
 import type { Packet } from '../../pulse/packet.js';
 import type { Check, CheckParts } from './check.js';
 
-/** Heartbeats of one host whose acknowledgements may still arrive. */
-const remembered = 50_000;
+/** Heartbeats of one start of pulse to one controller whose acknowledgements may still arrive. */
+const remembered = 8_192;
 
 interface Held {
   /** Controller → send time of the newest heartbeat that it acknowledged; the host's clock, ns. */
@@ -21,10 +21,10 @@ export function leases(parts: CheckParts): Check {
   const { controllers, timing, fencing } = world.config;
   const leaseNs = timing.leaseMs * 1e6;
   const majority = Math.floor(controllers.length / 2) + 1;
-  const sentNs = new Map<string, number>();
+  const departures = new Departures();
   const held = new Map<string, Held>();
-  /** `controller>host/incarnation` → newest send time, on the host's clock, that it acknowledged. */
-  const promised = new Map<string, { readonly leftNs: number; readonly boot: number }>();
+  /** `controller>host/incarnation` → the heartbeat sent last that it acknowledged. */
+  const promised = new Map<string, Departure>();
 
   const endNs = ({ ackedNs }: Held): number => {
     const times = [...ackedNs.values()].sort((a, b) => b - a);
@@ -61,7 +61,7 @@ export function leases(parts: CheckParts): Check {
   };
   const acked = (to: string, packet: Packet) => {
     const { incarnation, sender } = packet;
-    const leftNs = sentNs.get(heartbeatId(to, sender, packet));
+    const leftNs = departures.of(to, sender, packet)?.atNs;
     if (leftNs === undefined) return;
     const id = `${to}/${incarnation}`;
     const lease = held.get(id) ?? { ackedNs: new Map<string, number>(), waiting: false };
@@ -75,21 +75,19 @@ export function leases(parts: CheckParts): Check {
     if (store.votes.get(id)?.has(controller)) {
       violated('promise-kept', `${controller} acknowledges ${id}, which it voted expired`);
     }
-    const leftNs = sentNs.get(heartbeatId(host, controller, packet));
-    if (leftNs === undefined) return;
+    const left = departures.of(host, controller, packet);
+    if (left === undefined) return;
     const link = `${controller}>${id}`;
     const before = promised.get(link);
-    const { boots: boot } = world.host(host);
-    if (before?.boot !== boot || leftNs > before.leftNs) promised.set(link, { leftNs, boot });
+    if (before === undefined || isLater(left, before)) promised.set(link, left);
   };
   return {
     look,
     sent: (from, packet) => {
       if (packet.type === 'ack') noteAck(from, packet);
       if (packet.type !== 'heartbeat') return;
-      if (sentNs.size > remembered) for (const key of oldest(sentNs)) sentNs.delete(key);
-      const id = heartbeatId(from, packet.receiver, packet);
-      sentNs.set(id, world.host(from).clock.nowNs());
+      const { clock, boots: boot } = world.host(from);
+      departures.note(from, packet, { atNs: clock.nowNs(), boot });
     },
     arrived: (to, packet) => {
       if (packet.type === 'ack') acked(to, packet);
@@ -104,7 +102,7 @@ export function leases(parts: CheckParts): Check {
       const { up, clock, boots } = world.host(host);
       // A power cut ends every lease, whatever was promised.
       if (!up || last?.boot !== boots) return;
-      const leftNs = last.leftNs + leaseNs - clock.nowNs();
+      const leftNs = last.atNs + leaseNs - clock.nowNs();
       if (leftNs <= 0) return;
       violated(
         'promise-kept',
@@ -114,16 +112,38 @@ export function leases(parts: CheckParts): Check {
   };
 }
 
-function heartbeatId(host: string, controller: string, { nonce, seq }: Packet): string {
-  return `${host}>${controller}/${nonce}/${seq}`;
+/** A heartbeat that left: when by its host's own clock, and since which boot that clock ran. */
+interface Departure {
+  readonly atNs: number;
+  readonly boot: number;
 }
 
-/** A map keeps the order of insertion. */
-function oldest(map: ReadonlyMap<string, unknown>): readonly string[] {
-  const keys: string[] = [];
-  for (const key of map.keys()) {
-    if (keys.length >= remembered / 2) break;
-    keys.push(key);
+function isLater(one: Departure, than: Departure): boolean {
+  return one.boot > than.boot || (one.boot === than.boot && one.atNs > than.atNs);
+}
+
+class Departures {
+  /** Host, start of pulse, controller → by number. */
+  readonly #starts = new Map<string, Map<string, Map<string, Map<bigint, Departure>>>>();
+
+  note(host: string, { nonce, receiver, seq }: Packet, departure: Departure): void {
+    const ofHost = below(this.#starts, host);
+    const times = below(below(ofHost, nonce), receiver);
+    times.set(seq, departure);
+    // A map keeps the order of insertion.
+    const [oldest] = times.size > remembered ? times.keys() : [];
+    if (oldest !== undefined) times.delete(oldest);
   }
-  return keys;
+
+  of(host: string, controller: string, { nonce, seq }: Packet): Departure | undefined {
+    return this.#starts.get(host)?.get(nonce)?.get(controller)?.get(seq);
+  }
+}
+
+function below<K, V>(outer: Map<string, Map<K, V>>, key: string): Map<K, V> {
+  const found = outer.get(key);
+  if (found !== undefined) return found;
+  const made = new Map<K, V>();
+  outer.set(key, made);
+  return made;
 }

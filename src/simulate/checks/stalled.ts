@@ -37,7 +37,7 @@ export class Stalled {
 
   #lookAt(role: SeenRole): void {
     const { world, violated } = this.#parts;
-    const down = this.#times.hostOf(role.id) === undefined;
+    const down = this.#times.hostOf(role.id) === undefined && !this.#waitsForItsHost(role);
     const spare = down ? this.#spareFor(role) : undefined;
     if (spare === undefined) {
       this.#sinceNs.delete(role.id);
@@ -48,6 +48,19 @@ export class Stalled {
     if (world.time.nowNs - sinceNs < takeoverBoundMs * msNs) return;
     const text = `${role.id} is down for ${takeoverBoundMs} ms, and nothing keeps ${spare} from it`;
     violated('live', text);
+  }
+
+  /**
+   * An owner whose lease runs, and whose disks or kernel are in trouble, has not failed: no other host
+   * takes its role (docs/what-happens-when.md), and it works again when they do.
+   */
+  #waitsForItsHost(role: SeenRole): boolean {
+    const { world, store } = this.#parts;
+    const assignment = store.assignments.get(role.id);
+    if (assignment === undefined || assignment.host === null) return false;
+    const { up, kernel } = world.host(assignment.host);
+    if (this.#well([`disk:${assignment.host}`]) || !up) return false;
+    return kernel.leaseRuns(assignment.incarnation);
   }
 
   #spareFor(role: SeenRole): string | undefined {
