@@ -146,7 +146,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'a vote does not compare the start nonce',
     sabotage: () => ({ store: without((key) => key.startsWith('controllers/')) }),
     kinds: ['passing-cut', 'link-cut', 'pulse-killed', 'power-cut', 'late-requests'],
-    seeds: 1000,
+    seeds: 300,
   },
   {
     name: 'reenrol',
