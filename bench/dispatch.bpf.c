@@ -32,14 +32,11 @@ struct {
 
 static __always_inline void set_macs(void *data, __u32 service, __u16 last)
 {
-	__u16 *words = data;
-
-	words[0] = bpf_htons(0x0200);
-	words[1] = 0;
-	words[2] = bpf_htons(service);
-	words[3] = bpf_htons(0x0200);
-	words[4] = 0xaaaa;
-	words[5] = last;
+	/* In the parts in which they are read: a read of several writes waits for them. */
+	*(__u16 *)data = bpf_htons(0x0200);
+	*(__u32 *)(data + 2) = bpf_htonl(service);
+	*(__u32 *)(data + 6) = bpf_htonl(0x0200aaaa);
+	*(__u16 *)(data + 10) = last;
 }
 
 /* Another source address and port, and another service. */
@@ -54,7 +51,7 @@ static __always_inline int next_flow(void *data, void *end)
 	service = (__u32)((flows->count++ * 0x85ebca6bULL) >> 12) & flows->service_mask;
 	set_macs(data, service, 0xbbbb);
 	*(__u32 *)(data + 26) = bpf_htonl(0x0b000000 + (flow >> 10));
-	*(__u16 *)(data + 32) = bpf_htons(service);
+	*(__u32 *)(data + 30) = bpf_htonl(0x0a010000 + service);
 	*(__u16 *)(data + 34) = bpf_htons(1024 + (flow & 1023) * 61);
 	*(__u8 *)(data + 47) = flows->tcp_flags;
 	return 1;

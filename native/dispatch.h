@@ -18,6 +18,8 @@
 #define MOST_IDS 4096
 #define MOST_RINGS 256
 #define MOST_RANGES 32
+/* Places in a ring whose counters stand together. */
+#define GROUP 16
 
 /* In a slot: a member's place in its ring, or nobody. */
 #define NO_MEMBER 0x7fff
@@ -36,9 +38,9 @@ enum hash_mode {
 };
 
 struct member {
-	__u8 mac[6];
 	/* Its ID, and whether it is on this host. */
 	__u16 id;
+	__u8 mac[6];
 };
 
 #define ID_BITS 0x0fff
@@ -49,43 +51,60 @@ struct member {
  * A ring that a service goes by is never written to; its successor takes its place in one step.
  */
 struct ring {
+	struct member members[MOST_MEMBERS];
 	__u16 slots[SLOTS + 7];
 	/* Whose flows of this slot are that nobody recorded; NOBODY: the slot's own member's. */
 	__u16 previous[SLOTS + 7];
-	struct member members[MOST_MEMBERS];
 	/* By ID: its place in `members`; NONE: it may keep no flow. */
 	__u16 place_of[MOST_IDS];
 };
 
+/* The way that nearly all packets take stays in one piece. */
+#define mostly(condition) __builtin_expect(!!(condition), 1)
+#define rarely(condition) __builtin_expect(!!(condition), 0)
+
+/* A port of the service as one number. */
+static __always_inline __u32 endpoint(__u8 protocol, __u16 port)
+{
+	return (__u32)protocol << 16 | port;
+}
+
 struct port_range {
-	/* Host byte order. */
-	__u16 first;
-	__u16 last;
-	__u32 protocol;
+	/* An `endpoint`; and how many come after it. All ones, and none: unused. */
+	__u32 first;
+	__u32 more;
 };
 
+/* What each packet needs stands together. */
 struct service {
-	__u64 key[2];
+	/* Secret words and secret odd factors, in turn: flow-key.h. */
+	__u64 key[4];
 	__u8 mac[6];
 	/* On a trunk; 0: untagged. */
 	__u16 vlan;
-	__u32 ipv4;
+	/* Which bits are hashed of the client's port, and of what it asks for. */
+	__u32 hashed_port;
+	__u32 hashed_endpoint;
+	/* First byte of a packet to be read quickly: 0x45 where there is an IPv4 address, else nothing's. */
+	__u8 quick_ipv4;
 	__u8 has_ipv4;
 	__u8 has_ipv6;
 	__u8 has_tcp;
-	__u8 has_udp;
+	__u32 ipv4;
+	__u32 ring;
+	/* FLOW_IS_UDP where it is sticky, else nothing's. */
+	__u32 kept_protocol;
+	struct port_range ports[MOST_RANGES];
+	/* In which group its counters are, by groups of places in the ring. */
+	__u16 groups[MOST_MEMBERS / GROUP];
 	__u64 ipv6[2];
 	__u16 hash_mode;
-	__u16 ring;
 	/* UDP flows stay for as long as they pause no longer than this, in units of `now`; 0: not. */
 	__u16 sticky;
-	__u16 ranges;
-	/* Which of this service's counters stand where: by groups of 16 places in the ring. */
-	__u16 counters[MOST_MEMBERS / 16];
-	struct port_range ports[MOST_RANGES];
 	/* Of this service's time on this host, and no other's: what was recorded before is not its. */
 	__u16 birth;
-	__u16 unused[3];
+	__u16 has_udp;
+	__u16 unused[20];
 };
 
 #define BUCKETS 2048
@@ -95,14 +114,15 @@ struct service {
 
 /*
  * All services of this host in one value. A new state is written whole into the generation that is not
- * active, then `dispatch_active` is flipped: no packet sees half of it.
+ * active (the other one's bytes are written again as they are), then `active` is flipped: no packet sees
+ * half of it.
  */
 struct state {
 	/* MAC × multiplier, upper bits: the bucket that the MAC is in if it is known. */
 	__u64 multiplier;
-	/* One bit for each known MAC, by the bucket's lowest six bits: most sources are not known. */
+	/* One bit for each known MAC, by its lowest six bits: most sources are not known. */
 	__u64 known;
-	/* MAC << 16 | number of the service + 1; 0: free. */
+	/* MAC << 16 | number of the service; all ones: free. */
 	__u64 buckets[BUCKETS][WAYS];
 	struct service services[MOST_SERVICES];
 };
@@ -131,22 +151,20 @@ struct counts {
 struct traffic {
 	__u64 packets;
 	__u64 bytes;
-	__u64 flows;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct state);
-} dispatch_states SEC(".maps");
+struct traffic_group {
+	struct traffic places[GROUP];
+};
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} dispatch_active SEC(".maps");
+/* Apart: few packets begin a flow. */
+struct flows_group {
+	__u64 places[GROUP];
+};
+
+/* A global's map is read without a look-up. This one has .bss to itself: other sections stand in the file. */
+struct state states[2];
+volatile __u32 active SEC(".data.active");
 
 struct ring_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -164,10 +182,17 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 1024);
 	__type(key, __u32);
-	__type(value, struct traffic);
+	__type(value, struct traffic_group);
 } dispatch_traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct flows_group);
+} dispatch_begun SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -21,24 +21,28 @@
 /* What an ICMP error quotes at least of the transport header (RFC 792). */
 #define QUOTED_BYTES 8
 
+/* Where its flags are. */
 #define TCP_FLAGS 13
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
-static __always_inline int is_served(const struct service *service, __u8 protocol, __be16 port)
+static __always_inline int is_range_of(const struct service *service, __u32 number)
 {
-	__u32 number = bpf_ntohs(port);
-
+	if (mostly(number - service->ports[0].first <= service->ports[0].more))
+		return 1;
 #pragma clang loop unroll(disable)
-	for (int at = 0; at < MOST_RANGES; at++) {
+	for (int at = 1; at < MOST_RANGES; at++) {
 		const struct port_range *range = &service->ports[at];
 
-		if (at >= service->ranges)
-			return 0;
-		if (number >= range->first && number <= range->last && range->protocol == protocol)
+		if (number - range->first <= range->more)
 			return 1;
 	}
 	return 0;
+}
+
+static __always_inline int is_served(const struct service *service, __u8 protocol, __be16 port)
+{
+	return is_range_of(service, endpoint(protocol, bpf_ntohs(port)));
 }
 
 static __always_inline int is_served_protocol(const struct service *service, __u8 protocol)
@@ -142,7 +146,7 @@ static __always_inline enum outcome judge_error(struct packet *packet)
 	if (!is_served(service, at->protocol, ports[0]))
 		return PASSED;
 	packet->flow->port = ports[1];
-	packet->flow->service_port = ports[0];
+	packet->flow->service_port = bpf_ntohs(ports[0]);
 	return FORWARDED;
 }
 
@@ -168,7 +172,7 @@ static __always_inline enum outcome judge_transport(struct packet *packet)
 		if (!is_served(packet->service, at->protocol, ports[1]))
 			return PASSED;
 		packet->flow->port = ports[0];
-		packet->flow->service_port = ports[1];
+		packet->flow->service_port = bpf_ntohs(ports[1]);
 		if (is_tcp) {
 			const __u8 *tcp = read_at(&packet->frame, at->offset, TCP_HEADER_BYTES);
 

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What a CPU keeps between packets, and what it works on with one. */
+/* What a CPU works on with a packet that cannot be read in one go. */
 #ifndef UNDERSTUDY_SCRATCH_H
 #define UNDERSTUDY_SCRATCH_H
 
 #include "flow-key.h"
 #include "packet.h"
 
-struct cpu {
-	__u64 tick;
-	__u32 packets_left;
-	__u32 holds;
-	/* Time in units of 2^30 ns. */
-	__u32 now;
-	/* Of the packet at hand. */
+struct scratch {
 	struct transport at;
 	struct flow flow;
 };
@@ -21,8 +15,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct cpu);
-} dispatch_cpus SEC(".maps");
+	__type(value, struct scratch);
+} dispatch_scratch SEC(".maps");
 
 /*
  * What stands in the scratch is read again from here on. The verifier knows nothing of it then; else it

@@ -1,4 +1,4 @@
-import { type ClientFlow, slotOf } from './flow.js';
+import { type ClientFlow, hashKey, slotOf } from './flow.js';
 import { buildTable, keyOf, noMember } from './table.js';
 import type { Choice, DispatchSpec } from './types.js';
 
@@ -17,7 +17,7 @@ export function choose(spec: DispatchSpec, flow: ClientFlow): Choice | undefined
 /** The same for many clients: the table is built once. @throws {UnderstudyError} US_DISPATCH_SPEC */
 export function chooser(spec: DispatchSpec): (flow: ClientFlow) => Choice | undefined {
   const { members, slots } = buildTable(spec);
-  const key = keyOf(spec);
+  const key = hashKey(keyOf(spec));
   return (flow) => {
     const slot = slotOf(key, spec.hash, flow);
     const member = members[slots[slot] ?? noMember];

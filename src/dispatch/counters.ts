@@ -6,11 +6,12 @@ const outcomes = ['passed', 'lease', 'no-member', 'malformed', 'too-deep', 'loop
 /** `struct counts`. */
 export const countWords = outcomes.length;
 /** `struct traffic`. */
-export const trafficWords = 3;
+export const trafficWords = 2;
 
 export interface ReadCounters {
   readonly counts: readonly bigint[];
-  traffic(place: number): readonly bigint[];
+  /** Packets, bytes, new flows. */
+  traffic(place: number): readonly [number, number, number];
 }
 
 export function countersOf(
@@ -19,13 +20,8 @@ export function countersOf(
   { counts, traffic }: ReadCounters,
 ): DispatchCounters {
   const forwarded = places.map(({ personality }, place) => {
-    const [packets = 0n, bytes = 0n, flows = 0n] = traffic(place);
-    return {
-      personality,
-      packets: Number(packets),
-      bytes: Number(bytes),
-      newFlows: Number(flows),
-    };
+    const [packets, bytes, newFlows] = traffic(place);
+    return { personality, packets, bytes, newFlows };
   });
   const count = (at: number) => Number(counts[at] ?? 0n);
   const dropped = outcomes.flatMap((outcome, at) =>

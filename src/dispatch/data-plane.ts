@@ -11,8 +11,8 @@ import {
   updateElement,
 } from '../ffi/bpf-map.js';
 import { runningProgramsEnded } from '../ffi/rcu.js';
-import { countersOf, countWords, type ReadCounters, trafficWords } from './counters.js';
-import { emptyLayout, type Fresh, type Layout } from './layout.js';
+import { countersOf, countWords, trafficWords } from './counters.js';
+import { type Counted, emptyLayout, type Fresh, type Layout, placeKey } from './layout.js';
 import { shapes } from './map-shapes.js';
 import { notesBytes, packNotes, unpackNotes } from './notes.js';
 import { packRing, ringBytes, unpackRing } from './ring-bytes.js';
@@ -32,6 +32,7 @@ export const dispatchProgram = 'us_dispatch';
 export const dispatchXdpProgram = 'us_dispatch_xdp';
 
 type MapName = keyof typeof shapes;
+const noneCounted: Counted = [0, 0, 0];
 
 /**
  * The dispatcher's program and maps in the kernel. The maps are pinned and outlive this process, and so
@@ -85,39 +86,33 @@ export class DataPlane {
   }
 
   /**
-   * Makes packets go by `layout`: written aside as a whole, then flipped to.
+   * Makes packets go by `planned`: written aside as a whole, then flipped to.
    *
    * @returns whether anything changed
    */
-  async commit(layout: Layout, fresh: Fresh, nowMs: number): Promise<boolean> {
-    const placed = [...layout.services.values()].map(
+  async commit(planned: Layout, fresh: Fresh, nowMs: number): Promise<boolean> {
+    const placed = [...planned.services.values()].map(
       ({ number, birth, bytes, ring, groups }) =>
-        [
-          number,
-          placeService(
-            bytes,
-            birth,
-            ring,
-            groups.map((group) => group * groupPlaces),
-          ),
-        ] as const,
+        [number, placeService(bytes, birth, ring, groups)] as const,
     );
-    const state = packState(new Map(placed), layout.others);
+    const state = packState(new Map(placed), planned.others);
     if (this.#state?.equals(state)) {
-      this.#layout = layout;
+      this.#layout = planned;
       return false;
     }
     await this.#otherIsFree;
-    this.#zero(fresh);
+    const layout = this.#fresh(planned, fresh);
     const idOf = (mac: string) => layout.ids.indexOf(mac);
     for (const { slot, ring } of layout.rings.values()) {
       if (this.#layout.rings.get(slot)?.ring === ring) continue;
       await this.#rings.write(slot, packRing(ring, idOf, nowMs));
     }
     const next = 1 - this.#readIndex();
-    updateElement(this.#map('dispatch_states'), keyOf32(next), state);
+    const both = next === 0 ? [state, this.#state] : [this.#state, state];
+    const written = both.map((each) => each ?? Buffer.alloc(stateBytes));
+    updateElement(this.#map('dispatch.bss'), keyOf32(0), Buffer.concat(written));
     updateElement(this.#map('dispatch_notes'), keyOf32(next), packNotes(layout));
-    updateElement(this.#map('dispatch_active'), keyOf32(0), keyOf32(next));
+    updateElement(this.#map('.data.active'), keyOf32(0), keyOf32(next));
     this.#state = state;
     this.#layout = layout;
     this.#otherIsFree = runningProgramsEnded();
@@ -129,15 +124,30 @@ export class DataPlane {
     const placed = this.#layout.services.get(service);
     const ring = placed && this.#layout.rings.get(placed.ring)?.ring;
     if (placed === undefined || ring === undefined) return undefined;
-    const read: ReadCounters = {
+    const groups = placed.groups.map((group) => this.#counted(group));
+    return countersOf(service, ring.places, {
       counts: sumPerCpu(this.#map('dispatch_counts'), placed.number, countWords),
       traffic: (place) => {
-        const group = placed.groups[Math.floor(place / groupPlaces)] ?? 0;
-        const index = group * groupPlaces + (place % groupPlaces);
-        return sumPerCpu(this.#map('dispatch_traffic'), index, trafficWords);
+        const index = Math.floor(place / groupPlaces);
+        const within = place % groupPlaces;
+        const now = groups[index]?.[within] ?? noneCounted;
+        const key = placeKey(placed.groups[index] ?? 0, within);
+        const before = this.#layout.counted.get(key) ?? noneCounted;
+        return [now[0] - before[0], now[1] - before[1], now[2] - before[2]];
       },
-    };
-    return countersOf(service, ring.places, read);
+    });
+  }
+
+  /** By place in the group, since the group has its owner. */
+  #counted(group: number): readonly Counted[] {
+    const traffic = sumPerCpu(this.#map('dispatch_traffic'), group, groupPlaces * trafficWords).map(
+      Number,
+    );
+    const begun = sumPerCpu(this.#map('dispatch_begun'), group, groupPlaces).map(Number);
+    return begun.map((flows, place) => {
+      const [packets = 0, bytes = 0] = traffic.slice(place * trafficWords);
+      return [packets, bytes, flows];
+    });
   }
 
   /** Lets go of descriptors; what is attached runs on. */
@@ -161,25 +171,35 @@ export class DataPlane {
     return this.#maps.map(name);
   }
 
-  #zero({ groups, places, services }: Fresh): void {
+  /** Counters with a new owner start at zero: those of a place, which packets may go by, by what they have. */
+  #fresh(layout: Layout, { groups, places, services }: Fresh): Layout {
     const none = (words: number) => Buffer.alloc(possibleCpus() * words * 8);
-    const zeroAt = (index: number) =>
-      updateElement(this.#map('dispatch_traffic'), keyOf32(index), none(trafficWords));
+    const counted = new Map(layout.counted);
     for (const group of groups) {
-      for (let place = 0; place < groupPlaces; place += 1) zeroAt(group * groupPlaces + place);
+      updateElement(
+        this.#map('dispatch_traffic'),
+        keyOf32(group),
+        none(groupPlaces * trafficWords),
+      );
+      updateElement(this.#map('dispatch_begun'), keyOf32(group), none(groupPlaces));
+      for (let place = 0; place < groupPlaces; place += 1) counted.delete(placeKey(group, place));
     }
-    for (const { group, place } of places) zeroAt(group * groupPlaces + place);
+    for (const { group, place } of places) {
+      counted.set(placeKey(group, place), this.#counted(group)[place] ?? noneCounted);
+    }
     for (const number of services) {
       updateElement(this.#map('dispatch_counts'), keyOf32(number), none(countWords));
     }
+    return { ...layout, counted };
   }
 
   #readIndex(): number {
-    return this.#read('dispatch_active', 0, 4).readUInt32LE(0);
+    return this.#read('.data.active', 0, 4).readUInt32LE(0);
   }
 
   #readState(): Buffer {
-    return this.#read('dispatch_states', this.#readIndex(), stateBytes);
+    const start = this.#readIndex() * stateBytes;
+    return this.#read('dispatch.bss', 0, 2 * stateBytes).subarray(start, start + stateBytes);
   }
 
   #readLayout(): Layout {
@@ -227,7 +247,8 @@ function pinnedMaps(place: BpfPlace): readonly PinnedMap[] {
   const folder = pinFolder(place, 'dispatch');
   return Object.entries(shapes).map(([name, shape]: [string, MapShape]) => ({
     name,
-    path: join(folder, name),
+    // In the bpf filesystem no name has a dot.
+    path: join(folder, name.replaceAll('.', '_')),
     shape,
   }));
 }

@@ -7,7 +7,7 @@ import type { DispatchSpec } from './types.js';
 /** As many as `dispatch_rings` has. */
 const mostRings = 256;
 /** As many as `dispatch_traffic` has, by groups. */
-const mostGroups = 1024;
+export const mostGroups = 1024;
 /** Then they are counted from 0 again; what was recorded so long ago is gone. */
 const mostBirths = 65_536;
 const defaultDrainMs = 300_000;
@@ -43,6 +43,15 @@ export interface Layout {
   readonly others: readonly string[];
   /** Of services, so far. */
   readonly births: number;
+  /** What places had counted when they got a new owner, by `placeKey`: its counters start there. */
+  readonly counted: ReadonlyMap<string, Counted>;
+}
+
+/** Packets, bytes, new flows. */
+export type Counted = readonly [number, number, number];
+
+export function placeKey(group: number, place: number): string {
+  return `${group}/${place}`;
 }
 
 export const emptyLayout: Layout = {
@@ -51,9 +60,10 @@ export const emptyLayout: Layout = {
   ids: [],
   others: [],
   births: 0,
+  counted: new Map(),
 };
 
-/** Counters that have a new owner since `before`: they start at zero. */
+/** Counters that have a new owner since `before`: they are to start at zero. */
 export interface Fresh {
   readonly groups: readonly number[];
   readonly places: readonly { readonly group: number; readonly place: number }[];
@@ -125,6 +135,7 @@ export class Planner {
       ids: this.#ids,
       others: this.#others,
       births: this.#births,
+      counted: this.#before.counted,
     };
     return { layout, fresh: this.#fresh };
   }

@@ -1,8 +1,9 @@
 import { type MapShape, mapType } from '../ffi/bpf-map.js';
 import { countWords, trafficWords } from './counters.js';
+import { mostGroups } from './layout.js';
 import { notesBytes } from './notes.js';
 import { ringBytes } from './ring-bytes.js';
-import { mostServices, stateBytes } from './state-bytes.js';
+import { groupPlaces, mostServices, stateBytes } from './state-bytes.js';
 
 const array = (valueBytes: number, maxEntries: number): MapShape => ({
   type: mapType.array,
@@ -11,16 +12,23 @@ const array = (valueBytes: number, maxEntries: number): MapShape => ({
   maxEntries,
 });
 
-/** Maps that outlive a process: native/dispatch.h, flows.h. */
+const perCpu = (valueBytes: number, maxEntries: number): MapShape => ({
+  ...array(valueBytes, maxEntries),
+  type: mapType.perCpuArray,
+});
+
+/** Maps that outlive a process: native/dispatch.h, flows.h, tick.h, scratch.h. */
 export const shapes = {
-  dispatch_states: array(stateBytes, 2),
-  dispatch_active: array(4, 1),
+  'dispatch.bss': array(2 * stateBytes, 1),
+  '.data.active': array(4, 1),
+  '.data.clock': array(16, 1),
   dispatch_notes: array(notesBytes, 2),
   dispatch_flows: array(32, 65_536),
   dispatch_rings: { ...array(4, 256), type: mapType.arrayOfMaps },
-  dispatch_traffic: { ...array(trafficWords * 8, 16_384), type: mapType.perCpuArray },
-  dispatch_counts: { ...array(countWords * 8, mostServices), type: mapType.perCpuArray },
-  dispatch_cpus: { ...array(56, 1), type: mapType.perCpuArray },
+  dispatch_traffic: perCpu(groupPlaces * trafficWords * 8, mostGroups),
+  dispatch_begun: perCpu(groupPlaces * 8, mostGroups),
+  dispatch_counts: perCpu(countWords * 8, mostServices),
+  dispatch_scratch: perCpu(40, 1),
 } as const satisfies Record<string, MapShape>;
 
 /** What stands in `dispatch_rings`. */

@@ -1,5 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { Layout, PlacedService } from './layout.js';
+import type { Counted, Layout, PlacedService } from './layout.js';
 import { refused } from './refusals.js';
 import type { Place, Pool, Ring, RingTimes } from './ring.js';
 
@@ -30,6 +30,7 @@ interface Notes {
   readonly ids: readonly string[];
   readonly others: readonly string[];
   readonly births: number;
+  readonly counted: readonly (readonly [string, Counted])[];
 }
 
 export function packNotes(layout: Layout): Buffer {
@@ -48,6 +49,7 @@ export function packNotes(layout: Layout): Buffer {
     ids: layout.ids,
     others: layout.others,
     births: layout.births,
+    counted: [...layout.counted],
   };
   const deflated = deflateRawSync(JSON.stringify(notes), { level: 1 });
   if (deflated.length + 4 > notesBytes) {
@@ -90,5 +92,6 @@ export function unpackNotes(
     ids: notes.ids,
     others: notes.others,
     births: notes.births,
+    counted: new Map(notes.counted),
   };
 }

@@ -7,10 +7,10 @@ export const mostIds = 4096;
 /** Where things stand in `struct ring` of native/dispatch.h. */
 const slotBytes = (slotCount + 7) * 2;
 const at = {
-  slots: 0,
-  previous: slotBytes,
-  members: 2 * slotBytes,
-  placeOf: 2 * slotBytes + mostMembers * 8,
+  members: 0,
+  slots: mostMembers * 8,
+  previous: mostMembers * 8 + slotBytes,
+  placeOf: mostMembers * 8 + 2 * slotBytes,
 } as const;
 export const ringBytes = at.placeOf + mostIds * 2;
 
@@ -30,7 +30,8 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
   const words = new Uint16Array(bytes.buffer, bytes.byteOffset, ringBytes / 2);
   for (let slot = 0; slot < slotCount; slot += 1) {
     const place = ring.slots[slot] ?? noMember;
-    words[slot] = (place & placeBits) | ((ring.flags[slot] ?? 0) === 0 ? 0 : trackedBit);
+    words[at.slots / 2 + slot] =
+      (place & placeBits) | ((ring.flags[slot] ?? 0) === 0 ? 0 : trackedBit);
   }
   for (let slot = 0; slot < slotCount; slot += 1) {
     const previous = (ring.previous[slot] ?? nobody) & previousMask;
@@ -41,8 +42,8 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
     if (mac === '') continue;
     const id = idOf(mac);
     const offset = at.members + place * 8;
-    bytes.write(mac.replaceAll(':', ''), offset, 'hex');
-    bytes.writeUInt16LE(id | (here ? hereBit : 0), offset + 6);
+    bytes.writeUInt16LE(id | (here ? hereBit : 0), offset);
+    bytes.write(mac.replaceAll(':', ''), offset + 2, 'hex');
     if (keepsUntilMs > nowMs) words[at.placeOf / 2 + id] = place;
   }
   return bytes;
@@ -53,7 +54,7 @@ export function unpackRing(bytes: Buffer, noted: RingTimes & Pick<Ring, 'pool' |
   const words = new Uint16Array(slotCount);
   const flags = new Uint8Array(slotCount);
   for (let slot = 0; slot < slotCount; slot += 1) {
-    const word = bytes.readUInt16LE(slot * 2);
+    const word = bytes.readUInt16LE(at.slots + slot * 2);
     words[slot] = (word & placeBits) === placeBits ? noMember : word & placeBits;
     // Which of the tracked ones are mixed is not told: all are taken to be.
     if ((word & trackedBit) !== 0) flags[slot] = 3;

@@ -1,6 +1,6 @@
 /**
  * SipHash-1-3 (Aumasson and Bernstein, 2012; the kernel's hsiphash uses the same number of rounds):
- * a hash that nobody can aim without its key. native/siphash.h computes the same for each packet.
+ * a hash that nobody can aim without its key.
  */
 export interface Hash64 {
   /** Upper and lower 32 bits, unsigned. */

@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import type { HashMode } from '../config/types.js';
+import { endpointOf, hashKey, hashModes } from './flow.js';
 import { refused } from './refusals.js';
 import { keyOf } from './table.js';
 import type { DispatchSpec } from './types.js';
@@ -12,30 +12,31 @@ const mostRanges = 32;
 /** Where things stand in `struct service` of native/dispatch.h. */
 const at = {
   key: 0,
-  mac: 16,
-  vlan: 22,
-  ipv4: 24,
-  hasIpv4: 28,
-  hasIpv6: 29,
-  hasTcp: 30,
-  hasUdp: 31,
-  ipv6: 32,
-  hashMode: 48,
-  ring: 50,
-  sticky: 52,
-  ranges: 54,
-  counters: 56,
-  ports: 184,
-  birth: 440,
+  mac: 32,
+  vlan: 38,
+  hashedPort: 40,
+  hashedEndpoint: 44,
+  quickIpv4: 48,
+  hasIpv4: 49,
+  hasIpv6: 50,
+  hasTcp: 51,
+  ipv4: 52,
+  ring: 56,
+  keptProtocol: 60,
+  ports: 64,
+  groups: 320,
+  ipv6: 448,
+  hashMode: 464,
+  sticky: 466,
+  birth: 468,
+  hasUdp: 470,
 } as const;
-export const serviceBytes = 448;
+export const serviceBytes = 512;
 
-const hashModes: Readonly<Record<HashMode, number>> = {
-  'source-ip': 0,
-  'source-ip-port': 1,
-  '5-tuple': 2,
-};
-const protocolNumbers = { tcp: 6, udp: 17 } as const;
+/** Version 4, header of 5 words. */
+const plainIpv4 = 0x45;
+/** Is no endpoint. */
+const unusedWord = 0xffff_ffff;
 /** The packet program's time: 2^30 ns, of which it keeps 14 bits. */
 const timeUnitMs = 2 ** 30 / 1e6;
 const longestSticky = 0x3ffe;
@@ -47,12 +48,12 @@ const longestSticky = 0x3ffe;
  */
 export function packService(spec: DispatchSpec): Buffer {
   const bytes = Buffer.alloc(serviceBytes);
-  keyOf(spec).copy(bytes, at.key);
+  packHash(spec, bytes);
   macBytes(spec.service, spec.mac).copy(bytes, at.mac);
   bytes.writeUInt16LE(spec.vlan ?? 0, at.vlan);
-  bytes.writeUInt16LE(hashModes[spec.hash], at.hashMode);
   const sticky = Math.ceil((spec.udpStickyMs ?? 0) / timeUnitMs);
   bytes.writeUInt16LE(Math.min(sticky, longestSticky), at.sticky);
+  bytes.writeUInt32LE(sticky === 0 ? unusedWord : endpointOf('udp', 0), at.keptProtocol);
   packAddresses(spec, bytes);
   packPorts(spec, bytes);
   for (const { personality, mac } of spec.members) {
@@ -61,7 +62,17 @@ export function packService(spec: DispatchSpec): Buffer {
   return bytes;
 }
 
-/** @param groups where its counters stand, by groups of places, as numbers of counters */
+function packHash(spec: DispatchSpec, bytes: Buffer): void {
+  const { number, port, endpoint } = hashModes[spec.hash];
+  for (const [index, word] of hashKey(keyOf(spec)).entries()) {
+    bytes.writeBigUInt64LE(word, at.key + index * 8);
+  }
+  bytes.writeUInt16LE(number, at.hashMode);
+  bytes.writeUInt32LE(port, at.hashedPort);
+  bytes.writeUInt32LE(endpoint, at.hashedEndpoint);
+}
+
+/** @param groups in which its counters stand, by groups of places */
 export function placeService(
   service: Buffer,
   birth: number,
@@ -70,9 +81,9 @@ export function placeService(
 ): Buffer {
   const bytes = Buffer.from(service);
   bytes.writeUInt16LE(birth, at.birth);
-  bytes.writeUInt16LE(ring, at.ring);
-  for (const [group, first] of groups.entries()) {
-    bytes.writeUInt16LE(first, at.counters + group * 2);
+  bytes.writeUInt32LE(ring, at.ring);
+  for (const [index, group] of groups.entries()) {
+    bytes.writeUInt16LE(group, at.groups + index * 2);
   }
   return bytes;
 }
@@ -91,6 +102,7 @@ function packAddresses(spec: DispatchSpec, bytes: Buffer): void {
       throw refused(spec.service, `it has two ${v4 ? 'IPv4' : 'IPv6'} addresses`, fixIt);
     }
     bytes[flag] = 1;
+    if (v4) bytes[at.quickIpv4] = plainIpv4;
     bytes.set(address.toByteArray(), v4 ? at.ipv4 : at.ipv6);
   }
 }
@@ -106,18 +118,17 @@ function packPorts(spec: DispatchSpec, bytes: Buffer): void {
       } else merged.push({ first, last });
     }
     if (merged.length > 0) bytes[protocol === 'tcp' ? at.hasTcp : at.hasUdp] = 1;
-    return merged.map((range) => ({ ...range, protocol: protocolNumbers[protocol] }));
+    return merged.map((range) => ({ ...range, protocol }));
   });
   if (ranges.length > mostRanges) {
     const cause = `${ranges.length} separate ranges of ports; ${mostRanges} is the most`;
     throw refused(spec.service, cause, 'split the service in the cluster file');
   }
-  bytes.writeUInt16LE(ranges.length, at.ranges);
-  for (const [index, { first, last, protocol }] of ranges.entries()) {
+  for (let index = 0; index < mostRanges; index += 1) {
+    const { protocol, first, last } = ranges[index] ?? { protocol: undefined, first: 0, last: 0 };
     const offset = at.ports + index * 8;
-    bytes.writeUInt16LE(first, offset);
-    bytes.writeUInt16LE(last, offset + 2);
-    bytes.writeUInt32LE(protocol, offset + 4);
+    bytes.writeUInt32LE(protocol === undefined ? unusedWord : endpointOf(protocol, first), offset);
+    bytes.writeUInt32LE(last - first, offset + 4);
   }
 }
 
@@ -141,7 +152,7 @@ const wordMask = 0xffff_ffff_ffff_ffffn;
 /** An odd number with bits all over: 2^64 divided by the golden ratio. */
 const firstMultiplier = 0x9e37_79b9_7f4a_7c15n;
 const mostTries = 64;
-/** Instead of a service's number + 1. */
+/** Instead of a service's number. */
 const elsewhere = 0xffff;
 
 /**
@@ -156,7 +167,7 @@ export function packState(placed: ReadonlyMap<number, Buffer>, others: readonly 
   const macs = new Map<string, number>();
   for (const mac of others) macs.set(mac.replaceAll(':', '').toLowerCase(), elsewhere);
   for (const [number, service] of placed) {
-    macs.set(macOfService(service), number + 1);
+    macs.set(macOfService(service), number);
     service.copy(bytes, servicesAt + number * serviceBytes);
   }
   let multiplier = firstMultiplier;
@@ -173,20 +184,20 @@ function packBuckets(
   macs: ReadonlyMap<string, number>,
   multiplier: bigint,
 ): boolean {
-  bytes.fill(0, 0, servicesAt);
+  bytes.fill(0xff, 0, servicesAt);
   bytes.writeBigUInt64LE(multiplier, 0);
   const used = new Map<number, number>();
   let known = 0n;
   for (const [hex, number] of macs) {
     const padded = Buffer.alloc(8);
     padded.write(hex, 'hex');
-    const mac = padded.readBigUInt64LE(0);
+    const mac = padded.readBigUInt64LE(0) << 16n;
     const bucket = Number(((mac * multiplier) & wordMask) >> 53n);
     const way = used.get(bucket) ?? 0;
     if (way === ways) return false;
     used.set(bucket, way + 1);
-    known |= 1n << BigInt(bucket & 63);
-    bytes.writeBigUInt64LE((mac << 16n) | BigInt(number), buckets + (bucket * ways + way) * 8);
+    known |= 1n << ((mac >> 56n) & 63n);
+    bytes.writeBigUInt64LE(mac | BigInt(number), buckets + (bucket * ways + way) * 8);
   }
   bytes.writeBigUInt64LE(known, 8);
   return true;
