@@ -62,6 +62,11 @@ export class Forwarding {
     });
   }
 
+  /** Whether the network's device is there, complete or prepared. */
+  has(network: string): boolean {
+    return this.#present.has(network);
+  }
+
   /** Something that stands on the network failed: look at all of it again. */
   doubt(network: string): void {
     this.#done.delete(network);

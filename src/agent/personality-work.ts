@@ -51,11 +51,10 @@ export class PersonalityWork implements RoleWork {
     const first = this.#complete !== epoch;
     const quiet = first && this.#hasVolumes();
     try {
-      const sides = await Promise.allSettled([
+      await bothDone(
         timer.time('network', () => this.#network(epoch, incarnation, quiet, signal)),
         this.#storage(epoch, timer, signal),
-      ]);
-      for (const side of sides) if (side.status === 'rejected') throw side.reason;
+      );
       if (first) {
         await timer.time('announce', async () => {
           if (quiet) await this.#raise(epoch, incarnation, signal);
@@ -140,14 +139,22 @@ export class PersonalityWork implements RoleWork {
     const { watch, network, forwarding } = this.#parts;
     const config = configOf(watch.view);
     if (config === undefined) return;
-    for (const nic of nicsOf(config, { kind: 'personality', name: this.#name })) {
-      await forwarding.ensure(nic.network, signal);
-    }
     const spec = personalityNamespace(config, this.#name, epoch, incarnation);
+    const networks = spec.nics.map((nic) => nic.network);
+    const entries = async () => {
+      for (const name of networks) await forwarding.ensure(name, signal);
+    };
     try {
-      await network.ensureNamespace({ ...spec, quiet }, signal);
+      if (this.#complete === epoch || !networks.every((name) => forwarding.has(name))) {
+        await entries();
+        await network.ensureNamespace({ ...spec, quiet }, signal);
+        return;
+      }
+      // The devices are there: their entries and the NICs on them are made side by side, then all goes up.
+      await bothDone(entries(), network.ensureNamespace({ ...spec, quiet: true }, signal));
+      if (!quiet) await network.raise(spec, signal);
     } catch (thrown) {
-      for (const nic of spec.nics) forwarding.doubt(nic.network);
+      for (const name of networks) forwarding.doubt(name);
       throw thrown;
     }
   }
@@ -295,4 +302,10 @@ export class PersonalityWork implements RoleWork {
     );
     return `epoch ${epoch} runs on ${this.#parts.host} (${took.join(', ')})`;
   }
+}
+
+/** Neither is under way any more when this returns or throws. */
+async function bothDone(one: Promise<void>, other: Promise<void>): Promise<void> {
+  const ended = await Promise.allSettled([one, other]);
+  for (const end of ended) if (end.status === 'rejected') throw end.reason;
 }

@@ -156,7 +156,7 @@ export class Voter {
     const { watch, host: me, clock } = this.#parts;
     const ballot = this.#ballots.get(idOf(which));
     if (ballot === undefined) return undefined;
-    const facts = ballotFacts(watch.view, me, which.host, which.incarnation);
+    const facts = ballotFacts(watch.view, me, which.host, which.incarnation, this.lapsed);
     const decision = decideBallot(ballot, facts, clock.bootMs(), leaseMs);
     if (decision.kind === 'rest') return decision.wakeAtMs;
     const slot = { me, nonce: hello.nonce, ...which, mine: facts.mine?.revision };

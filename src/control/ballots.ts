@@ -51,6 +51,7 @@ export type BallotDecision =
 
 export type RestReason =
   | 'acked' // nothing is wrong
+  | 'others-vote' // controllers before this one make a majority; its vote is to spare
   | 'retired' // a commit shut it out
   | 'silent' // voted, and nothing heard
   | 'majority-stands' // alive, but a majority is final
@@ -68,8 +69,15 @@ export interface BallotFacts {
     readonly revision: number | undefined;
   }[];
   readonly retired: boolean;
+  /** Controllers in order before this one, as far as they seem well, are a majority without it. */
+  readonly spare: boolean;
 }
 
+/**
+ * How long a vote that is to spare waits. Each vote is a write that reaches every agent just when a
+ * takeover begins; a majority and its commit are there by then, unless one of the voters is not well.
+ */
+export const spareVoteMs = 20;
 /** Enough for whatever goes wrong with controllers; a host that flaps more often stays voted. */
 export const mostWithdrawals = 10;
 export const withdrawalWindowMs = 60_000;
@@ -118,7 +126,11 @@ export function decideBallot(
 ): BallotDecision {
   if (facts.retired) return rest('retired');
   const { lapse, stoppedAtMs, heard } = ballot;
-  if (stoppedAtMs === null) return lapse === null ? rest('acked') : vote(lapse);
+  if (stoppedAtMs === null) {
+    if (lapse === null) return rest('acked');
+    const turnMs = facts.spare ? lapse.atMs + spareVoteMs : lapse.atMs;
+    return nowMs < turnMs ? rest('others-vote', turnMs) : vote(lapse);
+  }
   const stands = facts.mine?.value.state === 'expired';
   const freshUntilMs = (heard?.atMs ?? Number.NEGATIVE_INFINITY) + 2 * leaseMs;
   if (heard === null || nowMs > freshUntilMs) {
@@ -139,16 +151,25 @@ export function decideBallot(
   return { kind: 'withdraw', reason: `heard again for ${Math.round(heardMs)} ms` };
 }
 
+/** @param lapsed `host/incarnation` whose promise this controller saw run out */
 export function ballotFacts(
   view: View,
   me: string,
   host: string,
   incarnation: number,
+  lapsed: ReadonlySet<string>,
 ): BallotFacts {
   const id = incarnationId(host, incarnation);
   const votes = view.votes.get(id);
-  const others = (configOf(view)?.controllers ?? []).filter((controller) => controller !== me);
+  const controllers = configOf(view)?.controllers ?? [];
+  const others = controllers.filter((controller) => controller !== me);
+  const well = (name: string) => {
+    const enrolled = view.hosts.get(name)?.value.incarnation;
+    return enrolled !== undefined && !lapsed.has(incarnationId(name, enrolled));
+  };
+  const before = controllers.slice(0, Math.max(0, controllers.indexOf(me)));
   return {
+    spare: before.filter(well).length >= majority(controllers.length),
     mine: votes?.get(me),
     others: others.map((controller) => {
       const vote = votes?.get(controller);

@@ -8,12 +8,14 @@ import {
   isIdle,
   mostWithdrawals,
   noBallot,
+  spareVoteMs,
   stepBallot,
   withdrawalWindowMs,
 } from '../../src/control/ballots.js';
 import { World } from './world.js';
 
 const leaseMs = 200;
+const nobody: ReadonlySet<string> = new Set();
 const lapse = { lastAckAgoMs: 202, atMs: 1_000 };
 const lapsed = { kind: 'lapsed', lapse } as const;
 const stopped = { kind: 'stopped' } as const;
@@ -27,7 +29,7 @@ const told = (...events: readonly (readonly [number, BallotEvent])[]): Ballot =>
 function facts(...voters: readonly string[]): BallotFacts {
   const world = new World();
   for (const voter of voters) world.vote('h4', 1, voter);
-  return ballotFacts(world.view, 'h1', 'h4', 1);
+  return ballotFacts(world.view, 'h1', 'h4', 1, nobody);
 }
 const decide = (ballot: Ballot, seen: BallotFacts, nowMs: number) =>
   decideBallot(ballot, seen, nowMs, leaseMs);
@@ -42,6 +44,29 @@ test('a lapse is voted, and then the vote rests while nothing is heard', async (
   t.match(decide(voted, facts(), 1_001), { kind: 'vote' }, 'not written: its result is unknown');
   t.match(decide(voted, facts('h1'), 1_001), { kind: 'rest', reason: 'silent' });
   t.match(decide(noBallot, facts(), 1_000), { kind: 'rest', reason: 'acked' });
+});
+
+test('a vote that is to spare leaves the others a moment', async (t) => {
+  const world = new World();
+  for (const host of ['h1', 'h2', 'h3', 'h4']) world.enrol(host, 1);
+  const ballot = told([1_000, lapsed]);
+  const seenBy = (me: string, unwell = nobody) => ballotFacts(world.view, me, 'h4', 1, unwell);
+  for (const needed of ['h1', 'h2']) {
+    t.match(decide(ballot, seenBy(needed), 1_000), { kind: 'vote' }, needed);
+  }
+  t.match(decide(ballot, seenBy('h3'), 1_000), {
+    kind: 'rest',
+    reason: 'others-vote',
+    wakeAtMs: 1_000 + spareVoteMs,
+  });
+  t.match(decide(ballot, seenBy('h3'), 1_000 + spareVoteMs), { kind: 'vote' }, 'they did not');
+  t.match(
+    decide(ballot, seenBy('h3', new Set(['h1/1'])), 1_000),
+    { kind: 'vote' },
+    'h1 is not well',
+  );
+  world.retire('h4', 1);
+  t.match(decide(ballot, seenBy('h3'), 1_000 + spareVoteMs), { reason: 'retired' });
 });
 
 test('the own vote is withdrawn once the host was heard for one lease', async (t) => {
@@ -71,7 +96,9 @@ test('a majority is final: nobody withdraws any more', async (t) => {
   const world = new World();
   world.vote('h4', 1, 'h1');
   world.retire('h4', 1);
-  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1), 1_700), { reason: 'retired' });
+  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1, nobody), 1_700), {
+    reason: 'retired',
+  });
 });
 
 test('a withdrawn vote of another does not stand', async (t) => {
@@ -79,7 +106,9 @@ test('a withdrawn vote of another does not stand', async (t) => {
   world.vote('h4', 1, 'h1');
   world.vote('h4', 1, 'h2', { state: 'withdrawn' });
   const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
-  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1), 1_700), { kind: 'withdraw' });
+  t.match(decide(ballot, ballotFacts(world.view, 'h1', 'h4', 1, nobody), 1_700), {
+    kind: 'withdraw',
+  });
 });
 
 test('a stop that an earlier agent left without its vote is voted, or taken back', async (t) => {
@@ -94,7 +123,7 @@ test('a withdrawal that landed late, of a host silent by now, is voted again', a
   const world = new World();
   world.vote('h4', 1, 'h1', { state: 'withdrawn' });
   const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
-  const seen = ballotFacts(world.view, 'h1', 'h4', 1);
+  const seen = ballotFacts(world.view, 'h1', 'h4', 1, nobody);
   t.match(decide(ballot, seen, 1_800), { kind: 'withdraw' }, 'once more: it fences what is late');
   t.match(decide(ballot, seen, 2_200), { kind: 'vote', lapse });
 });

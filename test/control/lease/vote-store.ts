@@ -80,6 +80,8 @@ export class VoteStore {
           standing: this.stands(index),
           revision: this.#slots.get(index)?.revision,
         })),
+      // When it votes changes nothing about what may be: here everybody votes at once.
+      spare: false,
       retired: this.#committed,
     };
   }
