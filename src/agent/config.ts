@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { defaultTokenFile } from '../api/token-file.js';
 import { readSettings } from '../config/settings.js';
 import { storeSettings } from '../store/settings.js';
 
@@ -24,6 +25,15 @@ export const agentSchema = z.strictObject({
       }),
     ])
     .default({ bind: '127.0.0.1', port: 7412 }),
+  /** HTTPS for callers elsewhere; never without TLS and tokens. Left out: none. */
+  remoteApi: z
+    .strictObject({
+      bind: z.string(),
+      port: z.number().int().min(1).max(65535).default(7413),
+      tls: z.strictObject({ certificate: z.string(), key: z.string() }),
+      tokens: z.string().default(defaultTokenFile),
+    })
+    .optional(),
   keyFile: z.string().default('/etc/understudy/cluster.key'),
   /**
    * false leaves announcing to somebody else (a routing daemon, a controller of the fabric): then

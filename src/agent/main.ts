@@ -21,7 +21,9 @@ import { systemTimers } from '../store/timers.js';
 import { ownVersion } from '../version.js';
 import { HostWorkloads } from '../workload/host-workloads.js';
 import { Agent } from './agent.js';
+import type { AgentApiSource } from './api-source.js';
 import { type AgentConfig, readAgentConfig } from './config.js';
+import { startRemoteApi } from './remote-api.js';
 
 const namespaceDirectory = '/run/netns';
 
@@ -40,6 +42,12 @@ export async function runAgent(options: {
   const guard = new BpfGuard({ bpffs: config.bpffs, log });
   const pulse = new PulseClient({ path: config.pulseSocket });
   const dispatch = new BpfDispatcher({ bpffs: config.bpffs, namespaceDirectory, log });
+  const store = new EtcdStore({
+    ...config.store,
+    prefix: `/understudy/${config.cluster}/`,
+    identity: config.host,
+    log,
+  });
   const agent = new Agent({
     facts: {
       host: config.host,
@@ -51,12 +59,7 @@ export async function runAgent(options: {
     bootToken: bootToken(config.runDirectory),
     features: { vlan: hasVlan(), kernel: release(), version: ownVersion() },
     announce: config.announce,
-    store: new EtcdStore({
-      ...config.store,
-      prefix: `/understudy/${config.cluster}/`,
-      identity: config.host,
-      log,
-    }),
+    store,
     pulse,
     network: network(config, guard, log),
     storage: new UserStorage({ runDirectory: config.runDirectory, log }),
@@ -73,20 +76,22 @@ export async function runAgent(options: {
   });
   await agent.start(options.signal);
   pulse.start(options.signal);
-  const api = await startApi(config, agent, log);
+  const source = agent.apiSource(ownVersion());
+  const api = await startApi(config, source, log);
+  const remoteApi = await startRemoteApi(config, source, store, log);
   await serve(options.signal, { refused: (text) => log.warn(text) });
-  await api?.stop();
+  await Promise.all([api?.stop(), remoteApi?.stop()]);
   await agent.stop();
 }
 
 /** The agent's work goes on without its API. */
 async function startApi(
   { api: address }: AgentConfig,
-  agent: Agent,
+  source: AgentApiSource,
   log: pino.Logger,
 ): Promise<ApiServer | undefined> {
   if (address === false) return undefined;
-  const api = new ApiServer(agent.apiSource(ownVersion()), address);
+  const api = new ApiServer(source, address);
   try {
     const port = await api.start();
     log.info({ bind: address.bind, port }, 'HTTP API');

@@ -2,6 +2,12 @@ import type { AuditRecord, EventRecord } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
 
+import type { Actor } from '../operate/audit.js';
+import type { Drained } from '../operate/drain.js';
+import type { Fenced } from '../operate/fenced.js';
+import type { Moved } from '../operate/move.js';
+import type { Plan } from '../plan/types.js';
+
 /** What the API shows; an agent hands it in. Nothing here changes anything. */
 export interface ApiSource {
   readonly host: string;
@@ -19,6 +25,21 @@ export interface ApiSource {
   /** The newest change that somebody asked for. */
   lastChange(): AuditRecord | undefined;
   lease(): Promise<LeaseFacts | undefined>;
+}
+
+/** What the API lets operators do; an agent hands it in. Each throws what the command of that name does. */
+export interface ApiOperations {
+  /** `id` stands for this file on top of what stands now. @throws US_API_FILE, US_API_BUSY */
+  plan(file: string): Promise<Plan & { readonly id: string }>;
+  /** @throws US_API_PLAN when the definition is no longer the one that the plan was made for */
+  apply(
+    file: string,
+    plan: string,
+    actor: Actor,
+  ): Promise<{ readonly cluster: string; readonly generation: number }>;
+  move(personality: string, to: string | undefined, actor: Actor): Promise<Moved>;
+  drain(wished: Drained, actor: Actor): Promise<Drained>;
+  fenced(host: string, actor: Actor): Promise<Fenced>;
 }
 
 /** What this host's pulse says. */

@@ -4,6 +4,7 @@ import * as daemons from './commands/daemons.js';
 import * as demo from './commands/demo.js';
 import * as lab from './commands/lab.js';
 import * as simulate from './commands/simulate.js';
+import * as token from './commands/token.js';
 import * as validate from './commands/validate.js';
 import type { CommandModule } from './context.js';
 
@@ -14,6 +15,7 @@ export const commands: readonly CommandModule[] = [
   daemons,
   lab,
   simulate,
+  token,
   demo,
   completion,
 ];

@@ -39,7 +39,7 @@ test('status, failovers and events are what the commands print', async (t) => {
   t.equal(JSON.parse((await get('/v1/events?most=5')).text).length, 5);
   t.match(JSON.parse((await get('/')).text), {
     host: 'h1',
-    paths: ['/', '/healthz', '/metrics', '/page'],
+    paths: ['/', '/page', '/page/status.css', '/page/status.js', '/healthz', '/metrics'],
   });
 });
 
