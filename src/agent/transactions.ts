@@ -10,7 +10,7 @@ import {
   retiredKey,
   voteKey,
 } from '../control/keys.js';
-import type { StartRecord, VoteRecord } from '../control/records.js';
+import type { AssignmentRecord, StartRecord, VoteRecord } from '../control/records.js';
 import type { Rewrite } from '../control/stewardship.js';
 import type { Role } from '../control/view.js';
 import type { Compare, Operation, Transaction } from '../store/types.js';
@@ -31,7 +31,7 @@ export function commitTransaction(commit: Commit): Transaction {
           modRevision: revision,
         }),
       ),
-      ...hostCompare(commit.next.host, commit.toHostRevision ?? undefined),
+      ...newOwnerCompare(commit.next, commit.toHostRevision ?? undefined),
     ],
     write: [
       put(key, commit.next),
@@ -107,7 +107,7 @@ export function rewriteTransaction(rewrite: Rewrite): Transaction {
     compare: [
       unchanged(key, rewrite.assignmentRevision),
       { kind: 'revision', key: configKey, modRevision: rewrite.configRevision },
-      ...hostCompare(rewrite.next.host, rewrite.toHostRevision),
+      ...newOwnerCompare(rewrite.next, rewrite.toHostRevision),
     ],
     write: [put(key, rewrite.next)],
   };
@@ -119,7 +119,7 @@ export function handoverTransaction(role: Role, handover: Handover): Transaction
   return {
     compare: [
       { kind: 'revision', key, modRevision: handover.assignmentRevision },
-      ...hostCompare(handover.next.host, handover.toHostRevision),
+      ...newOwnerCompare(handover.next, handover.toHostRevision),
     ],
     write: [
       put(key, handover.next),
@@ -128,11 +128,19 @@ export function handoverTransaction(role: Role, handover: Handover): Transaction
   };
 }
 
-/** The enrolment that a choice rests on must still be that one. */
-function hostCompare(host: string | null, revision: number | undefined): readonly Compare[] {
-  return host === null || revision === undefined
-    ? []
-    : [{ kind: 'revision', key: hostKey(host), modRevision: revision }];
+/**
+ * The enrolment that a choice rests on must still be that one, and no commit may have shut it out
+ * meanwhile: another controller may have moved something else away from that host an instant ago.
+ */
+function newOwnerCompare(
+  { host, incarnation }: Pick<AssignmentRecord, 'host' | 'incarnation'>,
+  revision: number | undefined,
+): readonly Compare[] {
+  if (host === null || revision === undefined) return [];
+  return [
+    { kind: 'revision', key: hostKey(host), modRevision: revision },
+    { kind: 'absent', key: retiredKey(host, incarnation) },
+  ];
 }
 
 export function put(key: string, value: object): Operation {

@@ -83,3 +83,8 @@ test('made-up clusters work soon after power on, also those without enforced lea
     t.ok(simulatedMs < 10_000, `seed ${seed}: ${simulatedMs} ms`);
   }
 });
+
+test('no role goes to an incarnation that was shut out an instant before', async (t) => {
+  const { violations } = await run({ config: variant(1147), seed: 1147, faults: 11 });
+  t.same(violations, []);
+});
