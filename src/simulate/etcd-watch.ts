@@ -23,6 +23,7 @@ export class EtcdWatch implements MemberStream<WatchRequest, WatchResponse> {
   #unwatch: () => void = () => {};
   #range: { readonly key: string; readonly end: string } | undefined;
   #toldRevision = 0;
+  readonly #requests: WatchRequest[] = [];
   readonly #queue: WatchResponse[] = [];
   #looking = false;
 
@@ -38,12 +39,26 @@ export class EtcdWatch implements MemberStream<WatchRequest, WatchResponse> {
 
   write(request: WatchRequest): void {
     const { time, random } = this.#parts;
-    if (!this.#parts.reaches()) return;
-    time.after(random.between(0.05, 0.5) * msNs, () => {
-      if (!this.#open || !this.#responsive()) return;
-      if ('create_request' in request) this.#create(request.create_request);
-      else this.#send(this.#response({}));
-    });
+    this.#requests.push(request);
+    time.after(random.between(0.05, 0.5) * msNs, () => this.#take());
+  }
+
+  /** Like answers: in order, and repeated until they get through. */
+  #take(): void {
+    const { time, member } = this.#parts;
+    if (!this.#open) return;
+    if (!member.up) {
+      this.#fail();
+      return;
+    }
+    if (member.frozen || !this.#parts.reaches()) {
+      time.after(retransmitNs, () => this.#take());
+      return;
+    }
+    const request = this.#requests.shift();
+    if (request === undefined) return;
+    if ('create_request' in request) this.#create(request.create_request);
+    else this.#send(this.#response({}));
   }
 
   cancel(): void {
@@ -123,11 +138,5 @@ export class EtcdWatch implements MemberStream<WatchRequest, WatchResponse> {
     this.#open = false;
     this.#unwatch();
     this.#parts.process.deliverAfter(0.5 * msNs, () => this.#onError(new Error('connection lost')));
-  }
-
-  #responsive(): boolean {
-    const { member } = this.#parts;
-    if (!member.up) this.#fail();
-    return member.up && !member.frozen;
   }
 }

@@ -29,6 +29,8 @@ export interface SimHostParts {
   readonly datagrams: Datagrams;
   readonly sabotage: Sabotage;
   readonly log: Log;
+  /** At the end of the run. */
+  readonly ended: AbortSignal;
   /** Something changed that may let a frame pass or a write be accepted. */
   changed(): void;
   openStore(process: SimProcess): Store;
@@ -225,7 +227,7 @@ export class SimHost {
       namespacePath: (name) => `/run/netns/us-${name}`,
       hostMount: (personality, lun) => `/run/understudy/${personality}/${lun}`,
     });
-    agent.start(new AbortController().signal).then(
+    agent.start(this.#parts.ended).then(
       () => link.start(),
       () => this.#restartAgent(process),
     );

@@ -87,6 +87,14 @@ class Run {
   }
 
   async go(): Promise<RunResult> {
+    try {
+      return await this.#go();
+    } finally {
+      this.#world.end();
+    }
+  }
+
+  async #go(): Promise<RunResult> {
     this.#world.boot();
     await this.#untilAllWork('after power on');
     const { kills = [] } = this.#options;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Log } from '../agent/loop.js';
 import type { ClusterConfig } from '../config/types.js';
 import { allocationKey, configKey } from '../control/keys.js';
@@ -67,11 +68,14 @@ export class World {
   readonly storeRoads = new StoreRoads();
   readonly #cutFromTarget = new Afflicted();
   readonly #targetClock: HostClock;
+  readonly #end = new AbortController();
   #targetDaemon: SimProcess | undefined;
 
   constructor(options: WorldOptions) {
     this.#options = options;
     const { seed, witness, sabotage } = options;
+    // Everything in here listens to it: many listeners are no leak.
+    setMaxListeners(0, this.#end.signal);
     this.#random = new Random(seed, 'world');
     const { config, allocation } = prepare(options.config, this.#random);
     this.config = config;
@@ -96,6 +100,14 @@ export class World {
     this.#put(allocationKey, this.#allocation);
     this.startTargetDaemon();
     for (const host of this.hosts.values()) host.boot();
+  }
+
+  /**
+   * After the run. Node keeps signals that others were made of (AbortSignal.any) until they abort, and
+   * with them all that listens: thousands of worlds would stay in memory.
+   */
+  end(): void {
+    this.#end.abort(new Error('the run has ended'));
   }
 
   host(name: string): SimHost {
@@ -131,8 +143,8 @@ export class World {
     const mask = this.target.mask(new Effort(process, this.#random, this.targetMood));
     const store = this.#openStore(process, 'target');
     const { timers } = process;
-    const endless = new AbortController().signal;
-    store.start(endless).then(
+    const { signal } = this.#end;
+    store.start(signal).then(
       () =>
         keepMasks(
           {
@@ -143,7 +155,7 @@ export class World {
             nowMs: timers.nowMs,
             verifyEveryMs,
           },
-          endless,
+          signal,
         ),
       () => {
         this.killTargetDaemon();
@@ -167,6 +179,7 @@ export class World {
       datagrams: this.datagrams,
       sabotage,
       log,
+      ended: this.#end.signal,
       changed,
       openStore: (process) => this.#openStore(process, config.name),
       letsIn: (target, initiator) => this.accepts(config.name, target, initiator),
