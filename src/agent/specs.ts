@@ -172,6 +172,8 @@ export function attachSpecs(
         targetLun: volume.lun,
         filesystem: volume.filesystem,
         format: volume.format,
+        access: volume.access,
+        chap: volume.chap,
         recordedSerial: view.volumes.get(volumeName)?.value.serial,
       },
     ];

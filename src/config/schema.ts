@@ -153,6 +153,14 @@ const network = z.strictObject({
   gateways: z.array(z.string()).default([]),
 });
 
+/** Names and secrets go through libiscsi, which has 255 bytes for each. */
+const chapSide = {
+  user: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'write a CHAP name of printable ASCII without blanks'),
+  secretFile: absolutePath,
+};
+
 const volume = z.strictObject({
   name: label,
   portals: z.array(z.string()).default([]),
@@ -160,6 +168,8 @@ const volume = z.strictObject({
   lun: z.int().min(0).max(16_383),
   filesystem: z.enum(['ext4', 'xfs']).default('ext4'),
   format: z.enum(['never', 'if-blank']).default('never'),
+  access: z.enum(['read-write', 'read-only']).default('read-write'),
+  chap: z.strictObject({ ...chapSide, mutual: z.strictObject(chapSide).optional() }).optional(),
 });
 
 const commandForm = 'write the program and its arguments, e.g. [nginx, -g, "daemon off;"]';

@@ -25,7 +25,7 @@ export function checkVolumes(file: ClusterFile): readonly Fault[] {
       (portal) => `portal ${portal} is named twice: that is no second path`,
       'name each portal once',
     );
-    return [...bad, ...twice];
+    return [...bad, ...twice, ...checkAccess(file.volumes[index], path)];
   });
   return [
     ...faults,
@@ -38,6 +38,21 @@ export function checkVolumes(file: ClusterFile): readonly Fault[] {
       'a LUN is one volume: name it once',
     ),
   ];
+}
+
+function checkAccess(volume: ClusterFile['volumes'][number] | undefined, path: Path) {
+  const faults: Fault[] = [];
+  if (volume?.access === 'read-only' && volume.format === 'if-blank') {
+    const what = `volume ${volume.name} is read-only and shall be formatted`;
+    faults.push({ path: [...path, 'format'], what, write: 'format: never, or access: read-write' });
+  }
+  const { chap } = volume ?? {};
+  if (chap?.mutual !== undefined && chap.mutual.secretFile === chap.secretFile) {
+    const what = `both directions of CHAP have the secret of ${chap.secretFile}`;
+    const write = 'give the target a secret of its own (RFC 7143, 9.2.1)';
+    faults.push({ path: [...path, 'chap', 'mutual', 'secretFile'], what, write });
+  }
+  return faults;
 }
 
 /** An address, not a name: looking names up would be one more thing to fail in a takeover. */

@@ -92,6 +92,17 @@ export interface VolumeConfig {
   readonly lun: number;
   readonly filesystem: 'ext4' | 'xfs';
   readonly format: 'never' | 'if-blank';
+  /** Default read-write. */
+  readonly access?: 'read-write' | 'read-only' | undefined;
+  readonly chap?: ChapConfig | undefined;
+}
+
+/** The secrets are in files of each host, mode 0600: neither the cluster file nor the store has them. */
+export interface ChapConfig {
+  readonly user: string;
+  readonly secretFile: string;
+  /** The target has to prove itself, too. */
+  readonly mutual?: { readonly user: string; readonly secretFile: string } | undefined;
 }
 
 export interface NicConfig {

@@ -104,6 +104,18 @@ export class IscsiContext {
     this.#lib.setNoReconnect(this.#context, 1);
   }
 
+  /**
+   * CHAP for the login to come; with `mutual` the target has to prove itself, too. The secrets are
+   * copied.
+   */
+  authenticate(
+    own: { readonly user: string; readonly secret: string },
+    mutual: { readonly user: string; readonly secret: string } | undefined,
+  ): void {
+    this.#lib.setUser(this.#open(), own.user, own.secret);
+    if (mutual !== undefined) this.#lib.setTargetUser(this.#open(), mutual.user, mutual.secret);
+  }
+
   get initiator(): string {
     return this.#initiator;
   }

@@ -42,6 +42,12 @@ function bind() {
     destroy: f('int iscsi_destroy_context(iscsi_context *c)'),
     setTarget: f('int iscsi_set_targetname(iscsi_context *c, const char *name)'),
     setSessionType: f('int iscsi_set_session_type(iscsi_context *c, int type)'),
+    setUser: f(
+      'int iscsi_set_initiator_username_pwd(iscsi_context *c, const char *user, const char *secret)',
+    ),
+    setTargetUser: f(
+      'int iscsi_set_target_username_pwd(iscsi_context *c, const char *user, const char *secret)',
+    ),
     setTimeout: f('int iscsi_set_timeout(iscsi_context *c, int seconds)'),
     setNoReconnect: f('void iscsi_set_noautoreconnect(iscsi_context *c, int state)'),
     fullConnect: f(

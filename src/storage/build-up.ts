@@ -1,12 +1,13 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UnderstudyError } from '../errors.js';
+import { type ChapCredentials, readChap } from './chap.js';
 import { type DataPath, type DiskProcess, endProcess } from './disk-process.js';
 import { check, filesystemWork, format, mountVolume } from './filesystem.js';
-import { identify, type LunIdentity } from './identity.js';
+import { identify, type LunIdentity, refusesWrites } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
 import { type BoundLoop, bindLoop, type ReservedLoop } from './loop-device.js';
-import { type Layout, type VolumeState, writeState } from './state.js';
+import { type Layout, listVolumes, readState, type VolumeState, writeState } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
 /** Bound on mount(2): a long journal is replayed in it. */
@@ -65,21 +66,29 @@ async function connected(
   const timed = timer(job);
   moveIn(layout, spec, directory);
   signal.throwIfAborted();
-  const { lun, portal } = await opened(job, process, timed, signal);
+  const { lun, portal, chap } = await opened(job, process, timed, signal);
   const work = filesystemWork(spec, lun);
+  await refuseTwice(layout, spec, lun.serial);
   const reserved = await reserving;
   let state: VolumeState = { ...newState(job, process, portal, lun), loopIndex: reserved.index };
   // On record before it is bound: whoever finds it half done knows what to let go of.
   writeState(layout, state);
   signal.throwIfAborted();
+  const readOnly = spec.access === 'read-only';
   const file = await timed('export', process.expose(layout.exportFile(spec), exposeMs));
-  const loop = await timed('loop', bindLoop(file, lun.blockSizeBytes, signal, reserved));
+  const loop = await timed(
+    'loop',
+    bindLoop(file, { blockSizeBytes: lun.blockSizeBytes, readOnly }, signal, reserved),
+  );
   try {
     if (loop.index !== reserved.index) {
       state = { ...state, loopIndex: loop.index };
       writeState(layout, state);
     }
-    if (work === 'format') await timed('format', format(spec, loop.path, signal));
+    if (work === 'format') {
+      const refused = () => refusesWrites(spec, lun, signal, job.limits, chap);
+      await timed('format', format(spec, loop.path, signal, refused));
+    }
     if (work === 'check') await timed('check', check(spec, loop.path, signal));
     signal.throwIfAborted();
     await timed('mount', mountInTime(spec, loop, state.hostMount, kill));
@@ -94,6 +103,27 @@ async function connected(
 }
 
 /**
+ * One LUN under two names would have two writers on this host, and masks cannot tell them apart.
+ *
+ * @throws {UnderstudyError} US_STORAGE_ELSEWHERE
+ */
+async function refuseTwice(layout: Layout, spec: AttachSpec, serial: string): Promise<void> {
+  for (const id of await listVolumes(layout)) {
+    if (id.personality === spec.personality && id.lun === spec.lun) continue;
+    const other = await readState(layout, id);
+    // Serials are told apart by one target host: tgt numbers its LUNs alike on every machine.
+    if (other?.serial !== serial || !spec.portals.includes(other.portal)) continue;
+    throw new UnderstudyError({
+      code: 'US_STORAGE_ELSEWHERE',
+      action: 'cannot attach volume',
+      object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
+      cause: `LUN ${spec.targetLun} of ${spec.target} has serial ${serial}, and so has ${other.volume}, which is LUN ${id.lun} of ${id.personality} here`,
+      remedy: 'give each volume a LUN of its own; two LUNs need two serials on the target',
+    });
+  }
+}
+
+/**
  * The target is asked what the LUN is while the data path logs in: neither waits for the other, and
  * nothing can read or write by the data path before it is exposed.
  */
@@ -102,23 +132,24 @@ async function opened(
   process: DiskProcess,
   timed: ReturnType<typeof timer>,
   signal: AbortSignal,
-): Promise<{ lun: LunIdentity; portal: string }> {
+): Promise<{ lun: LunIdentity; portal: string; chap: ChapCredentials | undefined }> {
   const { spec, limits } = job;
   const [first = ''] = spec.portals;
-  const opening = timed('login', process.open(dataPath(job, first), exposeMs));
+  const chap = await readChap(spec.chap, spec.volume);
+  const opening = timed('login', process.open(dataPath(job, first, chap), exposeMs));
   opening.catch(() => {});
-  const lun = await timed('identify', identify(spec, signal, limits));
+  const lun = await timed('identify', identify(spec, signal, limits, chap));
   if (lun.portal === first) {
     await opening;
-    return { lun, portal: first };
+    return { lun, portal: first, chap };
   }
   // The first portal did not answer when it was asked.
   const open = await opening.then(
     () => true,
     () => false,
   );
-  if (!open) await timed('login', process.open(dataPath(job, lun.portal), exposeMs));
-  return { lun, portal: open ? first : lun.portal };
+  if (!open) await timed('login', process.open(dataPath(job, lun.portal, chap), exposeMs));
+  return { lun, portal: open ? first : lun.portal, chap };
 }
 
 export function attachedVolume(state: VolumeState): AttachedVolume {
@@ -159,8 +190,10 @@ function newState(
   };
 }
 
-function dataPath({ spec }: BuildUp, portal: string): DataPath {
+function dataPath({ spec }: BuildUp, portal: string, chap: ChapCredentials | undefined): DataPath {
   return {
+    readOnly: spec.access === 'read-only',
+    chap,
     portal,
     target: spec.target,
     lun: spec.targetLun,
@@ -191,7 +224,7 @@ async function mountInTime(
     kill();
   }, mountMs);
   try {
-    await mountVolume(spec.filesystem, loop.path, hostMount);
+    await mountVolume(spec, loop.path, hostMount);
   } catch (thrown) {
     if (!expired) throw thrown;
     throw new UnderstudyError(

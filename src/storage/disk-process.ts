@@ -7,6 +7,7 @@ import { asIoFlusher } from '../ffi/io-flusher.js';
 import { closeProcess, openProcess, signalProcess, waitForEnd } from '../ffi/pidfd.js';
 import { favour } from '../ffi/scheduling.js';
 import { scopeWords } from '../scope.js';
+import type { ChapCredentials } from './chap.js';
 import { type Log, silent } from './log.js';
 import { QmpClient } from './qmp.js';
 
@@ -19,6 +20,7 @@ import { QmpClient } from './qmp.js';
 const program = 'qemu-storage-daemon';
 const nodeName = 'lun';
 const exportName = 'export';
+const secretName = 'chap';
 
 /** Names one process for ever: a number may be given out again, number and start time may not. */
 export interface ProcessIdentity {
@@ -32,6 +34,8 @@ export interface DataPath {
   readonly target: string;
   readonly lun: number;
   readonly initiator: string;
+  readonly chap: ChapCredentials | undefined;
+  readonly readOnly: boolean;
 }
 
 /** Undefined when there is no such process, or it has ended and waits to be reaped. */
@@ -76,6 +80,8 @@ export class DiskProcess {
   readonly #qmp: QmpClient;
   readonly #child: ChildProcess;
   readonly #logFile: string;
+  #secret: string | undefined;
+  #readOnly = false;
 
   private constructor(
     identity: ProcessIdentity,
@@ -137,6 +143,9 @@ export class DiskProcess {
    * @throws {UnderstudyError} US_STORAGE_DISK_PROCESS
    */
   async open(path: DataPath, timeoutMs: number): Promise<void> {
+    const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
+    this.#readOnly = path.readOnly;
+    if (path.chap !== undefined) await this.#learn(path.chap, object, timeoutMs);
     const blockdev = {
       driver: 'iscsi',
       'node-name': nodeName,
@@ -145,12 +154,27 @@ export class DiskProcess {
       target: path.target,
       lun: path.lun,
       'initiator-name': path.initiator,
+      'read-only': path.readOnly,
+      ...(path.chap === undefined ? {} : { user: path.chap.user, 'password-secret': secretName }),
       cache: { direct: true, 'no-flush': false },
       discard: 'ignore',
       'detect-zeroes': 'off',
     };
-    const object = `LUN ${path.lun} of ${path.target} at ${path.portal}`;
     await this.#execute('blockdev-add', blockdev, object, timeoutMs);
+  }
+
+  /**
+   * Hands it the secret over the socket pair that only the two of us have: in no argument, no log, no
+   * further file. (QEMU's `file:` would take a line's end for a part of the secret.) It proves itself
+   * to the target; QEMU asks for no proof in return: mutual CHAP is asked for by the session that
+   * looks at the LUN before.
+   */
+  async #learn({ secret }: ChapCredentials, object: string, timeoutMs: number): Promise<void> {
+    // Another portal is tried with the same one.
+    if (this.#secret === secret) return;
+    const qom = { 'qom-type': 'secret', id: secretName, data: secret, format: 'raw' };
+    await this.#execute('object-add', qom, object, timeoutMs);
+    this.#secret = secret;
   }
 
   /**
@@ -165,7 +189,7 @@ export class DiskProcess {
       id: exportName,
       'node-name': nodeName,
       mountpoint: mountPoint,
-      writable: true,
+      writable: !this.#readOnly,
       growable: false,
       'allow-other': 'off',
     };

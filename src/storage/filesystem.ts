@@ -3,6 +3,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { mount, mountFlags } from '../ffi/mount.js';
 import { runChild } from './child.js';
 import type { LunIdentity } from './identity.js';
+import { targetFull } from './iscsi-failures.js';
 import { mounts } from './mountinfo.js';
 import type { AttachSpec } from './types.js';
 
@@ -17,18 +18,34 @@ const unmountMs = 30_000;
 
 type Filesystem = AttachSpec['filesystem'];
 
+/** mkfs.ext4 makes no journal on less; mkfs.xfs (6.1) refuses less. */
+const smallestBytes: Readonly<Record<Filesystem, number>> = {
+  ext4: 4 * 1024 * 1024,
+  xfs: 300 * 1024 * 1024,
+};
+
 /**
  * What to do with the LUN, worked out from what was read of it. Pure.
  *
  * @throws {UnderstudyError} US_STORAGE_FILESYSTEM when it holds something else, or nothing and
- * `format` is `never`
+ * `format` is `never`; US_STORAGE_TOO_SMALL; US_STORAGE_JOURNAL
  */
 export function filesystemWork(spec: AttachSpec, lun: LunIdentity): 'mount' | 'check' | 'format' {
   const { content } = lun;
+  const readOnly = spec.access === 'read-only';
   if (content.kind === spec.filesystem) {
-    return content.kind === 'ext4' && content.hasErrors ? 'check' : 'mount';
+    if (content.sizeBytes > lun.sizeBytes) {
+      throw tooSmall(spec, lun, `its ${content.kind} has ${content.sizeBytes} bytes`);
+    }
+    if (content.kind !== 'ext4') return 'mount';
+    if (readOnly && content.needsRecovery) throw journalError(spec);
+    return content.hasErrors && !readOnly ? 'check' : 'mount';
   }
-  if (content.kind === 'unknown' && lun.blank && spec.format === 'if-blank') return 'format';
+  if (content.kind === 'unknown' && lun.blank && spec.format === 'if-blank' && !readOnly) {
+    const least = smallestBytes[spec.filesystem];
+    if (lun.sizeBytes < least) throw tooSmall(spec, lun, `${spec.filesystem} needs ${least}`);
+    return 'format';
+  }
   const holds =
     content.kind === 'unknown'
       ? 'no file system of that type, and is not blank or may not be formatted'
@@ -40,12 +57,15 @@ export function filesystemWork(spec: AttachSpec, lun: LunIdentity): 'mount' | 'c
  * Makes the file system, after blkid(8) found nothing either: between the two, hardly any kind of
  * data is taken for a blank disk.
  *
- * @throws {UnderstudyError} US_STORAGE_FILESYSTEM (blkid found something), US_STORAGE_FORMAT
+ * @param refused why the target takes no write, asked when making it failed
+ * @throws {UnderstudyError} US_STORAGE_FILESYSTEM (blkid found something), US_STORAGE_TARGET_FULL,
+ * US_STORAGE_FORMAT
  */
 export async function format(
   spec: AttachSpec,
   device: string,
   signal: AbortSignal,
+  refused: () => Promise<string | undefined>,
   found = blkid,
 ): Promise<void> {
   const signature = await found(device, signal);
@@ -58,6 +78,8 @@ export async function format(
       : ['mkfs.xfs', '-q', '-K', device];
   const result = await runChild(program as string, args, { timeoutMs: mkfsMs, signal });
   if (result.code === 0) return;
+  const words = result.timedOut ? undefined : await refused();
+  if (words !== undefined) throw targetFull(spec.target, `it takes no write: ${words}`);
   throw new UnderstudyError({
     code: 'US_STORAGE_FORMAT',
     action: `cannot make ${spec.filesystem} on`,
@@ -100,16 +122,18 @@ export async function check(spec: AttachSpec, device: string, signal: AbortSigna
 
 /** @throws {UnderstudyError} US_STORAGE_MOUNT with the kernel's errno */
 export async function mountVolume(
-  type: Filesystem,
+  spec: Pick<AttachSpec, 'filesystem' | 'access'>,
   device: string,
   mountPoint: string,
 ): Promise<void> {
+  const { filesystem: type } = spec;
+  const readOnly = spec.access === 'read-only' ? mountFlags.readOnly : 0;
   try {
     await mount({
       source: device,
       target: mountPoint,
       type,
-      flags: mountFlags.noSuid | mountFlags.noDev,
+      flags: mountFlags.noSuid | mountFlags.noDev | readOnly,
       options: type === 'ext4' ? 'errors=remount-ro' : '',
     });
   } catch (thrown) {
@@ -223,6 +247,26 @@ function filesystemError(spec: AttachSpec, cause: string): UnderstudyError {
     cause,
     remedy:
       'correct filesystem: of the volume; or, if what it holds may go, clear the LUN and write format: if-blank',
+  });
+}
+
+function tooSmall(spec: AttachSpec, lun: LunIdentity, cause: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_TOO_SMALL',
+    action: 'cannot use',
+    object: `LUN ${spec.targetLun} of ${spec.target} as volume ${spec.volume}`,
+    cause: `it has ${lun.sizeBytes} bytes; ${cause}`,
+    remedy: 'make the LUN larger; nothing was written to it',
+  });
+}
+
+function journalError(spec: AttachSpec): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_JOURNAL',
+    action: 'cannot use read-only',
+    object: `${spec.volume} of ${spec.personality}`,
+    cause: 'it was not unmounted in order, and replaying its journal would write to it',
+    remedy: 'mount it once where it may be written to, and unmount it in order',
   });
 }
 

@@ -1,4 +1,5 @@
-import { UnderstudyError } from '../errors.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import type { ChapCredentials } from './chap.js';
 import { lunNotFound } from './iscsi-failures.js';
 import { IscsiSession, type SessionLimits } from './iscsi-session.js';
 import { type Content, isZero, probeBytes, recognize } from './superblock.js';
@@ -22,16 +23,24 @@ const mebibyte = 1024 * 1024;
  * Asks the target: is the LUN there, is it a disk, is it the one recorded, how large is it, what
  * is on it. Reads the volume: call it only after the fence.
  *
- * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_LOGIN,
- * US_STORAGE_LUN_NOT_FOUND, US_STORAGE_IDENTITY, US_STORAGE_COMMAND, US_STORAGE_RESERVED
+ * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_CHAP,
+ * US_STORAGE_TARGET_FULL, US_STORAGE_LOGIN, US_STORAGE_LUN_NOT_FOUND, US_STORAGE_IDENTITY, US_STORAGE_COMMAND, US_STORAGE_RESERVED
  */
 export async function identify(
   spec: AttachSpec,
   signal: AbortSignal,
   limits?: SessionLimits,
+  chap?: ChapCredentials,
 ): Promise<LunIdentity> {
   const initiator = initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch);
-  const session = await IscsiSession.login(spec.portals, spec.target, initiator, signal, limits);
+  const session = await IscsiSession.login(
+    spec.portals,
+    spec.target,
+    initiator,
+    signal,
+    limits,
+    chap,
+  );
   try {
     const lun = spec.targetLun;
     const [luns, inquiry] = await Promise.all([session.luns(signal), session.inquiry(lun, signal)]);
@@ -57,6 +66,40 @@ export async function identify(
     return { portal: session.portal, serial, sizeBytes, blockSizeBytes, content, blank };
   } finally {
     // It never fails, and nobody need wait for the answer.
+    void session.close();
+  }
+}
+
+/**
+ * Why the target takes no write, in its words; undefined when it does. Writes zeros over the last
+ * MiB: only for a LUN that was blank and has just been begun to be formatted.
+ */
+export async function refusesWrites(
+  spec: AttachSpec,
+  lun: LunIdentity,
+  signal: AbortSignal,
+  limits?: SessionLimits,
+  chap?: ChapCredentials,
+): Promise<string | undefined> {
+  const { sizeBytes, blockSizeBytes } = lun;
+  const initiator = initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch);
+  const session = await IscsiSession.login(
+    [lun.portal],
+    spec.target,
+    initiator,
+    signal,
+    limits,
+    chap,
+  );
+  try {
+    const piece = Buffer.alloc(Math.min(mebibyte, sizeBytes));
+    const from = BigInt((sizeBytes - piece.length) / blockSizeBytes);
+    await session.write(spec.targetLun, from, piece, blockSizeBytes, signal);
+    return undefined;
+  } catch (thrown) {
+    signal.throwIfAborted();
+    return messageOf(thrown);
+  } finally {
     void session.close();
   }
 }

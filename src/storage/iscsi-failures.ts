@@ -1,5 +1,10 @@
 import { UnderstudyError } from '../errors.js';
 import { IscsiError } from '../ffi/iscsi.js';
+import type { ChapCredentials } from './chap.js';
+
+const authenticationFailed = 0x0201;
+/** "Too many connections" and "out of resources". */
+const outOfResources: readonly (number | undefined)[] = [0x0206, 0x0302];
 
 /** US_STORAGE_LUN_NOT_FOUND; `offered` when the target said which LUNs it has. */
 export function lunNotFound(
@@ -18,6 +23,18 @@ export function lunNotFound(
   });
 }
 
+/** The target is there and has no room: for another session, or for what shall be written. */
+export function targetFull(target: string, cause: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_TARGET_FULL',
+    action: 'cannot use',
+    object: target,
+    cause,
+    remedy:
+      'make room on the target: space behind its LUNs, or sessions and connections it may have',
+  });
+}
+
 /** RFC 7143 11.13.5: classes 2 (initiator error) and 3 (target error). */
 export function loginFailure(
   thrown: unknown,
@@ -25,9 +42,17 @@ export function loginFailure(
   target: string,
   initiator: string,
   loginMs: number,
+  chap?: Pick<ChapCredentials, 'user' | 'mutual'>,
 ): unknown {
   if (!(thrown instanceof IscsiError)) return thrown;
   const object = `${target} at ${portals.join(', ')}`;
+  const { loginStatus: status } = thrown;
+  if (status === authenticationFailed || (status === undefined && isAboutChap(thrown))) {
+    return chapFailure(thrown, object, chap);
+  }
+  if (status !== undefined && outOfResources.includes(status)) {
+    return targetFull(object, thrown.message);
+  }
   if (thrown.loginStatus === undefined) {
     return new UnderstudyError(
       {
@@ -59,6 +84,36 @@ export function loginFailure(
       object,
       cause: thrown.message,
       remedy: `check what the target asks of ${initiator} (authentication, digests, session limits)`,
+    },
+    { cause: thrown },
+  );
+}
+
+/** libiscsi ends a login itself when the target's own proof is missing or wrong. */
+function isAboutChap({ message }: IscsiError): boolean {
+  return /CHAP|authentic/i.test(message);
+}
+
+function chapFailure(
+  thrown: IscsiError,
+  object: string,
+  chap: Pick<ChapCredentials, 'user' | 'mutual'> | undefined,
+): UnderstudyError {
+  const refused = thrown.loginStatus === authenticationFailed;
+  const why =
+    chap === undefined
+      ? 'the target asks for CHAP, and the volume has none'
+      : refused
+        ? `the target does not take user ${chap.user} with that secret`
+        : `the target does not prove itself as ${chap.mutual?.user ?? 'asked'} (mutual CHAP)`;
+  return new UnderstudyError(
+    {
+      code: 'US_STORAGE_CHAP',
+      action: 'cannot log in to',
+      object,
+      cause: `${why}: ${thrown.message}`,
+      remedy:
+        'make chap: of the volume, the files with the secrets and the accounts of the target agree',
     },
     { cause: thrown },
   );

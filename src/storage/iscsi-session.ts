@@ -8,7 +8,8 @@ import {
   type ScsiReply,
   scsiStatus,
 } from '../ffi/iscsi.js';
-import { loginFailure, lunNotFound } from './iscsi-failures.js';
+import type { ChapCredentials } from './chap.js';
+import { loginFailure, lunNotFound, targetFull } from './iscsi-failures.js';
 import { assertNumericPortal } from './portal.js';
 import * as scsi from './scsi.js';
 
@@ -80,8 +81,8 @@ export class IscsiSession {
    *
    * Equals: `iscsiadm -m node -T TARGET -p PORTAL --login`
    *
-   * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_LOGIN,
-   * US_STORAGE_PORTAL
+   * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_CHAP,
+   * US_STORAGE_TARGET_FULL, US_STORAGE_LOGIN, US_STORAGE_PORTAL
    */
   static async login(
     portals: readonly string[],
@@ -89,11 +90,13 @@ export class IscsiSession {
     initiator: string,
     signal?: AbortSignal,
     limits = defaultLimits,
+    chap?: ChapCredentials,
   ): Promise<IscsiSession> {
     let last: unknown = new Error('the volume has no portal');
     for (const portal of portals) {
       const context = newContext(initiator, portal);
       try {
+        if (chap !== undefined) context.authenticate(chap, chap.mutual);
         await context.login(portal, target, budgetOf(limits.loginMs, signal));
         return new IscsiSession(context, portal, target, limits);
       } catch (thrown) {
@@ -103,7 +106,7 @@ export class IscsiSession {
       }
     }
     signal?.throwIfAborted();
-    throw loginFailure(last, portals, target, initiator, limits.loginMs);
+    throw loginFailure(last, portals, target, initiator, limits.loginMs, chap);
   }
 
   async testUnitReady(lun: number, signal?: AbortSignal): Promise<void> {
@@ -194,6 +197,12 @@ export class IscsiSession {
     return scsi.parseKeys(data);
   }
 
+  /** Whether the target registers others on this session's word. */
+  async registersOthers(lun: number, signal?: AbortSignal): Promise<boolean> {
+    const command = scsi.readReservation('capabilities');
+    return scsi.parseRegistersOthers(await this.#good('report capabilities', lun, command, signal));
+  }
+
   async reservationHolder(
     lun: number,
     signal?: AbortSignal,
@@ -265,6 +274,8 @@ export class IscsiSession {
         remedy: 'see who holds it (sg_persist -i -r); only the newest epoch may preempt it',
       });
     }
+    if (reply.ascq === scsi.noSpace)
+      throw targetFull(this.target, `LUN ${lun}: it has no space left`);
     if (reply.senseKey === scsi.senseKeys.illegalRequest && reply.ascq === scsi.lunNotSupported) {
       throw lunNotFound(this.target, lun, this.portal, undefined);
     }

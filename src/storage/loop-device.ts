@@ -36,10 +36,15 @@ export interface BoundLoop extends LoopDevice {
   close(): Promise<void>;
 }
 
+export interface LoopFormat {
+  readonly blockSizeBytes: number;
+  readonly readOnly: boolean;
+}
+
 /** A loop device with discards off that nothing is bound to yet. */
 export interface ReservedLoop extends LoopDevice {
   /** Undefined when somebody else was faster; then this is released too. */
-  bind(file: string, blockSizeBytes: number): Promise<BoundLoop | undefined>;
+  bind(file: string, format: LoopFormat): Promise<BoundLoop | undefined>;
   /** Gives it back unused. Nothing to do once it is bound. */
   release(): Promise<void>;
 }
@@ -91,13 +96,13 @@ export async function reserveLoop(hint: string, signal: AbortSignal): Promise<Re
  */
 export async function bindLoop(
   file: string,
-  blockSizeBytes: number,
+  format: LoopFormat,
   signal: AbortSignal,
   reserved?: ReservedLoop,
 ): Promise<BoundLoop> {
   for (let tries = 0; tries < bindTries; tries += 1) {
     const candidate = (tries === 0 ? reserved : undefined) ?? (await reserveLoop(file, signal));
-    const bound = await candidate.bind(file, blockSizeBytes);
+    const bound = await candidate.bind(file, format);
     if (bound !== undefined) return bound;
   }
   throw loopError(file, `others took the block device ${bindTries} times`);
@@ -115,10 +120,11 @@ class Reservation implements ReservedLoop {
     this.#device = device;
   }
 
-  async bind(file: string, blockSizeBytes: number): Promise<BoundLoop | undefined> {
+  async bind(file: string, format: LoopFormat): Promise<BoundLoop | undefined> {
     const { index, path } = this;
-    const flags = loopFlags.autoClear;
-    const backing = await opened(file);
+    const { blockSizeBytes, readOnly } = format;
+    const flags = loopFlags.autoClear | (readOnly ? loopFlags.readOnly : 0);
+    const backing = await opened(file, readOnly ? 'r' : 'r+');
     try {
       await configureLoop(this.#device.fd, backing.fd, {
         blockSizeBytes,
@@ -297,8 +303,8 @@ function pathOf(index: number): string {
   return `/dev/loop${index}`;
 }
 
-async function opened(path: string): Promise<FileHandle> {
-  return open(path, 'r+').catch((thrown: unknown) => {
+async function opened(path: string, mode: 'r' | 'r+' = 'r+'): Promise<FileHandle> {
+  return open(path, mode).catch((thrown: unknown) => {
     throw loopError(path, messageOf(thrown), thrown);
   });
 }

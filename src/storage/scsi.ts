@@ -11,6 +11,8 @@ const read = (lengthBytes: number): Transfer => ({ direction: 'read', lengthByte
 export const senseKeys = { notReady: 2, illegalRequest: 5, unitAttention: 6 } as const;
 /** SPC-4 annex D: LOGICAL UNIT NOT SUPPORTED. */
 export const lunNotSupported = 0x2500;
+/** SPC-4 annex D: SPACE ALLOCATION FAILED WRITE PROTECT; a thin LUN whose pool is full (SBC-3 4.7.3.6). */
+export const noSpace = 0x2707;
 
 export function testUnitReady(): Built {
   return { cdb: new Uint8Array(6), transfer: { direction: 'none' } };
@@ -167,6 +169,21 @@ export interface PersistentReservation {
   readonly key: bigint;
   /** Register: the new key. Preempt: the key to throw out. */
   readonly serviceActionKey: bigint;
+  /** Register: initiator names to register as well, whatever their sessions (SPEC_I_PT). */
+  readonly registersToo?: readonly string[];
+}
+
+const specifyInitiatorPorts = 8;
+const iscsiProtocol = 5;
+
+/** A whole iSCSI device: format 00b, no ISID (SPC-4 7.6.4.6). The name ends with NUL, in words of four. */
+function transportId(initiator: string): Buffer {
+  const lengthBytes = Math.max(20, Math.ceil((Buffer.byteLength(initiator) + 1) / 4) * 4);
+  const id = Buffer.alloc(4 + lengthBytes);
+  id[0] = iscsiProtocol;
+  id.writeUInt16BE(lengthBytes, 2);
+  id.write(initiator, 4, 'latin1');
+  return id;
 }
 
 /** PERSISTENT RESERVE OUT. */
@@ -175,19 +192,28 @@ export function persistentReserve(reservation: PersistentReservation): Built {
   cdb[0] = 0x5f;
   cdb[1] = persistentOutActions[reservation.action];
   cdb[2] = reservation.type;
-  cdb.writeUInt32BE(24, 5);
-  const data = Buffer.alloc(24);
-  data.writeBigUInt64BE(reservation.key, 0);
-  data.writeBigUInt64BE(reservation.serviceActionKey, 8);
+  const head = Buffer.alloc(24);
+  head.writeBigUInt64BE(reservation.key, 0);
+  head.writeBigUInt64BE(reservation.serviceActionKey, 8);
+  const ids = Buffer.concat((reservation.registersToo ?? []).map(transportId));
+  const length = Buffer.alloc(ids.length === 0 ? 0 : 4);
+  if (ids.length > 0) {
+    head[20] = specifyInitiatorPorts;
+    length.writeUInt32BE(ids.length);
+  }
+  const data = Buffer.concat([head, length, ids]);
+  cdb.writeUInt32BE(data.length, 5);
   return { cdb, transfer: { direction: 'write', data } };
 }
 
-/** PERSISTENT RESERVE IN: the registered keys, or who holds the reservation. */
-export function readReservation(what: 'keys' | 'holder'): Built {
+const persistentInActions = { keys: 0, holder: 1, capabilities: 2 } as const;
+
+/** PERSISTENT RESERVE IN: the registered keys, who holds the reservation, what the target can do. */
+export function readReservation(what: keyof typeof persistentInActions): Built {
   const lengthBytes = 8 + 8 * 128;
   const cdb = Buffer.alloc(10);
   cdb[0] = 0x5e;
-  cdb[1] = what === 'keys' ? 0 : 1;
+  cdb[1] = persistentInActions[what];
   cdb.writeUInt16BE(lengthBytes, 7);
   return { cdb, transfer: read(lengthBytes) };
 }
@@ -198,6 +224,11 @@ export function parseKeys(data: Buffer): { generation: number; keys: readonly bi
   const keys: bigint[] = [];
   for (let at = 8; at + 8 <= end; at += 8) keys.push(data.readBigUInt64BE(at));
   return { generation: data.readUInt32BE(0), keys };
+}
+
+/** SIP_C (SPC-4 6.15.4): whether a registration may name other initiators, `registersToo`. */
+export function parseRegistersOthers(data: Buffer): boolean {
+  return data.length >= 3 && ((data[2] ?? 0) & specifyInitiatorPorts) !== 0;
 }
 
 /** Undefined when nobody holds it. */

@@ -1,3 +1,5 @@
+import type { ChapAccount } from './chap.js';
+
 /** A volume as one personality on one host attaches it. */
 export interface AttachSpec {
   readonly cluster: string;
@@ -12,6 +14,9 @@ export interface AttachSpec {
   readonly targetLun: number;
   readonly filesystem: 'ext4' | 'xfs';
   readonly format: 'never' | 'if-blank';
+  /** Default read-write. Read-only: nothing of the LUN is written, on no way. */
+  readonly access?: 'read-write' | 'read-only' | undefined;
+  readonly chap?: ChapAccount | undefined;
   /** Serial recorded at first attach; undefined the first time. A different one is refused. */
   readonly recordedSerial: string | undefined;
 }

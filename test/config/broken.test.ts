@@ -210,6 +210,18 @@ const expected: Readonly<Record<string, readonly [string, number, string, string
     'write a VLAN ID from 1 to 4094',
   ],
   'vni-too-large': ['networks[1].id', 11, '16777216 is no VNI', 'write a VNI from 1 to 16777215'],
+  'volume-chap-one-secret': [
+    'volumes[0].chap.mutual.secretFile',
+    13,
+    'both directions of CHAP have the secret of /etc/us/chap',
+    'give the target a secret of its own (RFC 7143, 9.2.1)',
+  ],
+  'volume-read-only-formatted': [
+    'volumes[0].format',
+    13,
+    'volume web1-data is read-only and shall be formatted',
+    'format: never, or access: read-write',
+  ],
   'volume-two-personalities': [
     'personalities[1].storage[0].volume',
     23,

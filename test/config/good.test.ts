@@ -123,6 +123,7 @@ lab:
       lun: 3,
       filesystem: 'ext4',
       format: 'never',
+      access: 'read-write',
     },
   ]);
   t.strictSame(config.personalities, [

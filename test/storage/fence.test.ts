@@ -144,9 +144,10 @@ test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
   const mountPoint = join(directory, 'lun.img');
   writeFileSync(mountPoint, '');
   const initiator = 'iqn.2026-11.test:me';
-  await process_.open({ portal: server.portal, target, lun: 1, initiator }, 5_000);
+  const path = { portal: server.portal, target, lun: 1, initiator };
+  await process_.open({ ...path, chap: undefined, readOnly: false }, 5_000);
   const exposed = await process_.expose(mountPoint, 5_000);
-  const loop = await bindLoop(exposed, 512, never);
+  const loop = await bindLoop(exposed, { blockSizeBytes: 512, readOnly: false }, never);
   t.teardown(async () => {
     await loop.close();
     await releaseLoop(loop.index, mountPoint);

@@ -41,16 +41,20 @@ export function enterOwnNamespace(t: Test): void {
 }
 
 /** @param port of the portal: one a server, where a test file starts several */
-export async function startLunServer(t: Test, port = 3260): Promise<LunServer> {
+export async function startLunServer(
+  t: Test,
+  port = 3260,
+  address = '127.0.0.1',
+): Promise<LunServer> {
   enterOwnNamespace(t);
   const directory = mkdtempSync('/dev/shm/ustest-storage-');
   const ipcSocket = join(directory, 'tgt');
+  const portal = `${address}:${port}`;
   const controlPort = (process.pid % 30_000) + port;
-  const child = spawn(
-    'tgtd',
-    ['-f', '-C', String(controlPort), '--iscsi', `portal=127.0.0.1:${port}`],
-    { stdio: 'ignore', env: { ...process.env, TGT_IPC_SOCKET: ipcSocket } },
-  );
+  const child = spawn('tgtd', ['-f', '-C', String(controlPort), '--iscsi', `portal=${portal}`], {
+    stdio: 'ignore',
+    env: { ...process.env, TGT_IPC_SOCKET: ipcSocket },
+  });
   t.teardown(async () => {
     await end(child);
     rmSync(directory, { recursive: true, force: true });
@@ -61,7 +65,7 @@ export async function startLunServer(t: Test, port = 3260): Promise<LunServer> {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-  await untilListening(port);
+  await untilListening(address.replace(/[[\]]/g, ''), port);
   // It listens for initiators before it listens for tgtadm.
   await until(() => {
     try {
@@ -72,7 +76,7 @@ export async function startLunServer(t: Test, port = 3260): Promise<LunServer> {
     }
   });
   return {
-    portal: `127.0.0.1:${port}`,
+    portal,
     directory,
     ipcSocket,
     controlPort,
@@ -115,11 +119,11 @@ export async function until(
   }
 }
 
-function untilListening(port: number): Promise<void> {
+function untilListening(host: string, port: number): Promise<void> {
   return until(
     () =>
       new Promise((resolve) => {
-        const socket = connect({ host: '127.0.0.1', port });
+        const socket = connect({ host, port });
         socket.once('connect', () => resolve(true));
         socket.once('error', () => resolve(false));
         socket.once('close', () => resolve(false));

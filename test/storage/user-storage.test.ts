@@ -4,65 +4,20 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type Test, test } from 'tap';
+import { test } from 'tap';
 import type { AttachedVolume, AttachSpec } from '../../src/storage/types.js';
-import { UserStorage } from '../../src/storage/user-storage.js';
-import {
-  attachSpec,
-  backingFileBelow,
-  type LunServer,
-  startLunServer,
-  until,
-} from './lun-server.js';
+import { codeOf, freshTarget, storageIn } from './attached.js';
+import { attachSpec, backingFileBelow, startLunServer, until } from './lun-server.js';
 
 const never = new AbortController().signal;
-let nextTid = 1;
-
-/** A target of its own for each test: name, tid and backing file. */
-function freshTarget(server: LunServer, sizeBytes?: number) {
-  const tid = nextTid++;
-  const name = `iqn.2026-11.test:v${tid}`;
-  const file = server.addTarget({ tid, name, ...(sizeBytes ? { sizeBytes } : {}) });
-  return { tid, name, file };
-}
-
-/** A storage adapter with a run directory of its own; everything is taken down at the end of the test. */
-async function storageIn(t: Test, runDirectory: string): Promise<UserStorage> {
-  mkdirSync(runDirectory, { recursive: true });
-  const storage = new UserStorage({ runDirectory, log: logTo(t) });
-  await storage.start(never);
-  t.teardown(async () => {
-    await storage.stop();
-    await forget(runDirectory);
-  });
-  return storage;
-}
-
-async function forget(runDirectory: string): Promise<void> {
-  const last = new UserStorage({ runDirectory });
-  await last.start(never);
-  for (const { personality, lun } of await last.observe(never)) {
-    await last.abort(personality, lun, never);
-  }
-  await last.stop();
-  rmSync(runDirectory, { recursive: true, force: true });
-}
-
-function logTo(t: Test) {
-  const say = (details: object, text: string) => t.comment(`${text} ${JSON.stringify(details)}`);
-  return { debug: say, info: say, warn: say };
-}
-
 function processOf(runDirectory: string, { personality, lun }: AttachedVolume): number {
   const state = readFileSync(
     join(runDirectory, 'blk', personality, String(lun), 'state.json'),
@@ -95,13 +50,6 @@ function write(path: string, text: string): void {
   writeSync(fd, text);
   fsyncSync(fd);
   closeSync(fd);
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  return work.then(
-    () => 'no error',
-    (thrown: unknown) => (thrown as { code?: string }).code ?? String(thrown),
-  );
 }
 
 test('volumes of the user backend', async (t) => {

@@ -1,0 +1,50 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import type { Test } from 'tap';
+import { UserStorage } from '../../src/storage/user-storage.js';
+import type { LunServer } from './lun-server.js';
+
+/** What tests of attached volumes share. */
+const never = new AbortController().signal;
+let nextTid = 1;
+
+/** A target of its own for each test: name, tid and backing file. */
+export function freshTarget(server: LunServer, sizeBytes?: number) {
+  const tid = nextTid++;
+  const name = `iqn.2026-11.test:v${tid}`;
+  const file = server.addTarget({ tid, name, ...(sizeBytes ? { sizeBytes } : {}) });
+  return { tid, name, file };
+}
+
+/** A storage adapter with a run directory of its own; everything is taken down at the end of the test. */
+export async function storageIn(t: Test, runDirectory: string): Promise<UserStorage> {
+  mkdirSync(runDirectory, { recursive: true });
+  const storage = new UserStorage({ runDirectory, log: logTo(t) });
+  await storage.start(never);
+  t.teardown(async () => {
+    await storage.stop();
+    await forget(runDirectory);
+  });
+  return storage;
+}
+
+async function forget(runDirectory: string): Promise<void> {
+  const last = new UserStorage({ runDirectory });
+  await last.start(never);
+  for (const { personality, lun } of await last.observe(never)) {
+    await last.abort(personality, lun, never);
+  }
+  await last.stop();
+  rmSync(runDirectory, { recursive: true, force: true });
+}
+
+function logTo(t: Test) {
+  const say = (details: object, text: string) => t.comment(`${text} ${JSON.stringify(details)}`);
+  return { debug: say, info: say, warn: say };
+}
+
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => 'no error',
+    (thrown: unknown) => (thrown as { code?: string }).code ?? String(thrown),
+  );
+}
