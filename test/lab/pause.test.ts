@@ -1,17 +1,23 @@
 import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Test, test } from 'tap';
 import type { Timeline } from '../../src/control/timeline.js';
 import { macOf, must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { judgeOf } from '../../src/lab/lab-judge.js';
+import { labDirectory } from '../../src/lab/state.js';
 import type { Judge } from '../../src/observe/judge.js';
 import { PingWatch } from '../../src/observe/observers.js';
+import { parseConnections } from '../../src/storage/tgt-control.js';
+import { initiatorName } from '../../src/storage/types.js';
 import { attachXdpPass } from '../xdp-pass.js';
 import { incarnationOf, openLab, understudy, untilRuns, untilSpare } from './harness.js';
 
 const leaseMs = 200;
 const graceMs = 20;
+/** Of each of two programs; when all is stopped, some have just been answered. */
+const writesAtOnce = 800;
 /** No controller: every answer that it gets from one acknowledges a heartbeat. */
 const owner = 'h4';
 
@@ -34,13 +40,21 @@ test('a host whose every process is stopped', async (t) => {
     await toOwner(scene);
     const writer = await busyWriter(t, stage);
     t.teardown(() => writer.kill('SIGKILL'));
+    const many = await Promise.all([manyWrites(stage, 'many1'), manyWrites(stage, 'many2')]);
+    t.teardown(() => many.map((one) => one.kill('SIGKILL')));
     await pauseAndJudge(t, scene, async () => {
+      const waiting = many.reduce((sum, { pid }) => sum + unanswered(pid ?? 0), 0);
+      t.ok(waiting >= 1_000, `${waiting} writes were under way when the host was stopped`);
+      const { host, epoch } = personality(await stage.status(), 'web1');
+      const only = initiatorName(stage.config.cluster, 'web1', host ?? '', epoch);
+      t.same(await loggedIn(scene), [only], 'the target has one session: the new owner’s');
       // Nothing of the new owner's own may change the disk from here on.
       const count = 'wc -l < /srv/www/log > /srv/www/count; sync -f /srv/www';
       await must(stage, 'web1', ['sh', '-c', count]);
       const unchanged = await diskSum(stage);
       return async () => {
         t.equal(await diskSum(stage), unchanged, 'not a byte of the LUN changed');
+        t.same(await loggedIn(scene), [only], 'and the target let in nobody else');
         const lines = 'wc -l < /srv/www/log; cat /srv/www/count';
         const [now, then] = (await must(stage, 'web1', ['sh', '-c', lines])).trim().split('\n');
         t.equal(now, then, 'the new owner’s file is as it was');
@@ -154,6 +168,35 @@ async function busyWriter(t: Test, stage: Stage) {
   });
   t.comment('the writer writes');
   return writer;
+}
+
+/** Writes that are asked for at once, and each again as soon as it is answered. */
+async function manyWrites(stage: Stage, file: string) {
+  const program = new URL('./many-writes.js', import.meta.url).pathname;
+  const run = [process.execPath, program, `/srv/www/${file}`, String(writesAtOnce)];
+  const child = stage.lab.spawn('web1', ['env', `UV_THREADPOOL_SIZE=${writesAtOnce}`, ...run]);
+  await new Promise<void>((resolve, reject) => {
+    if (child.stdout === null) throw new Error('the program has no output');
+    child.once('close', () => reject(new Error('the many writes ended')));
+    createInterface({ input: child.stdout }).on('line', () => resolve());
+  });
+  return child;
+}
+
+/** Threads of a process that wait in the kernel for a disk, and will be told of no signal before it answers. */
+function unanswered(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).filter((task) => {
+    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('D');
+  }).length;
+}
+
+/** Initiators with a session, as the target itself tells. */
+async function loggedIn({ lab, stage }: Scene): Promise<readonly string[]> {
+  const socket = `TGT_IPC_SOCKET=${labDirectory(lab.name)}/tgt/socket`;
+  const show = 'tgtadm -C 1 --lld iscsi --op show --mode conn --tid 1';
+  const shown = await must(stage, 'storage', ['env', socket, ...show.split(' ')]);
+  return parseConnections(shown).map(({ initiator }) => initiator);
 }
 
 /** Of the LUN's bytes, read beside the target. */
