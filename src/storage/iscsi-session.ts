@@ -197,10 +197,15 @@ export class IscsiSession {
     return scsi.parseKeys(data);
   }
 
-  /** Whether the target registers others on this session's word. */
-  async registersOthers(lun: number, signal?: AbortSignal): Promise<boolean> {
-    const command = scsi.readReservation('capabilities');
-    return scsi.parseRegistersOthers(await this.#good('report capabilities', lun, command, signal));
+  /** Who is registered; undefined on a target that does not tell (READ FULL STATUS). */
+  async registrants(
+    lun: number,
+    signal?: AbortSignal,
+  ): Promise<readonly scsi.Registrant[] | undefined> {
+    const what = 'read full status';
+    const reply = await this.#send(what, lun, scsi.readReservation('status'), signal);
+    if (reply.senseKey === scsi.senseKeys.illegalRequest) return undefined;
+    return scsi.parseRegistrants(this.#checked(what, lun, reply));
   }
 
   async reservationHolder(

@@ -169,12 +169,12 @@ export interface PersistentReservation {
   readonly key: bigint;
   /** Register: the new key. Preempt: the key to throw out. */
   readonly serviceActionKey: bigint;
-  /** Register: initiator names to register as well, whatever their sessions (SPEC_I_PT). */
-  readonly registersToo?: readonly string[];
+  /** Register: every session of this initiator name as well (SPEC_I_PT). */
+  readonly registersToo?: string;
 }
 
-const specifyInitiatorPorts = 8;
 const iscsiProtocol = 5;
+const specifyInitiatorPorts = 8;
 
 /** A whole iSCSI device: format 00b, no ISID (SPC-4 7.6.4.6). The name ends with NUL, in words of four. */
 function transportId(initiator: string): Buffer {
@@ -192,23 +192,22 @@ export function persistentReserve(reservation: PersistentReservation): Built {
   cdb[0] = 0x5f;
   cdb[1] = persistentOutActions[reservation.action];
   cdb[2] = reservation.type;
-  const head = Buffer.alloc(24);
-  head.writeBigUInt64BE(reservation.key, 0);
-  head.writeBigUInt64BE(reservation.serviceActionKey, 8);
-  const ids = Buffer.concat((reservation.registersToo ?? []).map(transportId));
-  const length = Buffer.alloc(ids.length === 0 ? 0 : 4);
-  if (ids.length > 0) {
-    head[20] = specifyInitiatorPorts;
-    length.writeUInt32BE(ids.length);
+  const { registersToo } = reservation;
+  const id = registersToo === undefined ? Buffer.alloc(0) : transportId(registersToo);
+  const data = Buffer.alloc(id.length === 0 ? 24 : 28);
+  data.writeBigUInt64BE(reservation.key, 0);
+  data.writeBigUInt64BE(reservation.serviceActionKey, 8);
+  if (id.length > 0) {
+    data[20] = specifyInitiatorPorts;
+    data.writeUInt32BE(id.length, 24);
   }
-  const data = Buffer.concat([head, length, ids]);
-  cdb.writeUInt32BE(data.length, 5);
-  return { cdb, transfer: { direction: 'write', data } };
+  cdb.writeUInt32BE(data.length + id.length, 5);
+  return { cdb, transfer: { direction: 'write', data: Buffer.concat([data, id]) } };
 }
 
-const persistentInActions = { keys: 0, holder: 1, capabilities: 2 } as const;
+const persistentInActions = { keys: 0, holder: 1, status: 3 } as const;
 
-/** PERSISTENT RESERVE IN: the registered keys, who holds the reservation, what the target can do. */
+/** PERSISTENT RESERVE IN: the registered keys, who holds the reservation, all that is known of each. */
 export function readReservation(what: keyof typeof persistentInActions): Built {
   const lengthBytes = 8 + 8 * 128;
   const cdb = Buffer.alloc(10);
@@ -226,9 +225,31 @@ export function parseKeys(data: Buffer): { generation: number; keys: readonly bi
   return { generation: data.readUInt32BE(0), keys };
 }
 
-/** SIP_C (SPC-4 6.15.4): whether a registration may name other initiators, `registersToo`. */
-export function parseRegistersOthers(data: Buffer): boolean {
-  return data.length >= 3 && ((data[2] ?? 0) & specifyInitiatorPorts) !== 0;
+/** One registered nexus, or all nexuses of one name. */
+export interface Registrant {
+  readonly key: bigint;
+  readonly initiator: string;
+  /** The only session that is meant; undefined: every session of that name. */
+  readonly isid: string | undefined;
+}
+
+/** READ FULL STATUS (SPC-4 6.15.5), of iSCSI initiators. */
+export function parseRegistrants(data: Buffer): readonly Registrant[] {
+  const found: Registrant[] = [];
+  if (data.length < 8) return found;
+  const end = Math.min(data.length, 8 + data.readUInt32BE(4));
+  for (let at = 8; at + 24 <= end; ) {
+    const length = data.readUInt32BE(at + 20);
+    const id = data.subarray(at + 24, Math.min(end, at + 24 + length));
+    // SPC-4 7.6.4.6: format 00b is a name, 01b a name and an ISID.
+    if (id.length > 4 && ((id[0] ?? 0) & 0xf) === iscsiProtocol) {
+      const [text = ''] = id.toString('latin1', 4).split('\0');
+      const [initiator = '', isid] = text.split(',i,0x');
+      found.push({ key: data.readBigUInt64BE(at), initiator, isid });
+    }
+    at += 24 + length;
+  }
+  return found;
 }
 
 /** Undefined when nobody holds it. */
