@@ -17,6 +17,19 @@ export interface TgtConnection {
   readonly session: number;
   readonly connection: number;
   readonly initiator: string;
+  /** Of the initiator, as tgtd spells it; '' where it tells none. */
+  readonly address: string;
+}
+
+/** Ports of `tgtadm --op show --mode portal`: "Portal: 10.77.0.1:3260,1". Pure. */
+export function parsePortals(text: string): ReadonlySet<number> {
+  const ports = [...text.matchAll(/^Portal: \S+:(\d+),\d+$/gm)].map(([, port]) => Number(port));
+  return new Set(ports);
+}
+
+/** Peers of every logged-in connection, of `tgtadm --op show --mode target`. Pure. */
+export function parsePeers(text: string): readonly string[] {
+  return [...text.matchAll(/^\s+IP Address: (\S+)$/gm)].map(([, address = '']) => address);
 }
 
 /** Reads what `tgtadm --op show --mode target` prints. Pure. */
@@ -43,10 +56,15 @@ export function parseConnections(text: string): readonly TgtConnection[] {
   let session = 0;
   let connection = 0;
   for (const line of text.split('\n')) {
-    const [, key, value] = /^\s*(Session|Connection|Initiator): (\S+)/.exec(line) ?? [];
+    const [, key, value] = /^\s*(Session|Connection|Initiator|IP Address): (\S+)/.exec(line) ?? [];
     if (key === 'Session') session = Number(value);
     else if (key === 'Connection') connection = Number(value);
-    else if (key === 'Initiator') found.push({ session, connection, initiator: value ?? '' });
+    else if (key === 'Initiator') {
+      found.push({ session, connection, initiator: value ?? '', address: '' });
+    } else if (key === 'IP Address') {
+      const last = found.pop();
+      if (last !== undefined) found.push({ ...last, address: value ?? '' });
+    }
   }
   return found;
 }
@@ -66,7 +84,7 @@ export interface TgtControlOptions {
 }
 
 /** usr/tgtadm.h of tgt: the same in every release since 1.0.8 (2010). */
-const modes = { target: 1, connection: 6 } as const;
+const modes = { target: 1, portal: 3, connection: 6 } as const;
 const operations = { delete: 1, show: 2, bind: 3, unbind: 4 } as const;
 const requestBytes = 120;
 const replyHeadBytes = 8;
@@ -125,6 +143,16 @@ export class TgtControl {
   async connections(tid: number, signal: AbortSignal): Promise<readonly TgtConnection[]> {
     const request = { mode: 'connection', operation: 'show', tid } as const;
     return parseConnections(await this.#ask(request, signal));
+  }
+
+  /** TCP ports that tgtd listens on. */
+  async ports(signal: AbortSignal): Promise<ReadonlySet<number>> {
+    return parsePortals(await this.#ask({ mode: 'portal', operation: 'show' }, signal));
+  }
+
+  /** Address of each connection that is logged in, to whatever target. */
+  async peers(signal: AbortSignal): Promise<readonly string[]> {
+    return parsePeers(await this.#ask({ mode: 'target', operation: 'show' }, signal));
   }
 
   /** Idempotent. */

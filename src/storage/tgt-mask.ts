@@ -1,5 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { UnderstudyError } from '../errors.js';
+import {
+  countEach,
+  endConnections,
+  establishedPeers,
+  halfLogins,
+  plainAddress,
+} from './half-login.js';
 import { MaskLedger } from './mask-ledger.js';
 import { TgtControl, type TgtControlOptions, type TgtTarget } from './tgt-control.js';
 import type { MaskAdapter, MaskOrder } from './types.js';
@@ -12,14 +19,21 @@ export interface TgtMaskOptions extends TgtControlOptions {
 /** A deleted connection is listed until its last command is done. */
 const maxRounds = 200;
 const roundPauseMs = 5;
+/** A login that is only on its way has ended by then. */
+const loginGraceMs = 100;
 
 /**
  * The storage side of the fence on tgt, whose access list is by target. The old owner is out
- * before the new one may come in: unbind, delete its connections, see them gone, only then bind.
+ * before the new one may come in: unbind, see that no login of its is half done, delete its
+ * connections, see them gone, only then bind.
  */
 export class TgtMask implements MaskAdapter {
   readonly #tgt: TgtControl;
   readonly ledger: MaskLedger;
+  /** Targets whose old owner was unbound and may be half logged in. */
+  readonly #unsettled = new Set<string>();
+  /** Where the initiators of a target were last seen. */
+  readonly #addresses = new Map<string, ReadonlySet<string>>();
 
   constructor(options: TgtMaskOptions = {}) {
     this.#tgt = new TgtControl(options);
@@ -34,8 +48,13 @@ export class TgtMask implements MaskAdapter {
     await this.ledger.admit(order);
     const { tid, admitted } = await this.#find(order.target, signal);
     const others = admitted.filter((entry) => entry !== order.initiator);
+    if (others.length > 0) this.#unsettled.add(order.target);
     for (const entry of others) await this.#tgt.unbind(tid, entry, signal);
+    if (this.#unsettled.has(order.target)) await this.#settleLogins(order, signal);
+    this.#unsettled.delete(order.target);
     await this.#expel(tid, order, signal);
+    // Where the next owner is, nobody has seen yet.
+    if (others.length > 0) this.#addresses.delete(order.target);
     if (order.initiator !== undefined && !admitted.includes(order.initiator)) {
       await this.#tgt.bind(tid, order.initiator, signal);
     }
@@ -59,6 +78,31 @@ export class TgtMask implements MaskAdapter {
     });
   }
 
+  /** Waits until every login of the old owner that had begun has ended, or ends it. */
+  async #settleLogins(order: MaskOrder, signal: AbortSignal): Promise<void> {
+    const ports = await this.#tgt.ports(signal);
+    const suspects = this.#addresses.get(order.target);
+    const hung = async () => {
+      // In this order: one that comes in between is listed, or not yet there.
+      const established = await establishedPeers(ports);
+      const listed = countEach((await this.#tgt.peers(signal)).map(plainAddress));
+      const found = halfLogins(established, listed);
+      // Of an owner that was never seen anybody may be the one.
+      return suspects === undefined ? found : found.filter((address) => suspects.has(address));
+    };
+    for (let waitedMs = 0; waitedMs < loginGraceMs; waitedMs += roundPauseMs) {
+      if ((await hung()).length === 0) return;
+      await pause(roundPauseMs, undefined, { signal });
+    }
+    for (const address of await hung()) await endConnections(address, ports, signal);
+    const left = await hung();
+    if (left.length === 0) return;
+    throw maskError(
+      order,
+      `${left.join(', ')} has a connection that is neither logged in nor can be ended (CAP_NET_ADMIN, ss)`,
+    );
+  }
+
   async #expel(tid: number, order: MaskOrder, signal: AbortSignal): Promise<void> {
     for (let round = 0; round < maxRounds; round += 1) {
       const strangers = await this.#strangers(tid, order, signal);
@@ -71,6 +115,10 @@ export class TgtMask implements MaskAdapter {
 
   async #strangers(tid: number, order: MaskOrder, signal: AbortSignal) {
     const connections = await this.#tgt.connections(tid, signal);
+    if (connections.length > 0) {
+      const seen = connections.map(({ address }) => plainAddress(address));
+      this.#addresses.set(order.target, new Set(seen));
+    }
     return connections.filter(({ initiator }) => initiator !== order.initiator);
   }
 

@@ -123,8 +123,8 @@ Session: 9
         Initiator: iqn.i:y
 `),
     [
-      { session: 3, connection: 0, initiator: 'iqn.i:x' },
-      { session: 9, connection: 1, initiator: 'iqn.i:y' },
+      { session: 3, connection: 0, initiator: 'iqn.i:x', address: '127.0.0.1' },
+      { session: 9, connection: 1, initiator: 'iqn.i:y', address: '' },
     ],
   );
 });

@@ -32,7 +32,7 @@ test('a real tgtd does by its socket what tgtadm would have it do', async (t) =>
     t.same(await admitted(), [[]]);
   }
   t.same(await control.connections(1, never), []);
-  const nobody = { session: 7, connection: 9, initiator: host };
+  const nobody = { session: 7, connection: 9, initiator: host, address: '' };
   await control.disconnect(1, nobody, never);
   const refused = { code: 'US_STORAGE_TGTADM', message: /can't find the target/ };
   await t.rejects(control.bind(9, host, never), refused);

@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises';
+import ipaddr from 'ipaddr.js';
+import { runChild } from './child.js';
+
+/**
+ * Connections to tgtd whose login has begun and not ended. tgtd asks its access list when a login begins
+ * and never again, and lists a connection when the login has ended. So one that hung in between, as on
+ * a host that was stopped, would come in after its name was taken off the list.
+ *
+ * tgtd does not tell of them; the kernel does: more connections of an address than tgtd lists.
+ */
+
+/** Listed or established connections by the peer's address, in one spelling. */
+export type Peers = ReadonlyMap<string, number>;
+
+/** Addresses with more established connections than are listed. Pure. */
+export function halfLogins(established: Peers, listed: Peers): readonly string[] {
+  return [...established]
+    .filter(([address, count]) => count > (listed.get(address) ?? 0))
+    .map(([address]) => address);
+}
+
+/** One spelling: no brackets, no IPv4 inside IPv6. */
+export function plainAddress(text: string): string {
+  const bare = text.replace(/^\[|\]$/g, '');
+  return ipaddr.isValid(bare) ? ipaddr.process(bare).toString() : bare;
+}
+
+const established = '01';
+
+/** Peers of established connections to these local ports: /proc/net/tcp or tcp6 (proc_net(5)). Pure. */
+export function parseEstablished(text: string, ports: ReadonlySet<number>): readonly string[] {
+  return text.split('\n').flatMap((line) => {
+    const [, , local = '', remote = '', state] = line.split(/\s+/);
+    const port = Number.parseInt(local.split(':')[1] ?? '', 16);
+    if (state !== established || !ports.has(port)) return [];
+    return [addressOf(remote.split(':')[0] ?? '')];
+  });
+}
+
+/** Words of four bytes, each in the order of this machine's memory. */
+function addressOf(hex: string): string {
+  const bytes = Buffer.from(hex, 'hex');
+  for (let at = 0; at + 4 <= bytes.length; at += 4) bytes.subarray(at, at + 4).reverse();
+  return ipaddr.fromByteArray([...bytes]).kind() === 'ipv4'
+    ? ipaddr.fromByteArray([...bytes]).toString()
+    : plainAddress(ipaddr.fromByteArray([...bytes]).toString());
+}
+
+/** Of this network namespace. */
+export async function establishedPeers(ports: ReadonlySet<number>): Promise<Peers> {
+  const read = (name: string) => readFile(`/proc/self/net/${name}`, 'utf8').catch(() => '');
+  const texts = await Promise.all([read('tcp'), read('tcp6')]);
+  return countEach(texts.flatMap((text) => parseEstablished(text, ports)));
+}
+
+export function countEach(addresses: readonly string[]): Peers {
+  const counts = new Map<string, number>();
+  for (const address of addresses) counts.set(address, (counts.get(address) ?? 0) + 1);
+  return counts;
+}
+
+const killMs = 2_000;
+
+/**
+ * Ends every connection of an address to these ports; whoever is logged in from there logs in again.
+ * Needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY: the caller looks whether it worked.
+ *
+ * Equals: `ss --kill --tcp dst ADDRESS sport = :PORT`
+ */
+export async function endConnections(
+  address: string,
+  ports: ReadonlySet<number>,
+  signal: AbortSignal,
+): Promise<void> {
+  const host = address.includes(':') ? `[${address}]` : address;
+  for (const port of ports) {
+    const filter = ['state', 'established', 'dst', host, 'sport', '=', `:${port}`];
+    await runChild('ss', ['--kill', '--tcp', '--numeric', ...filter], {
+      timeoutMs: killMs,
+      signal,
+    });
+  }
+}
