@@ -166,7 +166,7 @@ const volume = z.strictObject({
   portals: z.array(z.string()).default([]),
   target: iqn,
   lun: z.int().min(0).max(16_383),
-  filesystem: z.enum(['ext4', 'xfs']).default('ext4'),
+  filesystem: z.enum(['ext4', 'xfs', 'none']).default('ext4'),
   format: z.enum(['never', 'if-blank']).default('never'),
   access: z.enum(['read-write', 'read-only']).default('read-write'),
   chap: z.strictObject({ ...chapSide, mutual: z.strictObject(chapSide).optional() }).optional(),

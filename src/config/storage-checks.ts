@@ -46,6 +46,10 @@ function checkAccess(volume: ClusterFile['volumes'][number] | undefined, path: P
     const what = `volume ${volume.name} is read-only and shall be formatted`;
     faults.push({ path: [...path, 'format'], what, write: 'format: never, or access: read-write' });
   }
+  if (volume?.filesystem === 'none' && volume.format === 'if-blank') {
+    const what = `volume ${volume.name} has no file system and shall be formatted`;
+    faults.push({ path: [...path, 'format'], what, write: 'format: never, or filesystem: ext4' });
+  }
   const { chap } = volume ?? {};
   if (chap?.mutual !== undefined && chap.mutual.secretFile === chap.secretFile) {
     const what = `both directions of CHAP have the secret of ${chap.secretFile}`;

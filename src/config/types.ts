@@ -90,7 +90,7 @@ export interface VolumeConfig {
   readonly portals: readonly string[];
   readonly target: string;
   readonly lun: number;
-  readonly filesystem: 'ext4' | 'xfs';
+  readonly filesystem: 'ext4' | 'xfs' | 'none';
   readonly format: 'never' | 'if-blank';
   /** Default read-write. */
   readonly access?: 'read-write' | 'read-only' | undefined;

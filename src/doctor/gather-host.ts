@@ -59,7 +59,11 @@ export function needsOf(cluster: ClusterConfig | undefined): Needs {
         ? undefined
         : Math.max(...cluster.networks.map(({ mtu }) => mtu)),
     volumes: cluster.volumes.length > 0,
-    filesystems: [...new Set(cluster.volumes.map(({ filesystem }) => filesystem))],
+    filesystems: [
+      ...new Set(
+        cluster.volumes.map(({ filesystem }) => filesystem).filter((one) => one !== 'none'),
+      ),
+    ],
     units: cluster.personalities.some(({ workload }) => workload.kind === 'unit'),
   };
 }

@@ -6,7 +6,7 @@ import { libc, SystemCallError } from './libc.js';
  * libuv's four threads until the kernel answers, so whoever gives up must make it answer, by killing
  * the process behind the device.
  */
-export const mountFlags = { readOnly: 1, noSuid: 2, noDev: 4 } as const;
+export const mountFlags = { readOnly: 1, noSuid: 2, noDev: 4, bind: 4096 } as const;
 export const unmountFlags = { detach: 2, noFollow: 8 } as const;
 
 interface Asynchronous<A extends readonly unknown[]> {

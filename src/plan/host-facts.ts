@@ -122,9 +122,19 @@ function volumeFacts(spec: AttachSpec, owner: string): readonly Fact[] {
       state: {},
       on: [session],
       owner,
-      text: `mount ${spec.volume} (${spec.filesystem}${spec.format === 'if-blank' ? ', made if the LUN is blank' : ''}) at /run/understudy/${personality}/${lun}`,
+      text: `${mountText(spec)} at /run/understudy/${personality}/${lun}`,
     },
   ];
+}
+
+function mountText({ volume, filesystem, format, access }: AttachSpec): string {
+  const notes = [
+    ...(filesystem === 'none' ? [] : [filesystem]),
+    ...(format === 'if-blank' ? ['made if the LUN is blank'] : []),
+    ...(access === 'read-only' ? ['read-only'] : []),
+  ];
+  const what = filesystem === 'none' ? `show the device of ${volume}` : `mount ${volume}`;
+  return notes.length === 0 ? what : `${what} (${notes.join(', ')})`;
 }
 
 const mountId = (personality: string, lun: number): string => `${personality}/LUN ${lun} mount`;

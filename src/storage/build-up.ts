@@ -7,6 +7,7 @@ import { check, filesystemWork, format, mountVolume } from './filesystem.js';
 import { identify, type LunIdentity, refusesWrites } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
 import { type BoundLoop, bindLoop, type ReservedLoop } from './loop-device.js';
+import { holdDevice, placeDevice } from './raw-device.js';
 import { type Layout, listVolumes, readState, type VolumeState, writeState } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
@@ -91,7 +92,14 @@ async function connected(
     }
     if (work === 'check') await timed('check', check(spec, loop.path, signal));
     signal.throwIfAborted();
-    await timed('mount', mountInTime(spec, loop, state.hostMount, kill));
+    const { filesystem } = spec;
+    if (filesystem === 'none') {
+      state = { ...state, holder: await holdDevice(loop.path) };
+      writeState(layout, state);
+      await timed('mount', placeDevice(loop.path, state.hostMount));
+    } else {
+      await timed('mount', mountInTime({ ...spec, filesystem }, loop, state.hostMount, kill));
+    }
   } finally {
     await loop.close();
   }
@@ -187,6 +195,7 @@ function newState(
     loopIndex: null,
     serial: lun.serial,
     sizeBytes: lun.sizeBytes,
+    holder: null,
   };
 }
 
@@ -208,12 +217,14 @@ function moveIn(layout: Layout, spec: AttachSpec, directory: string): void {
   rmSync(home, { recursive: true, force: true });
   renameSync(directory, home);
   writeFileSync(layout.exportFile(spec), '', { mode: 0o600 });
-  mkdirSync(layout.hostMount(spec), { recursive: true, mode: 0o700 });
+  const place = layout.hostMount(spec);
+  // A device node appears on a file.
+  mkdirSync(spec.filesystem === 'none' ? dirname(place) : place, { recursive: true, mode: 0o700 });
 }
 
 /** mount(2) cannot be cancelled: after `mountMs` its disk is taken away, and then it fails. */
 async function mountInTime(
-  spec: AttachSpec,
+  { filesystem, access }: { readonly filesystem: 'ext4' | 'xfs' } & Pick<AttachSpec, 'access'>,
   loop: BoundLoop,
   hostMount: string,
   kill: () => void,
@@ -224,7 +235,7 @@ async function mountInTime(
     kill();
   }, mountMs);
   try {
-    await mountVolume(spec, loop.path, hostMount);
+    await mountVolume(filesystem, access, loop.path, hostMount);
   } catch (thrown) {
     if (!expired) throw thrown;
     throw new UnderstudyError(

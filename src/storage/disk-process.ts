@@ -245,7 +245,7 @@ exec "$@"`,
  * (systemd/understudy-volumes.target) and before pulse lets the lease go: without it the target would
  * throw it out, and it would try to log in for ever. It is not swapped to a disk that it may serve.
  */
-const scope = {
+export const diskScope = {
   name: 'understudy-disk',
   description: 'Understudy disk: the data path of a volume',
   properties: [
@@ -266,7 +266,7 @@ function launch(directory: string, logFile: string): ChildProcess {
     ];
     // A session of its own, so that no signal to the agent's reaches it; relative paths, since the
     // path of a socket has at most 107 bytes (unix(7)).
-    const [first = 'unshare', ...rest] = [...scopeWords(scope), 'unshare', ...ownMounts];
+    const [first = 'unshare', ...rest] = [...scopeWords(diskScope), 'unshare', ...ownMounts];
     return asIoFlusher(() =>
       spawn(first, [...rest, directory, program, ...args], {
         cwd: directory,

@@ -16,7 +16,7 @@ const blkidMs = 10_000;
 const flushMs = 30_000;
 const unmountMs = 30_000;
 
-type Filesystem = AttachSpec['filesystem'];
+type Filesystem = Exclude<AttachSpec['filesystem'], 'none'>;
 
 /** mkfs.ext4 makes no journal on less; mkfs.xfs (6.1) refuses less. */
 const smallestBytes: Readonly<Record<Filesystem, number>> = {
@@ -31,6 +31,8 @@ const smallestBytes: Readonly<Record<Filesystem, number>> = {
  * `format` is `never`; US_STORAGE_TOO_SMALL; US_STORAGE_JOURNAL
  */
 export function filesystemWork(spec: AttachSpec, lun: LunIdentity): 'mount' | 'check' | 'format' {
+  // Whatever it holds is its owner's business.
+  if (spec.filesystem === 'none') return 'mount';
   const { content } = lun;
   const readOnly = spec.access === 'read-only';
   if (content.kind === spec.filesystem) {
@@ -122,12 +124,12 @@ export async function check(spec: AttachSpec, device: string, signal: AbortSigna
 
 /** @throws {UnderstudyError} US_STORAGE_MOUNT with the kernel's errno */
 export async function mountVolume(
-  spec: Pick<AttachSpec, 'filesystem' | 'access'>,
+  type: Filesystem,
+  access: AttachSpec['access'],
   device: string,
   mountPoint: string,
 ): Promise<void> {
-  const { filesystem: type } = spec;
-  const readOnly = spec.access === 'read-only' ? mountFlags.readOnly : 0;
+  const readOnly = access === 'read-only' ? mountFlags.readOnly : 0;
   try {
     await mount({
       source: device,
@@ -156,12 +158,18 @@ export async function mountVolume(
  * does not. In a child: this waits for the disk, and a thread of ours that waited for a dead one
  * would be lost to all other work.
  *
- * Equals: `sync --file-system MOUNTPOINT` (syncfs(2) reports errors since Linux 5.8)
+ * Equals: `sync --file-system MOUNTPOINT` (syncfs(2) reports errors since Linux 5.8); of a device alone
+ * `sync DEVICE`
  *
  * @throws {UnderstudyError} US_STORAGE_FLUSH: the volume is still attached
  */
-export async function flushVolume(mountPoint: string, signal: AbortSignal): Promise<void> {
-  const result = await runChild('sync', ['-f', mountPoint], { timeoutMs: flushMs, signal });
+export async function flushVolume(
+  mountPoint: string,
+  what: 'file system' | 'device',
+  signal: AbortSignal,
+): Promise<void> {
+  const options = what === 'device' ? [] : ['-f'];
+  const result = await runChild('sync', [...options, mountPoint], { timeoutMs: flushMs, signal });
   if (result.code === 0) return;
   throw new UnderstudyError({
     code: 'US_STORAGE_FLUSH',

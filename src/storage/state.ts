@@ -24,6 +24,8 @@ const schema = z.object({
   loopIndex: z.number().int().nullable(),
   serial: z.string(),
   sizeBytes: z.number(),
+  /** Keeps the device of a volume without a file system; null where a mount does. */
+  holder: z.object({ pid: z.number().int(), startTicks: z.string() }).nullable().default(null),
 });
 
 export type VolumeState = z.infer<typeof schema>;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, readlink, rmdir } from 'node:fs/promises';
+import { readFile, readlink, rmdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { SystemCallError } from '../ffi/libc.js';
@@ -41,9 +41,11 @@ export async function inspect(layout: Layout, id: VolumeId): Promise<Found> {
   if (file !== layout.exportFile(id)) {
     return broken(`/dev/loop${state.loopIndex} is bound to ${file ?? 'nothing'}`);
   }
+  const { holder } = state;
+  if (holder !== null && !(await isAlive(holder))) return broken('nobody keeps its device');
   const device = await deviceNumber(state.loopIndex);
   const mounted = (await mounts()).some(
-    (mount) => mount.mountPoint === state.hostMount && mount.device === device,
+    (mount) => mount.mountPoint === state.hostMount && (holder !== null || mount.device === device),
   );
   return mounted ? { kind: 'whole', state } : broken(`it is not mounted at ${state.hostMount}`);
 }
@@ -83,6 +85,7 @@ export async function tearDown(layout: Layout, id: VolumeId, log: Log): Promise<
   await killDataPath(layout, id);
   const state = await readState(layout, id);
   await detachMounts(layout.hostMount(id));
+  await letGo(state);
   const file = layout.exportFile(id);
   if (state !== undefined && state.loopIndex !== null) {
     const gone = await releaseLoop(state.loopIndex, file);
@@ -110,9 +113,10 @@ export async function takeDown(
   const device = state.loopIndex === null ? undefined : await deviceNumber(state.loopIndex);
   for (let layer = 0; layer < maxLayers; layer += 1) {
     if (!(await isMountPoint(state.hostMount))) break;
-    await flushVolume(state.hostMount, signal);
+    await flushVolume(state.hostMount, state.holder === null ? 'file system' : 'device', signal);
     await unmountVolume(state.hostMount, signal);
   }
+  await letGo(state);
   if (state.loopIndex !== null && device !== undefined) {
     await unused(state.loopIndex, file, device, state.hostMount, signal);
     await unbindAndRemoveLater(state.loopIndex, file);
@@ -146,6 +150,11 @@ async function unused(
   }
 }
 
+/** Of a volume without a file system: then its device is unbound, unless somebody has it open. */
+async function letGo(state: VolumeState | undefined): Promise<void> {
+  if (state?.holder) await endProcess(state.holder, 'SIGKILL', killMs);
+}
+
 async function isMountPoint(path: string): Promise<boolean> {
   return (await mounts()).some(({ mountPoint }) => mountPoint === path);
 }
@@ -163,7 +172,9 @@ async function detachMounts(path: string): Promise<void> {
 async function removeMountPoint(layout: Layout, id: VolumeId): Promise<void> {
   const path = layout.hostMount(id);
   for (const folder of [path, dirname(path), dirname(layout.directory(id))]) {
-    await rmdir(folder).catch((thrown: NodeJS.ErrnoException) => {
+    await rmdir(folder).catch(async (thrown: NodeJS.ErrnoException) => {
+      // The place of a device node is a file.
+      if (thrown.code === 'ENOTDIR') return unlink(folder);
       if (thrown.code === 'ENOENT' || thrown.code === 'ENOTEMPTY') return;
       throw new Error(`cannot remove ${folder}: ${messageOf(thrown)}`);
     });

@@ -12,7 +12,8 @@ export interface AttachSpec {
   readonly portals: readonly string[];
   readonly target: string;
   readonly targetLun: number;
-  readonly filesystem: 'ext4' | 'xfs';
+  /** none: the block device itself is handed on, whatever it holds. */
+  readonly filesystem: 'ext4' | 'xfs' | 'none';
   readonly format: 'never' | 'if-blank';
   /** Default read-write. Read-only: nothing of the LUN is written, on no way. */
   readonly access?: 'read-write' | 'read-only' | undefined;
@@ -28,7 +29,7 @@ export interface AttachedVolume {
   readonly epoch: number;
   /** /dev/loopN or the kernel's disk. */
   readonly device: string;
-  /** Where it is mounted on the host: /run/understudy/<personality>/<lun>. */
+  /** Where it is mounted on the host, or the device node appears: /run/understudy/<personality>/<lun>. */
   readonly hostMount: string;
   readonly serial: string;
   readonly sizeBytes: number;

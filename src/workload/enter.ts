@@ -6,7 +6,8 @@ import type { WorkloadSpec } from './types.js';
  * Makes the volumes appear at their paths, in a mount namespace just made, then runs a command.
  *
  * A source that is no mount point is refused: its volume is gone, and what the workload wrote there
- * would land on the host's own disk. Missing mount points are made, and stay.
+ * would land on the host's own disk. Missing mount points are made, and stay. A volume without a file
+ * system is a device node, placed on a file.
  *
  * A copied mount namespace also copies the mounts of *other* personalities' volumes and namespaces;
  * they would stay mounted here after the host let go of them, and keep a lost disk in use. So all
@@ -19,11 +20,15 @@ export const mountScript = `set -eu
 run=$1 count=$2
 shift 2
 while [ "$count" -gt 0 ]; do
-  if ! mountpoint -q -- "$1"; then
+  if [ -b "$1" ]; then
+    mkdir -p -- "$(dirname -- "$2")"
+    [ -e "$2" ] || : > "$2"
+  elif mountpoint -q -- "$1"; then
+    mkdir -p -- "$2"
+  else
     echo "$1: no volume is mounted there" >&2
     exit 1
   fi
-  mkdir -p -- "$2"
   mount --bind -- "$1" "$2"
   shift 2
   count=$((count - 1))

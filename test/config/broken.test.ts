@@ -216,6 +216,12 @@ const expected: Readonly<Record<string, readonly [string, number, string, string
     'both directions of CHAP have the secret of /etc/us/chap',
     'give the target a secret of its own (RFC 7143, 9.2.1)',
   ],
+  'volume-raw-formatted': [
+    'volumes[0].format',
+    13,
+    'volume web1-data has no file system and shall be formatted',
+    'format: never, or filesystem: ext4',
+  ],
   'volume-read-only-formatted': [
     'volumes[0].format',
     13,

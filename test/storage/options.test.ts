@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -13,7 +15,13 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import type { AttachSpec } from '../../src/storage/types.js';
 import { codeOf, freshTarget, storageIn } from './attached.js';
-import { attachSpec, type LunServer, startLunServer } from './lun-server.js';
+import {
+  attachSpec,
+  backingFileBelow,
+  type LunServer,
+  startLunServer,
+  until,
+} from './lun-server.js';
 
 const never = new AbortController().signal;
 
@@ -123,6 +131,45 @@ test('what cannot be used, and why; nothing is written that was not asked for', 
     );
     await storage.detach('web1', 0, never);
     t.ok(readFileSync(file).equals(before), 'not a byte has changed');
+  });
+
+  await t.test('a volume without a file system is the device itself', async (t) => {
+    const { name, file } = freshTarget(server);
+    const change = { target: name, filesystem: 'none', format: 'never' } as const;
+    const spec = attachSpec(server, change);
+    writeFileSync(file, 'whatever', { flag: 'r+' });
+    const runDirectory = join(server.directory, 'raw');
+    const raw = await storageIn(t, runDirectory);
+    const first = await raw.attach(spec, never);
+    t.same(await raw.attach(spec, never), first, 'again: the same');
+    t.ok(statSync(first.hostMount).isBlockDevice());
+    const start = (path: string) => readFileSync(path).subarray(0, 8).toString('latin1');
+    t.equal(start(first.hostMount), 'whatever');
+    const options = ['bs=4096', 'conv=sync,fsync,notrunc', 'oflag=direct'];
+    execFileSync('dd', [`of=${first.hostMount}`, ...options], { input: 'written!', stdio: 'pipe' });
+    t.equal(start(file), 'written!');
+
+    const second = await storageIn(t, runDirectory);
+    t.same(await second.observe(never), [first], 'a restarted agent adopts it');
+    const fd = openSync(first.hostMount, 'r');
+    t.equal(await codeOf(second.detach('web1', 0, never)), 'US_STORAGE_BUSY');
+    closeSync(fd);
+    await second.detach('web1', 0, never);
+    t.notOk(existsSync(first.hostMount), 'nothing is left');
+    await until(() => backingFileBelow(runDirectory, first.device) === undefined);
+
+    const again = await second.attach({ ...spec, epoch: 2 }, never);
+    t.equal(start(again.hostMount), 'written!');
+    const state = readFileSync(join(runDirectory, 'blk/web1/0/state.json'), 'utf8');
+    process.kill((JSON.parse(state) as { holder: { pid: number } }).holder.pid, 'SIGKILL');
+    await until(async () => (await second.observe(never)).length === 0);
+    t.notOk(existsSync(again.hostMount), 'one that nobody keeps is taken down');
+
+    const third = await second.attach({ ...spec, epoch: 3 }, never);
+    await second.abort('web1', 0, never);
+    t.notOk(existsSync(third.hostMount));
+    await until(() => backingFileBelow(runDirectory, third.device) === undefined);
+    t.equal(start(file), 'written!');
   });
 
   await t.test(

@@ -270,6 +270,21 @@ test('what cannot be started says why', async (t) => {
   await refusal(spec({ kind: 'command', command: [] }), 'US_WORKLOAD_SPEC', /command is empty/);
 });
 
+test('a volume without a file system is a device at its path', async (t) => {
+  const { spec, open, runDirectory, source, target } = stage(t);
+  // Major 7 is loop(4); it is only looked at.
+  const device = `${source}/device`;
+  execFileSync('mknod', [device, 'b', '7', '1999']);
+  const place = `${target}-disks/disk`;
+  const workload = await open();
+  await workload.ensure(
+    spec({ kind: 'none' }, { mounts: [{ source: device, target: place }] }),
+    never,
+  );
+  t.match(enter(runDirectory, 'stat', '-c', '%F %t:%T', place), /block special file 7:7cf/);
+  t.equal(readFileSync(place, 'utf8'), '', 'outside there is the file that it is placed on');
+});
+
 test('a personality without a workload can be entered, and what entered is ended', async (t) => {
   const { spec, open, runDirectory, target } = stage(t);
   const workload = await open();
