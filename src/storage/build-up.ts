@@ -67,9 +67,11 @@ async function connected(
   const timed = timer(job);
   moveIn(layout, spec, directory);
   signal.throwIfAborted();
+  const others = othersHere(layout, spec);
+  others.catch(() => {});
   const { lun, portal, chap } = await opened(job, process, timed, signal);
   const work = filesystemWork(spec, lun);
-  await refuseTwice(layout, spec, lun.serial);
+  refuseTwice(await others, spec, lun.serial);
   const reserved = await reserving;
   let state: VolumeState = { ...newState(job, process, portal, lun), loopIndex: reserved.index };
   // On record before it is bound: whoever finds it half done knows what to let go of.
@@ -110,25 +112,31 @@ async function connected(
   return attachedVolume(state);
 }
 
+/** What else is attached here. Read while the target is asked, so that nobody waits for it. */
+async function othersHere(layout: Layout, spec: AttachSpec): Promise<readonly VolumeState[]> {
+  const ids = (await listVolumes(layout)).filter(
+    ({ personality, lun }) => personality !== spec.personality || lun !== spec.lun,
+  );
+  const states = await Promise.all(ids.map((id) => readState(layout, id)));
+  return states.filter((state) => state !== undefined);
+}
+
 /**
  * One LUN under two names would have two writers on this host, and masks cannot tell them apart.
  *
  * @throws {UnderstudyError} US_STORAGE_ELSEWHERE
  */
-async function refuseTwice(layout: Layout, spec: AttachSpec, serial: string): Promise<void> {
-  for (const id of await listVolumes(layout)) {
-    if (id.personality === spec.personality && id.lun === spec.lun) continue;
-    const other = await readState(layout, id);
-    // Serials are told apart by one target host: tgt numbers its LUNs alike on every machine.
-    if (other?.serial !== serial || !spec.portals.includes(other.portal)) continue;
-    throw new UnderstudyError({
-      code: 'US_STORAGE_ELSEWHERE',
-      action: 'cannot attach volume',
-      object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
-      cause: `LUN ${spec.targetLun} of ${spec.target} has serial ${serial}, and so has ${other.volume}, which is LUN ${id.lun} of ${id.personality} here`,
-      remedy: 'give each volume a LUN of its own; two LUNs need two serials on the target',
-    });
-  }
+function refuseTwice(others: readonly VolumeState[], spec: AttachSpec, serial: string): void {
+  // Serials are told apart by one target host: tgt numbers its LUNs alike on every machine.
+  const other = others.find((one) => one.serial === serial && spec.portals.includes(one.portal));
+  if (other === undefined) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_ELSEWHERE',
+    action: 'cannot attach volume',
+    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
+    cause: `LUN ${spec.targetLun} of ${spec.target} has serial ${serial}, and so has ${other.volume}, which is LUN ${other.lun} of ${other.personality} here`,
+    remedy: 'give each volume a LUN of its own; two LUNs need two serials on the target',
+  });
 }
 
 /**

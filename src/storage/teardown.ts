@@ -15,8 +15,11 @@ import { type Layout, readState, removeState, type VolumeId, type VolumeState } 
 
 const killMs = 2_000;
 const terminateMs = 5_000;
-/** Other mount namespaces let go of a volume a moment after their last process ended. */
-const settleMs = 2_000;
+/**
+ * Other mount namespaces let go of a volume a moment after their last process ended; one that is just
+ * being made has a copy until it has thrown it out, which took over two seconds on a saturated machine.
+ */
+const settleMs = 5_000;
 const settlePauseMs = 10;
 /** The same place mounted over more than once: each layer is one unmount. */
 const maxLayers = 8;
