@@ -184,6 +184,13 @@ export const mutants: readonly Mutant[] = [
     seeds: 10,
   },
   {
+    name: 'nowithdraw',
+    broken: 'no vote is ever taken back',
+    sabotage: () => ({ store: (store) => wrapped(store, { refuse: takesVoteBack }) }),
+    kinds: ['link-cut', 'pulse-stopped'],
+    seeds: 5,
+  },
+  {
     name: 'anywrite',
     broken: 'the target asks neither for host nor for epoch',
     sabotage: () => ({ openTarget: true }),
@@ -321,23 +328,36 @@ interface Alteration {
   /** Which comparisons reach the store. */
   compare?(compare: Compare, transaction: Transaction): boolean;
   changes?(changes: readonly Change[]): readonly Change[];
+  /** Which transactions never succeed. */
+  refuse?(transaction: Transaction): boolean;
+}
+
+function takesVoteBack({ write }: Transaction): boolean {
+  return write.some(
+    (one) =>
+      one.kind === 'put' && one.key.startsWith('votes/') && one.value.includes('"withdrawn"'),
+  );
 }
 
 function wrapped(store: Store, alteration: Alteration): Store {
   const { compare = () => true, changes: show = (changes) => changes } = alteration;
+  const { refuse = () => false } = alteration;
+  const refused = { done: false, revision: 0, current: [] };
   return {
     start: (signal) => store.start(signal),
     stop: () => store.stop(),
     get: (key, options) => store.get(key, options),
     list: (prefix, options) => store.list(prefix, options),
-    transact: (transaction: Transaction, options) =>
-      store.transact(
-        {
-          ...transaction,
-          compare: transaction.compare.filter((one) => compare(one, transaction)),
-        },
-        options,
-      ),
+    transact: async (transaction: Transaction, options) =>
+      refuse(transaction)
+        ? refused
+        : await store.transact(
+            {
+              ...transaction,
+              compare: transaction.compare.filter((one) => compare(one, transaction)),
+            },
+            options,
+          ),
     watch: (prefix, listener, signal) =>
       store.watch(
         prefix,
