@@ -16,6 +16,13 @@ export interface HostFacts {
   readonly units: UnitFacts;
   readonly files: readonly FileFacts[];
   readonly programs: ProgramFacts;
+  /** CHAP secrets of volumes that may come here; undefined where no definition is known. */
+  readonly secrets: readonly SecretFacts[] | undefined;
+}
+
+export interface SecretFacts {
+  readonly volume: string;
+  readonly trouble: Trouble;
 }
 
 /** What the cluster's definition asks of a host; undefined where none is known. */

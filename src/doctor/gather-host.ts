@@ -20,7 +20,7 @@ import { attempt, gatherKernel } from './gather-kernel.js';
 /** Everything about this host. Changes nothing that stays. */
 export async function gatherHost(
   agent: { readonly path: string; readonly config: AgentConfig } | undefined,
-): Promise<Omit<HostFacts, 'needs'>> {
+): Promise<Omit<HostFacts, 'needs' | 'secrets'>> {
   const config = agent?.config;
   return {
     host: config?.host ?? '',

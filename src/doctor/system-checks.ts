@@ -156,6 +156,22 @@ export const systemChecks: readonly Check<HostFacts>[] = [
         : problem(`nothing for ${missing.join(', ')}`, 'apt-get install e2fsprogs xfsprogs');
     },
   },
+  {
+    id: 'volume-secrets',
+    title: 'CHAP secrets',
+    judge: ({ secrets }) => {
+      if (secrets === undefined || secrets.length === 0) {
+        return notApplicable('no volume that may come here has CHAP');
+      }
+      const bad = secrets.filter(({ trouble }) => trouble !== undefined);
+      return bad.length === 0
+        ? ok(`of ${secrets.map(({ volume }) => volume).join(', ')}`)
+        : problem(
+            bad.map(({ volume, trouble }) => `${volume}: ${trouble}`).join('; '),
+            'put the secret there, one line, mode 0600: without it the volume cannot come here',
+          );
+    },
+  },
 ];
 
 function diskText({ disk, diskIscsi }: ProgramFacts): string {

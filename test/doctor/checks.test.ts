@@ -45,6 +45,7 @@ const needs: Needs = {
 const file = { there: true, mode: 0o600, uid: 0, sizeBytes: 45 };
 const host: HostFacts = {
   ...{ host: 'h1', root: true, needs, kernel },
+  secrets: [{ volume: 'data', trouble: undefined }],
   sysctls: {
     'net.ipv4.conf.all.rp_filter': '0',
     'net.ipv4.conf.eth1.rp_filter': '0',
@@ -215,6 +216,12 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
   'program-disk': [
     ['problem', withPrograms({ disk: undefined })],
     ['problem', withPrograms({ diskIscsi: false })],
+  ],
+  'volume-secrets': [
+    ['ok', { ...host, secrets: [{ volume: 'data', trouble: undefined }] }],
+    ['problem', { ...host, secrets: [{ volume: 'data', trouble: why }] }],
+    ['not-applicable', { ...host, secrets: undefined }],
+    ['not-applicable', { ...host, secrets: [] }],
   ],
   'program-mkfs': [
     ['problem', withPrograms({ mkfs: ['xfs'] })],

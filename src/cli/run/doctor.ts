@@ -5,6 +5,7 @@ import { everyClusterCheck, hostChecks } from '../../doctor/checks.js';
 import type { ClusterFacts } from '../../doctor/facts.js';
 import { gatherCluster, type HostPlace } from '../../doctor/gather-cluster.js';
 import { gatherHost, needsOf } from '../../doctor/gather-host.js';
+import { gatherSecrets } from '../../doctor/gather-secrets.js';
 import { examine, type Result, type Verdict } from '../../doctor/types.js';
 import { UnderstudyError } from '../../errors.js';
 import { systemTimers } from '../../store/timers.js';
@@ -33,8 +34,9 @@ export async function run(options: DoctorOptions): Promise<number> {
   progress.set(1, 2, 'the cluster: etcd, hosts, leases');
   const cluster = await lookAtCluster(options, agent).finally(() => progress.end());
   const config = cluster?.view === undefined ? undefined : configOf(cluster.view);
+  const secrets = await gatherSecrets(config, host.host);
   const results = [
-    ...examine('host', hostChecks, { ...host, needs: needsOf(config) }),
+    ...examine('host', hostChecks, { ...host, needs: needsOf(config), secrets }),
     ...(cluster === undefined ? [] : examine('cluster', everyClusterCheck, cluster)),
   ];
   const problems = count(results, 'problem');
