@@ -62,7 +62,7 @@ export async function verifyDevice(t: Test, server: LunServer, tid: number, roun
     const format = { blockSizeBytes: 512, readOnly: false };
     const loop = await bindLoop(exposed, format, never);
     try {
-      const place = (at: number) => ({ filename: loop.path, offset: `${at}m`, size: '12m' });
+      const place = (at: number) => ({ filename: loop.path, offset: `${at}m`, size: '8m' });
       const direct = { ioengine: 'libaio', direct: 1, iodepth: 32 };
       await fio(round, 10, [
         ...job('pages', { ...place(0), ...direct, rw: 'randwrite', bs: '4k' }),
@@ -133,13 +133,13 @@ export async function verifyFiles(
     const place = { directory: mount, ...more };
     const direct = { ioengine: 'libaio', direct: 1, iodepth: 32 };
     return [
-      ...job('pages', { ...place, ...direct, rw: 'randwrite', bs: '4k', size: '12m' }),
+      ...job('pages', { ...place, ...direct, rw: 'randwrite', bs: '4k', size: '8m' }),
       ...job('odd', {
         ...place,
         rw: 'randwrite',
         bsrange: '512-64k',
         bs_unaligned: 1,
-        size: '12m',
+        size: '8m',
       }),
       ...job('storm', { ...place, rw: 'write', bs: '4k', fsync: 1, size: '2m', numjobs: 4 }),
     ];
