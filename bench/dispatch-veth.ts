@@ -8,9 +8,9 @@ import { sendLive } from '../src/ffi/bpf-test-run.js';
 import { inNetworkNamespace } from '../src/ffi/namespace.js';
 import { attachXdp } from '../src/ffi/xdp.js';
 import { ack, BenchPlane, benchFrame, type Scene } from './bench-plane.js';
+import { type Peer, setUpPeer } from './dispatch-nft.js';
 import { median, table } from './medians.js';
 
-const rounds = 9;
 const frames = 2_000_000;
 const fewFrames = 200_000;
 const scene: Scene = { members: 3, services: 1, flows: 65_536, tcpFlags: ack };
@@ -21,7 +21,12 @@ interface Path {
   /** At the dispatcher’s end of the cable. */
   readonly xdp: string;
   readonly tc?: string;
+  /** In place of ours. */
+  readonly peer?: Peer;
 }
+
+const nftFwd = 'nftables fwd by jhash';
+const nftDnat = 'nftables DNAT by jhash';
 
 const paths: readonly Path[] = [
   { name: 'XDP no-op', scene, xdp: 'bench_xdp_noop' },
@@ -33,10 +38,12 @@ const paths: readonly Path[] = [
   },
   { name: 'tc no-op', scene, xdp: 'bench_pass', tc: 'bench_tc_noop' },
   { name: 'tc dispatcher, steady', scene, xdp: 'bench_pass', tc: 'us_dispatch' },
+  { name: nftFwd, scene, xdp: 'bench_pass', peer: 'nft fwd' },
+  { name: nftDnat, scene, xdp: 'bench_pass', peer: 'nft DNAT' },
 ];
 
 /** Million packets a second through a veth pair on one CPU: generator, dispatcher and back. */
-export async function endToEnd(place: BpfPlace): Promise<string> {
+export async function endToEnd(place: BpfPlace, rounds = 9): Promise<string> {
   const rates = new Map<string, number[]>(paths.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
     for (const path of paths) rates.get(path.name)?.push(await measure(place, path));
@@ -44,10 +51,11 @@ export async function endToEnd(place: BpfPlace): Promise<string> {
   const medians = new Map(paths.map(({ name }) => [name, median(rates.get(name) ?? [])]));
   const rows = paths.map(({ name }) => {
     const rate = medians.get(name) ?? 0;
-    const noop = medians.get(name.startsWith('tc') ? 'tc no-op' : 'XDP no-op') ?? 0;
-    return [name, rate.toFixed(2), (rate / noop).toFixed(2)];
+    const noop = medians.get(name.startsWith('XDP') ? 'XDP no-op' : 'tc no-op') ?? 0;
+    const times = (other: string) => (rate / (medians.get(other) ?? Number.NaN)).toFixed(1);
+    return [name, rate.toFixed(2), (rate / noop).toFixed(2), times(nftFwd), times(nftDnat)];
   });
-  return table(['path', 'million packets/s', 'of the no-op'], rows);
+  return table(['path', 'million packets/s', 'of the no-op', 'of nft fwd', 'of nft DNAT'], rows);
 }
 
 async function measure(place: BpfPlace, path: Path): Promise<number> {
@@ -77,11 +85,13 @@ async function measure(place: BpfPlace, path: Path): Promise<number> {
       links.push(attachXdp(interfaceIndex('d0'), plane.programFd(path.xdp), 'native'));
       if (path.tc !== undefined) tc('d0', path.tc);
     });
+    if (path.peer !== undefined) setUpPeer(dispatcher, path.peer);
+    const inStack = path.tc !== undefined || path.peer !== undefined;
     return at(generator, () => {
-      const sink = path.tc === undefined ? 'bench_sink' : 'bench_pass';
+      const sink = inStack ? 'bench_pass' : 'bench_sink';
       const index = interfaceIndex('g0');
       links.push(attachXdp(index, plane.programFd(sink), 'native'));
-      if (path.tc !== undefined) tc('g0', 'bench_tc_sink');
+      if (inStack) tc('g0', 'bench_tc_sink');
       const sunk = () => Number(sumPerCpu(plane.plane.mapFd('bench_sunk'), 0, 1)[0]);
       const send = (count: number) => {
         const startedNs = process.hrtime.bigint();
