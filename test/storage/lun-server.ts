@@ -132,7 +132,10 @@ function untilListening(host: string, port: number): Promise<void> {
   );
 }
 
-export function attachSpec(server: LunServer, change: Partial<AttachSpec> = {}): AttachSpec {
+export function attachSpec(
+  server: Pick<LunServer, 'portal'>,
+  change: Partial<AttachSpec> = {},
+): AttachSpec {
   return {
     cluster: 'test',
     personality: 'web1',
