@@ -21,10 +21,22 @@ export interface TgtConnection {
   readonly address: string;
 }
 
-/** Ports of `tgtadm --op show --mode portal`: "Portal: 10.77.0.1:3260,1". Pure. */
-export function parsePortals(text: string): ReadonlySet<number> {
-  const ports = [...text.matchAll(/^Portal: \S+:(\d+),\d+$/gm)].map(([, port]) => Number(port));
-  return new Set(ports);
+/** Where tgtd listens. */
+export interface TgtPortals {
+  readonly ports: ReadonlySet<number>;
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+}
+
+/** Of `tgtadm --op show --mode portal`: "Portal: 10.77.0.1:3260,1", "Portal: [::]:3260,1". Pure. */
+export function parsePortals(text: string): TgtPortals {
+  const found = [...text.matchAll(/^Portal: (\S+):(\d+),\d+$/gm)];
+  const addresses = found.map(([, address = '']) => address);
+  return {
+    ports: new Set(found.map(([, , port]) => Number(port))),
+    ipv4: addresses.some((address) => !address.startsWith('[')),
+    ipv6: addresses.some((address) => address.startsWith('[')),
+  };
 }
 
 /** Peers of every logged-in connection, of `tgtadm --op show --mode target`. Pure. */
@@ -145,8 +157,7 @@ export class TgtControl {
     return parseConnections(await this.#ask(request, signal));
   }
 
-  /** TCP ports that tgtd listens on. */
-  async ports(signal: AbortSignal): Promise<ReadonlySet<number>> {
+  async portals(signal: AbortSignal): Promise<TgtPortals> {
     return parsePortals(await this.#ask({ mode: 'portal', operation: 'show' }, signal));
   }
 

@@ -8,7 +8,12 @@ import {
   plainAddress,
 } from './half-login.js';
 import { MaskLedger } from './mask-ledger.js';
-import { TgtControl, type TgtControlOptions, type TgtTarget } from './tgt-control.js';
+import {
+  TgtControl,
+  type TgtControlOptions,
+  type TgtPortals,
+  type TgtTarget,
+} from './tgt-control.js';
 import type { MaskAdapter, MaskOrder } from './types.js';
 
 export interface TgtMaskOptions extends TgtControlOptions {
@@ -32,6 +37,8 @@ export class TgtMask implements MaskAdapter {
   readonly ledger: MaskLedger;
   /** Targets whose old owner was unbound and may be half logged in. */
   readonly #unsettled = new Set<string>();
+  /** As they were when masks were last looked at. */
+  #portals: TgtPortals | undefined;
   /** Where the initiators of a target were last seen. */
   readonly #addresses = new Map<string, ReadonlySet<string>>();
 
@@ -63,6 +70,8 @@ export class TgtMask implements MaskAdapter {
 
   /** Whether the mask is as ordered, and nobody else is logged in. */
   async holds(order: MaskOrder, signal: AbortSignal): Promise<boolean> {
+    // So that a takeover need not ask: a portal may have been added since.
+    this.#portals = await this.#tgt.portals(signal);
     return (await this.#deviation(order, signal)) === undefined;
   }
 
@@ -80,11 +89,12 @@ export class TgtMask implements MaskAdapter {
 
   /** Waits until every login of the old owner that had begun has ended, or ends it. */
   async #settleLogins(order: MaskOrder, signal: AbortSignal): Promise<void> {
-    const ports = await this.#tgt.ports(signal);
+    const portals = this.#portals ?? (await this.#tgt.portals(signal));
     const suspects = this.#addresses.get(order.target);
     const hung = async () => {
       // In this order: one that comes in between is listed, or not yet there.
-      const established = await establishedPeers(ports);
+      const established = establishedPeers(portals);
+      if (established.size === 0) return [];
       const listed = countEach((await this.#tgt.peers(signal)).map(plainAddress));
       const found = halfLogins(established, listed);
       // Of an owner that was never seen anybody may be the one.
@@ -94,7 +104,7 @@ export class TgtMask implements MaskAdapter {
       if ((await hung()).length === 0) return;
       await pause(roundPauseMs, undefined, { signal });
     }
-    for (const address of await hung()) await endConnections(address, ports, signal);
+    for (const address of await hung()) await endConnections(address, portals, signal);
     const left = await hung();
     if (left.length === 0) return;
     throw maskError(
