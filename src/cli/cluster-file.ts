@@ -5,8 +5,26 @@ import { messageOf, UnderstudyError } from '../errors.js';
 /** One byte more than a cluster file may have: the parser tells what is too large. */
 const mostBytes = 1024 * 1024 + 1;
 
-/** Reads a file, or a pipe, but not for ever: `validate /dev/zero` ends. */
-function readBounded(path: string): string {
+/**
+ * Reads a file, or a pipe, but not for ever: `validate /dev/zero` ends.
+ *
+ * @throws US_FILE_UNREADABLE
+ */
+export function readBounded(path: string): string {
+  try {
+    return read(path);
+  } catch (thrown) {
+    throw new UnderstudyError({
+      code: 'US_FILE_UNREADABLE',
+      action: 'cannot read',
+      object: path,
+      cause: messageOf(thrown),
+      remedy: 'check the path and its permissions',
+    });
+  }
+}
+
+function read(path: string): string {
   const file = openSync(path, 'r');
   try {
     const buffer = Buffer.alloc(mostBytes);
@@ -24,19 +42,7 @@ function readBounded(path: string): string {
 
 /** @throws US_FILE_UNREADABLE */
 export function readClusterFile(path: string): Parsed {
-  let text: string;
-  try {
-    text = readBounded(path);
-  } catch (thrown) {
-    throw new UnderstudyError({
-      code: 'US_FILE_UNREADABLE',
-      action: 'cannot read',
-      object: path,
-      cause: messageOf(thrown),
-      remedy: 'check the path and its permissions',
-    });
-  }
-  return parseClusterFile(text, path);
+  return parseClusterFile(readBounded(path), path);
 }
 
 /** One problem a paragraph, in the form that editors jump to: FILE:LINE:COLUMN. */

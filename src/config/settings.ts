@@ -12,6 +12,7 @@ export function readSettings<T extends z.ZodType>(
   path: string,
   schema: T,
   code: `US_${string}`,
+  where = 'docs/reference/daemons.md lists its keys',
 ): z.infer<T> {
   try {
     return schema.parse(parse(readFileSync(path, 'utf8')));
@@ -25,7 +26,7 @@ export function readSettings<T extends z.ZodType>(
       action: 'cannot read configuration',
       object: path,
       cause,
-      remedy: 'correct it; docs/reference/daemons.md lists its keys',
+      remedy: `correct it; ${where}`,
     });
   }
 }

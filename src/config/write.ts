@@ -1,0 +1,121 @@
+import { stringify } from 'yaml';
+import type { ClusterConfig, HostConfig, PersonalityConfig, ServiceConfig } from './types.js';
+
+/**
+ * A configuration as a cluster file again: reading that gives the same configuration. What is as it would
+ * be by default is left out.
+ */
+export function writeClusterFile(config: ClusterConfig): string {
+  return stringify(clusterFileOf(config), { lineWidth: 110, aliasDuplicateObjects: false });
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function clusterFileOf(config: ClusterConfig): Fields {
+  const { timing, fencing, controllers, store } = config;
+  return filled({
+    cluster: config.cluster,
+    controllers,
+    timing: {
+      heartbeat: duration(timing.heartbeatMs),
+      lease: duration(timing.leaseMs),
+      announceRefresh: duration(timing.announceRefreshMs),
+    },
+    fencing: fencing.enforce === controllers.length > 1 ? undefined : { enforce: fencing.enforce },
+    store: store.endpoints.length === 0 ? undefined : { endpoints: store.endpoints },
+    hosts: config.hosts.map(host),
+    networks: config.networks.map(({ name, fabric, id, subnets, mtu, gateways }) =>
+      filled({
+        name,
+        fabric,
+        id: id === 0 ? undefined : id,
+        subnet: one(subnets),
+        mtu: but(1_500, mtu),
+        gateways,
+      }),
+    ),
+    volumes: config.volumes.map((volume) =>
+      filled({
+        ...volume,
+        filesystem: but('ext4', volume.filesystem),
+        format: but('never', volume.format),
+      }),
+    ),
+    personalities: config.personalities.map(personality),
+    services: config.services.map(service),
+  });
+}
+
+function host({ name, address, pool, joins, capacity, power, ...rest }: HostConfig): Fields {
+  return filled({
+    name,
+    address: but('', address),
+    interface: but('eth1', rest.interface),
+    pool: pool === null ? 'none' : but('default', pool),
+    joins,
+    capacity: capacity ?? undefined,
+    power:
+      power === null
+        ? undefined
+        : filled({
+            agent: power.agent,
+            options: Object.keys(power.options).length === 0 ? undefined : power.options,
+            passwordFile: power.passwordFile ?? undefined,
+            action: but('off', power.action),
+            timeout: duration(power.timeoutMs),
+          }),
+  });
+}
+
+function personality(it: PersonalityConfig): Fields {
+  const { workload } = it;
+  return filled({
+    name: it.name,
+    networks: it.networks.map(({ network, addresses, mac }) =>
+      filled({ network, address: one(addresses), mac: but('', mac) }),
+    ),
+    routes: it.routes,
+    storage: it.storage,
+    workload:
+      workload.kind === 'none'
+        ? undefined
+        : workload.kind === 'command'
+          ? { command: workload.command }
+          : { unit: workload.unit },
+    pool: but('default', it.pool),
+    priority: but(100, it.priority),
+  });
+}
+
+function service(it: ServiceConfig): Fields {
+  return filled({
+    name: it.name,
+    network: it.network,
+    address: one(it.addresses),
+    mac: but('', it.mac),
+    ports: it.ports.map(({ protocol, first, last }) => ({
+      protocol,
+      port: first === last ? first : `${first}-${last}`,
+    })),
+    members: it.members.map((member) => (member.weight === 1 ? member.personality : member)),
+    hash: but('source-ip-port', it.hash),
+    drain: duration(it.drainMs),
+    udpSticky: it.udpStickyMs === 0 ? undefined : duration(it.udpStickyMs),
+    health:
+      it.health === null ? undefined : { tcp: it.health.tcp, every: duration(it.health.everyMs) },
+    pool: but('default', it.pool),
+  });
+}
+
+const duration = (ms: number): string => (ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`);
+const one = <T>(list: readonly T[]): T | readonly T[] | undefined =>
+  list.length === 1 ? list[0] : list;
+const but = <T>(usual: T, value: T): T | undefined => (value === usual ? undefined : value);
+
+/** Without what is not there. */
+function filled(fields: Fields): Fields {
+  const there = Object.entries(fields).filter(
+    ([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0),
+  );
+  return Object.fromEntries(there);
+}

@@ -1,0 +1,353 @@
+import { canonical, contains, parseAddress, parsePrefix } from '../config/addresses.js';
+import type { ClusterConfig, PersonalityConfig, ServiceConfig } from '../config/types.js';
+import { Networks } from './keepalived-networks.js';
+import { type Directive, readKeepalived } from './keepalived-parse.js';
+import { whyNot } from './keepalived-reasons.js';
+import { label } from './label.js';
+import { networkAddress } from './network-address.js';
+
+export interface Note {
+  readonly line: number;
+  readonly text: string;
+  readonly why: string;
+}
+
+export interface Converted {
+  readonly config: ClusterConfig;
+  /** What was not carried over, or was only guessed, line by line. */
+  readonly notes: readonly Note[];
+}
+
+const usualBits = { 4: 24, 16: 64 } as const;
+const mostHosts = 5;
+
+/**
+ * A keepalived.conf as a cluster file: each VRRP instance (or sync group) becomes a personality that has
+ * its addresses, each virtual server a service, each real server a personality that is its member.
+ * Pure, and never throws: what it cannot do it notes.
+ */
+export function convertKeepalived(text: string): Converted {
+  return new Conversion(text).run();
+}
+
+class Conversion {
+  readonly #directives: readonly Directive[];
+  readonly #notes: Note[] = [];
+  /** What has found its place. */
+  readonly #carried = new Set<Directive>();
+  readonly #networks = new Networks((at, why) => this.#note(at, why));
+  readonly #personalities = new Map<string, PersonalityConfig>();
+  readonly #services = new Map<string, ServiceConfig>();
+  readonly #hostAddresses: string[] = [];
+
+  constructor(text: string) {
+    const { directives, faults } = readKeepalived(text);
+    this.#directives = directives;
+    for (const { line, why } of faults) this.#notes.push({ line, text: '', why });
+  }
+
+  run(): Converted {
+    const instances = this.#named('vrrp_instance');
+    const servers = this.#directives.filter(({ words }) => words[0] === 'virtual_server');
+    const served = new Set(servers.map(({ words }) => spelled(words[1] ?? '')));
+    const groups = this.#groups();
+    for (const instance of instances) this.#instance(instance, groups, served);
+    for (const server of servers) this.#virtualServer(server);
+    for (const one of this.#directives) this.#noteLeft(one);
+    this.#notes.sort((a, b) => a.line - b.line);
+    return { config: this.#config(), notes: this.#notes };
+  }
+
+  /** Instance → group: what moves together is one personality. */
+  #groups(): ReadonlyMap<string, string> {
+    const groups = new Map<string, string>();
+    for (const group of this.#named('vrrp_sync_group')) {
+      for (const list of group.block.filter(({ words }) => words[0] === 'group')) {
+        this.#carried.add(group).add(list);
+        for (const member of list.block) {
+          this.#carried.add(member);
+          for (const name of member.words) groups.set(name, group.words[1] ?? '');
+        }
+      }
+    }
+    return groups;
+  }
+
+  #instance(
+    instance: Directive,
+    groups: ReadonlyMap<string, string>,
+    served: ReadonlySet<string>,
+  ): void {
+    this.#carried.add(instance);
+    const own = instance.words[1] ?? 'instance';
+    const name = label(groups.get(own) ?? own);
+    const device = this.#take(instance, 'interface')?.words[1] ?? 'eth0';
+    for (const word of ['unicast_src_ip', 'unicast_peer']) {
+      const found = this.#take(instance, word);
+      const addresses = [
+        ...(found?.words.slice(1) ?? []),
+        ...(found?.block.flatMap((one) => {
+          this.#carried.add(one);
+          return one.words.slice(0, 1);
+        }) ?? []),
+      ];
+      for (const address of addresses)
+        if (parseAddress(address) !== undefined && !this.#hostAddresses.includes(address))
+          this.#hostAddresses.push(address);
+    }
+    for (const word of ['virtual_ipaddress', 'virtual_ipaddress_excluded']) {
+      const list = this.#take(instance, word);
+      for (const one of list?.block ?? []) this.#address(one, name, device, served);
+    }
+    const routes = this.#take(instance, 'virtual_routes');
+    for (const one of routes?.block ?? []) this.#route(one, name);
+  }
+
+  #address(one: Directive, name: string, device: string, served: ReadonlySet<string>): void {
+    const [text = '', ...rest] = one.words;
+    const [plain = '', length] = text.split('/');
+    const bytes = parseAddress(plain);
+    if (bytes === undefined) return;
+    this.#carried.add(one);
+    const at = rest.indexOf('dev');
+    const on = at < 0 ? device : (rest[at + 1] ?? device);
+    const others = rest.filter((_, index) => at < 0 || (index !== at && index !== at + 1));
+    if (others.length > 0)
+      this.#note(
+        one,
+        `${others.join(' ')} is not carried over: addresses have no labels and scopes here`,
+      );
+    const bits = length === undefined ? usualBits[bytes.length as 4 | 16] : Number(length);
+    if (length === undefined || bits === bytes.length * 8)
+      this.#note(
+        one,
+        `it has no subnet: /${usualBits[bytes.length as 4 | 16]} was taken; correct it`,
+      );
+    const width = bits === bytes.length * 8 ? usualBits[bytes.length as 4 | 16] : bits;
+    const network = this.#networks.at(one, on, networkAddress(plain, width));
+    if (served.has(canonical(plain))) return; // a service has it
+    const before = this.#personalities.get(name) ?? emptyPersonality(name);
+    const address = canonical(`${plain}/${width}`);
+    const nics = before.networks.some((nic) => nic.network === network)
+      ? before.networks.map((nic) => {
+          if (nic.network !== network) return nic;
+          const family = (text: string) => text.includes(':');
+          if (nic.addresses.some((have) => family(have) === family(address))) {
+            this.#note(
+              one,
+              `${name} has an address of this family on that network already: give it a personality of its own`,
+            );
+            return nic;
+          }
+          return { ...nic, addresses: [...nic.addresses, address] };
+        })
+      : [...before.networks, { network, addresses: [address], mac: '' }];
+    this.#personalities.set(name, { ...before, networks: nics });
+  }
+
+  /** `default via 10.0.0.1`, `10.1.0.0/16 via 10.0.0.1 dev eth0`; with `to` before it or without. */
+  #route(one: Directive, name: string): void {
+    const words = one.words[0] === 'to' ? one.words.slice(1) : one.words;
+    const [to = '', ...rest] = words;
+    const at = Math.max(rest.indexOf('via'), rest.indexOf('gw'));
+    const via = at < 0 ? undefined : rest[at + 1];
+    const before = this.#personalities.get(name);
+    const target =
+      to === 'default' || to.includes('/') ? to : `${to}/${to.includes(':') ? 128 : 32}`;
+    const known = target === 'default' || parsePrefix(target) !== undefined;
+    if (!known || via === undefined || parseAddress(via) === undefined || before === undefined)
+      return;
+    this.#carried.add(one);
+    const v6 = via.includes(':');
+    const full = target === 'default' ? (v6 ? '::/0' : '0.0.0.0/0') : canonical(target);
+    const routes = [...before.routes, { to: full, via: canonical(via) }];
+    this.#personalities.set(name, { ...before, routes });
+  }
+
+  #virtualServer(server: Directive): void {
+    const [, text = '', port = ''] = server.words;
+    if (parseAddress(text) === undefined) {
+      this.#note(
+        server,
+        'a service is an address and its ports: a firewall mark or group is neither',
+      );
+      return;
+    }
+    if (!/^\d{1,5}$/.test(port) || Number(port) < 1) {
+      this.#note(server, 'a service names its ports: write which');
+      return;
+    }
+    this.#carried.add(server);
+    const address = canonical(text);
+    const protocol = this.#take(server, 'protocol')?.words[1]?.toLowerCase() ?? 'tcp';
+    if (protocol !== 'tcp' && protocol !== 'udp')
+      this.#note(server, `protocol ${protocol} is not known: tcp was taken`);
+    const network =
+      this.#networks.holding(address) ??
+      this.#networks.at(
+        server,
+        this.#networks.interface,
+        networkAddress(text, text.includes(':') ? 64 : 24),
+      );
+    const scheduler = [this.#take(server, 'lb_algo'), this.#take(server, 'lvs_sched')].find(
+      Boolean,
+    );
+    const bySource =
+      scheduler?.words[1] === 'sh' || this.#take(server, 'persistence_timeout') !== undefined;
+    if (scheduler !== undefined && scheduler.words[1] !== 'sh')
+      this.#note(
+        scheduler,
+        `there is no ${scheduler.words[1]}: members are chosen by a hash of the client’s address and port`,
+      );
+    const kind = this.#take(server, 'lb_kind') ?? this.#take(server, 'lvs_method');
+    if (kind !== undefined && kind.words[1] !== 'DR')
+      this.#note(
+        kind,
+        `there is no ${kind.words[1]}: members answer clients themselves, from the service’s network`,
+      );
+    const everySeconds = Number(this.#take(server, 'delay_loop')?.words[1] ?? Number.NaN);
+    const before = this.#services.get(address);
+    let members = before?.members ?? [];
+    let checked: number | undefined;
+    for (const real of server.block.filter(({ words }) => words[0] === 'real_server')) {
+      const member = this.#realServer(real, network, port);
+      if (member === undefined) continue;
+      checked ??= member.checked;
+      if (!members.some(({ personality }) => personality === member.personality))
+        members = [...members, { personality: member.personality, weight: member.weight }];
+    }
+    const first = Number(port);
+    const ports = [
+      ...(before?.ports ?? []),
+      { protocol: protocol === 'udp' ? 'udp' : 'tcp', first, last: first } as const,
+    ];
+    const everyMs = everySeconds > 0 && everySeconds <= 86_400 ? everySeconds * 1_000 : 200;
+    const health = before?.health ?? (checked === undefined ? null : { tcp: checked, everyMs });
+    this.#services.set(address, {
+      ...{
+        name: before?.name ?? label(`service-${address}`),
+        network,
+        addresses: [address],
+        mac: '',
+        ports,
+        members,
+      },
+      hash: before?.hash ?? (bySource ? 'source-ip' : 'source-ip-port'),
+      ...{ drainMs: 300_000, udpStickyMs: 0, health, pool: 'default' },
+    });
+  }
+
+  #realServer(real: Directive, network: string, port: string) {
+    const [, text = '', own = port] = real.words;
+    const bytes = parseAddress(text);
+    if (bytes === undefined) return undefined;
+    this.#carried.add(real);
+    const address = canonical(text);
+    if (own !== port)
+      this.#note(real, `members listen on the service’s own port ${port}, not on ${own}`);
+    const subnet = this.#networks
+      .named(network)
+      ?.subnets.map(parsePrefix)
+      .find((one) => one !== undefined && contains(one, bytes));
+    if (subnet === undefined) {
+      this.#note(
+        real,
+        `${address} is not on the service’s network: members answer from there, so give it an address on it`,
+      );
+      return undefined;
+    }
+    const name = label(`real-${address}`);
+    this.#personalities.set(name, {
+      ...emptyPersonality(name),
+      networks: [{ network, addresses: [`${address}/${subnet.bits}`], mac: '' }],
+    });
+    this.#note(
+      real,
+      `${name} is a personality now: give it its workload, and take the address from the machine that has it`,
+    );
+    const weight = Number(this.#take(real, 'weight')?.words[1] ?? 1);
+    const check = this.#take(real, 'TCP_CHECK');
+    const connect = check === undefined ? undefined : this.#take(check, 'connect_port')?.words[1];
+    const checked = check === undefined ? undefined : Number(connect ?? own);
+    return {
+      personality: name,
+      weight: Number.isInteger(weight) && weight >= 0 && weight <= 1_000 ? weight : 1,
+      checked,
+    };
+  }
+
+  #named(word: string): readonly Directive[] {
+    return this.#directives.filter(({ words }) => words[0] === word);
+  }
+
+  #take(from: Directive, word: string): Directive | undefined {
+    const found = from.block.find(({ words }) => words[0] === word);
+    if (found !== undefined) this.#carried.add(found);
+    return found;
+  }
+
+  #noteLeft(one: Directive): void {
+    if (!this.#carried.has(one)) {
+      if (!this.#notes.some(({ line }) => line === one.line))
+        this.#note(one, whyNot(one.words[0] ?? ''));
+      return;
+    }
+    for (const below of one.block) this.#noteLeft(below);
+  }
+
+  #note(one: Directive, why: string): void {
+    this.#notes.push({ line: one.line, text: one.words.join(' ').slice(0, 120), why });
+  }
+
+  #config(): ClusterConfig {
+    const given = this.#hostAddresses.slice(0, mostHosts);
+    const addresses = given.length >= 2 ? given : ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+    if (given.length < 2)
+      this.#whole('no host is named: write your hosts’ names, addresses and NICs');
+    const hosts = addresses.map((address, index) => ({
+      ...{
+        name: `h${index + 1}`,
+        address: canonical(address),
+        interface: this.#networks.interface,
+      },
+      ...{ pool: 'default', joins: [], capacity: null, power: null },
+    }));
+    const controllers = hosts.slice(0, hosts.length >= 3 ? 3 : 1).map(({ name }) => name);
+    if (controllers.length < 3)
+      this.#whole(
+        'with two hosts there is no majority: add a third machine as a controller, it may have pool: none',
+      );
+    this.#whole('write store: {endpoints} of your etcd members');
+    return {
+      cluster: 'keepalived',
+      controllers,
+      timing: { heartbeatMs: 50, leaseMs: 200, clockMarginPercent: 1, announceRefreshMs: 60_000 },
+      fencing: { enforce: controllers.length > 1 },
+      store: { endpoints: controllers.map((name) => endpointOf(hosts, name)) },
+      hosts,
+      networks: this.#networks.all,
+      volumes: [],
+      personalities: [...this.#personalities.values()],
+      services: [...this.#services.values()].filter(({ members }) => members.length > 0),
+    };
+  }
+
+  #whole(why: string): void {
+    this.#notes.push({ line: 0, text: '', why });
+  }
+}
+
+function endpointOf(hosts: readonly { name: string; address: string }[], name: string): string {
+  const address = hosts.find((host) => host.name === name)?.address ?? '';
+  return `http://${address.includes(':') ? `[${address}]` : address}:2379`;
+}
+
+function emptyPersonality(name: string): PersonalityConfig {
+  return {
+    ...{ name, networks: [], routes: [], storage: [], workload: { kind: 'none' } as const },
+    ...{ pool: 'default', priority: 100 },
+  };
+}
+
+const spelled = (text: string): string =>
+  parseAddress(text) === undefined ? text : canonical(text);
