@@ -124,7 +124,7 @@ export const auditSchema: z.ZodType<AuditRecord> = z.looseObject({
   atUnixMs: number,
   who: text,
   from: text,
-  what: z.enum(['apply', 'move', 'drain', 'undrain', 'fenced', 'pulse-restart']),
+  what: z.enum(['apply', 'move', 'drain', 'undrain', 'fenced', 'key', 'pulse-restart']),
   subject: text,
   detail: text,
 });

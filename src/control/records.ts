@@ -207,7 +207,14 @@ export interface EventRecord {
   readonly text: string;
 }
 
-export type ChangeKind = 'apply' | 'move' | 'drain' | 'undrain' | 'fenced' | 'pulse-restart';
+export type ChangeKind =
+  | 'apply'
+  | 'move'
+  | 'drain'
+  | 'undrain'
+  | 'fenced'
+  | 'key'
+  | 'pulse-restart';
 
 /** `audit/<id>`: a change that a person asked for. Written in the transaction of that change. */
 export interface AuditRecord {

@@ -136,7 +136,7 @@ export class AgentSocket {
       this.#answer(socket, id, wrong(message.problem));
       return;
     }
-    if (message.request.kind !== 'status' && !this.#claim(socket)) {
+    if (!forAnybody.includes(message.request.kind) && !this.#claim(socket)) {
       const text = 'another agent is connected; only status is answered';
       this.#answer(socket, id, { kind: 'error', code: 'US_PULSE_BUSY', message: text });
       return;
@@ -178,6 +178,8 @@ export class AgentSocket {
     socket.destroy();
   }
 }
+
+const forAnybody: readonly PulseRequest['kind'][] = ['status', 'reload-keys'];
 
 function wrong(message: string): PulseReply {
   return { kind: 'error', code: 'US_PULSE_REQUEST', message };

@@ -11,14 +11,17 @@ const timeoutMs = 1_000;
  *
  * @throws {UnderstudyError} US_PULSE_AWAY
  */
-export async function askPulse(path: string): Promise<PulseStatus> {
+export async function askPulse(
+  path: string,
+  kind: 'status' | 'reload-keys' = 'status',
+): Promise<PulseStatus> {
   try {
-    return await ask(path);
+    return await ask(path, kind);
   } catch (thrown) {
     throw new UnderstudyError(
       {
         code: 'US_PULSE_AWAY',
-        action: 'cannot ask pulse (status) on',
+        action: `cannot ask pulse (${kind}) on`,
         object: path,
         cause: messageOf(thrown),
         remedy: 'see systemctl status understudy-pulse',
@@ -28,7 +31,7 @@ export async function askPulse(path: string): Promise<PulseStatus> {
   }
 }
 
-function ask(path: string): Promise<PulseStatus> {
+function ask(path: string, kind: 'status' | 'reload-keys'): Promise<PulseStatus> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     let said = '';
@@ -41,8 +44,10 @@ function ask(path: string): Promise<PulseStatus> {
       socket.destroy();
       const message = JSON.parse(said) as PulseMessageToAgent;
       if ('reply' in message && message.reply.kind === 'status') resolve(message.reply);
+      else if ('reply' in message && message.reply.kind === 'error')
+        reject(new Error(message.reply.message));
       else reject(new Error('it answered something else'));
     });
-    socket.write(`${JSON.stringify({ id: 1, request: { kind: 'status' } })}\n`);
+    socket.write(`${JSON.stringify({ id: 1, request: { kind } })}\n`);
   });
 }

@@ -5,6 +5,7 @@ import { AgentSocket, type AgentSocketParts } from './agent-socket.js';
 import { BootTimer, type Due } from './boot-timer.js';
 import type { PulseConfig } from './config.js';
 import type { Counters } from './counters.js';
+import type { ClusterKeys } from './keys.js';
 import type { Packet } from './packet.js';
 import { PromiseRecord, recordFile } from './promise-record.js';
 import type { PulseEvent, PulsePeer } from './protocol.js';
@@ -36,20 +37,23 @@ export interface PulseMachine {
   bootNs(): bigint;
   bootId(): string;
   randomBytes(count: number): Buffer;
+  /** Absent where packets are not signed (the simulator). */
+  readonly keys?: Pick<ClusterKeys, 'names' | 'reload'>;
   timer(due: Due): Pick<BootTimer, 'arm' | 'stop'>;
   wire(parts: WireParts): Wire;
   agentPort(parts: AgentSocketParts): AgentPort;
   promises(startedAtNs: bigint): Pick<PromiseRecord, 'renew'>;
 }
 
-export function thisMachine(config: PulseConfig, key: Buffer) {
+export function thisMachine(config: PulseConfig, keys: ClusterKeys) {
   const { socket } = config;
   return {
     bootNs,
     bootId,
     randomBytes,
+    keys,
     timer: (due: Due) => new BootTimer(due, bootNs, systemTimers()),
-    wire: (parts: WireParts) => new UdpWire(config, key, parts),
+    wire: (parts: WireParts) => new UdpWire(config, keys, parts),
     agentPort: (parts: AgentSocketParts) => new AgentSocket(socket, parts),
     promises: (startedAtNs: bigint) =>
       new PromiseRecord(recordFile(`${socket}.promises`), bootId(), startedAtNs),

@@ -3,7 +3,8 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { bootOffsetNs } from '../ffi/clock.js';
 import { lockProgramInMemory, scheduleRealTime } from '../ffi/scheduling.js';
 import { serve } from '../serve.js';
-import { readClusterKey, readPulseConfig } from './config.js';
+import { readPulseConfig } from './config.js';
+import { ClusterKeys } from './keys.js';
 import type { OpenLeaseMap } from './lease-map.js';
 import { thisMachine } from './machine.js';
 import { Pulse } from './pulse.js';
@@ -24,7 +25,7 @@ export interface RunPulse {
 export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse): Promise<void> {
   const config = readPulseConfig(configFile);
   refuseOtherClock();
-  const key = readClusterKey(config.keyFile);
+  const keys = ClusterKeys.of(config.keyFile);
   // Written by a helper thread and dropped when nobody reads: a stuck journal must not stop leases.
   const stderr = pino.destination({ dest: 2, sync: false, maxLength: 1024 * 1024 });
   stderr.on('error', () => {});
@@ -34,7 +35,7 @@ export async function runPulse({ configFile, signal, loadLeaseMaps }: RunPulse):
     attempt('locking the program in memory', lockProgramInMemory);
   }
   const pulse = new Pulse({
-    machine: thisMachine(config, key),
+    machine: thisMachine(config, keys),
     loadLeaseMaps:
       loadLeaseMaps ?? (async () => (await import('../fencing/lease-map.js')).openLeaseMap),
     log: (fields, text) => log.info(fields, text),

@@ -63,7 +63,9 @@ export type PulseRequest =
     }
   /** Only after the vote was withdrawn in the store for sure: ack it again. */
   | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
-  | { readonly kind: 'status' };
+  | { readonly kind: 'status' }
+  /** Read the file of the cluster's keys again; answered with status. Anybody who may connect may ask. */
+  | { readonly kind: 'reload-keys' };
 
 export interface LongerLease {
   readonly host: string;
@@ -104,6 +106,8 @@ export type PulseReply =
       readonly deadlineMs: number | null;
       readonly hosts: readonly PulseHostStatus[];
       readonly counters: Readonly<Record<string, number>>;
+      /** Names of the cluster's keys, the one that signs first. */
+      readonly keys?: readonly string[];
     };
 
 export interface PulseHostStatus {

@@ -123,6 +123,12 @@ export class Pulse {
     switch (request.kind) {
       case 'hello':
         return this.#hello();
+      case 'reload-keys':
+        this.#parts.log(
+          { keys: this.#machine.keys?.reload() ?? [] },
+          'keys of the cluster read again',
+        );
+        return this.#status(nowNs);
       case 'status':
         return this.#status(nowNs);
       case 'enrol':
@@ -175,6 +181,7 @@ export class Pulse {
       deadlineMs: deadlineNs === null ? null : toMs(deadlineNs),
       hosts: this.#granting.status(nowNs),
       counters: this.#counters.toJSON(),
+      ...(this.#machine.keys === undefined ? {} : { keys: this.#machine.keys.names }),
     };
   }
 

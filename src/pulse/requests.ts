@@ -64,6 +64,7 @@ const request = z.discriminatedUnion('kind', [
     leaseMs: z.int().min(0).max(longestLeaseMs),
   }),
   z.strictObject({ kind: z.literal('status') }),
+  z.strictObject({ kind: z.literal('reload-keys') }),
 ]);
 
 const message = z.strictObject({ id: z.int().min(0), request });

@@ -2,20 +2,21 @@ import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { messageOf, UnderstudyError } from '../errors.js';
 import type { PulseConfig } from './config.js';
+import type { ClusterKeys } from './keys.js';
 import type { Wire, WireParts } from './machine.js';
-import { decodePacket, encodePacket, type Packet } from './packet.js';
+import { decodePacket, encodePacket, type Malformed, type Packet } from './packet.js';
 import type { PulsePeer } from './protocol.js';
 
 /** Heartbeats and answers as authenticated UDP packets. */
 export class UdpWire implements Wire {
   readonly #config: PulseConfig;
-  readonly #key: Buffer;
+  readonly #keys: Pick<ClusterKeys, 'signs' | 'accepts'>;
   readonly #parts: WireParts;
   readonly #socket: Socket;
 
-  constructor(config: PulseConfig, key: Buffer, parts: WireParts) {
+  constructor(config: PulseConfig, keys: Pick<ClusterKeys, 'signs' | 'accepts'>, parts: WireParts) {
     this.#config = config;
-    this.#key = key;
+    this.#keys = keys;
     this.#parts = parts;
     this.#socket = createSocket({
       type: isIPv6(config.bind) ? 'udp6' : 'udp4',
@@ -69,13 +70,19 @@ export class UdpWire implements Wire {
   receive(bytes: Buffer): void {
     const { counters, receive } = this.#parts;
     counters.add('received');
-    const packet = decodePacket(bytes, this.#key);
+    let packet: Packet | Malformed = 'forged';
+    for (const [index, key] of this.#keys.accepts.entries()) {
+      packet = decodePacket(bytes, key);
+      if (packet === 'forged') continue;
+      if (index > 0 && typeof packet !== 'string') counters.add('by-other-key');
+      break;
+    }
     if (typeof packet === 'string') counters.add(packet);
     else receive(packet);
   }
 
   send(peer: PulsePeer, packet: Packet): void {
-    const bytes = encodePacket(packet, this.#key);
+    const bytes = encodePacket(packet, this.#keys.signs);
     this.#socket.send(bytes, peer.port, peer.address, (failed) => {
       if (failed) this.#parts.counters.add('send-failed');
     });

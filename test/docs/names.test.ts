@@ -1,16 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { agentSchema } from '../../src/agent/config.js';
-import { renderMetrics } from '../../src/api/metrics.js';
 import { parseClusterFile } from '../../src/config/parse.js';
 import { clusterFileSchema } from '../../src/config/schema.js';
 import { parseScenario } from '../../src/lab/scenario.js';
+import { translationSchema } from '../../src/migrate/translate.js';
 import { pulseSchema } from '../../src/pulse/config.js';
 import { targetSchema } from '../../src/storage/target-main.js';
-import { source } from '../api/source.js';
-import { root } from '../cli/run.js';
+import { servedMetrics, sourceText, unknownMetrics } from './metrics.js';
 import { blocks, inBackquotes, type Page, page, pages, rows } from './pages.js';
 
 interface Shape {
@@ -108,6 +106,7 @@ function faultOf(text: string, before: string): string | undefined {
         ? targetSchema
         : undefined;
   if (schema !== undefined) return schema.safeParse(content).error?.message;
+  if ('addresses' in content) return translationSchema.safeParse(content).error?.message;
   if ('scenario' in content) {
     parseScenario(text, 'page');
     return undefined;
@@ -133,11 +132,7 @@ test('every file that a page shows is a valid one', (t) => {
 });
 
 test('every metric is in docs/reference/http-api.md, with its labels, and no other', async (t) => {
-  const text = await renderMetrics(source());
-  const served = new Map<string, Set<string>>();
-  for (const [, name = ''] of text.matchAll(/^# TYPE (\S+)/gm)) served.set(name, new Set());
-  for (const [, name = '', labels = ''] of text.matchAll(/^(understudy_\w+)\{([^}]*)\}/gm))
-    for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) served.get(name)?.add(label);
+  const served = await servedMetrics();
   const told = new Set<string>();
   for (const [names = '', labels = ''] of rows(
     page('docs/reference/http-api.md'),
@@ -168,25 +163,6 @@ test('every metric is in docs/reference/http-api.md, with its labels, and no oth
     [],
   );
 });
-
-/** Metrics, or label values of them, that a text names and nothing serves. */
-export async function unknownMetrics(text: string): Promise<readonly string[]> {
-  const served = await renderMetrics(source());
-  const literals = sourceText();
-  return [...text.matchAll(/\bunderstudy_\w+(?:\{[^}]*\})?/g)].flatMap(([named]) => {
-    const name = named.replace(/\{.*/, '');
-    const values = [...named.matchAll(/(\w+)="([\w-]+)"/g)];
-    if (!served.includes(`# TYPE ${name} `)) return [named];
-    return values.every(([, , value]) => literals.includes(`'${value}'`)) ? [] : [named];
-  });
-}
-
-function sourceText(): string {
-  return readdirSync(`${root}src`, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => readFileSync(`${root}src/${name}`, 'utf8'))
-    .join('\n');
-}
 
 test('every error code that a page names exists', (t) => {
   const literals = sourceText();

@@ -122,13 +122,14 @@ test('a second pulse of the same host is refused', async (t) => {
   t.teardown(() => farm.close());
   const { PulseClient } = await import('../../src/pulse/client.js');
   const { Pulse } = await import('../../src/pulse/pulse.js');
+  const { ClusterKeys } = await import('../../src/pulse/keys.js');
   const { thisMachine } = await import('../../src/pulse/machine.js');
   const first = await farm.start(farm.peer('h', 1));
   const start = (address: string) =>
     new Pulse({
       machine: thisMachine(
         { bind: address, port: 7411, keyFile: '', socket: first.socket, realtime: false },
-        Buffer.alloc(32),
+        new ClusterKeys(() => [Buffer.alloc(32)]),
       ),
       loadLeaseMaps: async () => {
         throw new Error('not needed');

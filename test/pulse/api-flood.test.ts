@@ -24,7 +24,7 @@ async function startApi(t: Test) {
   return { port, admin, rssBytes };
 }
 
-const floodMs = 3_000;
+const floodMs = 1_500;
 /** Half a minute of it reaches the same as three seconds: what TLS and V8 keep for so many connections. */
 const mostGrowthBytes = 256 * 1024 * 1024;
 

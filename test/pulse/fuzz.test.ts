@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { PulseClient } from '../../src/pulse/client.js';
+import { ClusterKeys } from '../../src/pulse/keys.js';
 import { thisMachine } from '../../src/pulse/machine.js';
 import { encodePacket, longestPacketBytes, type Packet } from '../../src/pulse/packet.js';
 import type { PulseEvent, PulseReply } from '../../src/pulse/protocol.js';
@@ -25,7 +26,7 @@ async function openPulse(t: Test) {
   const me = farm.peer('me', 1);
   const machine = thisMachine(
     { bind: me.address, port: me.port, keyFile: '', socket, realtime: false },
-    key,
+    new ClusterKeys(() => [key]),
   );
   let receive: (bytes: Buffer) => void = () => {};
   const sent: Packet[] = [];
