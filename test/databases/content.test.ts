@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { test } from 'tap';
-import { digestOf, type Entry, faultsOf, payloadOf } from './content.js';
-import { parseLog } from './kinds.js';
+import { digestOf, type Entry, faultsOf, parseLog, payloadOf } from './content.js';
 
 const entry = (seq: number): Entry => ({ client: 1, seq, digest: digestOf(payloadOf(1, seq)) });
 const acknowledged = (last: number) => new Map([[1, last]]);

@@ -61,3 +61,17 @@ export function faultsOf(
   }
   return faults;
 }
+
+/**
+ * The records whose checksum is right. A torn one may only be the last of a life: nobody was told that
+ * it is there, and the next life's records follow in the same line.
+ */
+export function parseLog(text: string): readonly Entry[] {
+  return text.split('\n').flatMap((line) => {
+    const found = /([0-9a-f]{64}) ((\d+) (\d+) ([0-9a-f]+))$/.exec(line);
+    if (found === null) return [];
+    const [, sum, rest = '', seq, client, payload = ''] = found;
+    if (createHash('sha256').update(rest).digest('hex') !== sum) return [];
+    return [{ client: Number(client), seq: Number(seq), digest: digestOf(payload) }];
+  });
+}

@@ -1,9 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Ran } from '../../src/lab/shell.js';
-import { digestOf, type Entry, payloadOf, seedBytes } from './content.js';
+import { type Entry, payloadOf, seedBytes } from './content.js';
 
 /** Where commands of a database run: beside it, or at a client behind the virtual LAN. */
 export interface Place {
@@ -46,23 +45,12 @@ export const appendLog: Kind = {
   ready: async () => {},
   client: (place) => place.inside([process.execPath, logProgram, '/srv/log/log']),
   transaction: (client, seq) => `${seq} ${client} ${payloadOf(client, seq)}\n`,
-  read: async (place) => parseLog(await place.must(place.inside(['cat', '/srv/log/log']))),
+  read: async (place) =>
+    parseRows(
+      await place.must(place.inside([process.execPath, logProgram, '/srv/log/log', 'read'])),
+    ),
   check: async () => [],
 };
-
-/**
- * The records whose checksum is right. A torn one may only be the last of a life: nobody was told that
- * it is there, and the next life's records follow in the same line.
- */
-export function parseLog(text: string): readonly Entry[] {
-  return text.split('\n').flatMap((line) => {
-    const found = /([0-9a-f]{64}) ((\d+) (\d+) ([0-9a-f]+))$/.exec(line);
-    if (found === null) return [];
-    const [, sum, rest = '', seq, client, payload = ''] = found;
-    if (createHash('sha256').update(rest).digest('hex') !== sum) return [];
-    return [{ client: Number(client), seq: Number(seq), digest: digestOf(payload) }];
-  });
-}
 
 /** A head beside the entries, changed in the same transaction: half a transaction would show. */
 const tables = (identifier: string) =>
