@@ -82,6 +82,18 @@ export async function reservationCases(t: Test, world: ReservationTarget): Promi
     });
   });
 
+  await t.test('a session of the holder’s own name is a stranger', async (t) => {
+    const name = initiator('h1', 1);
+    const holder = await login(t, name);
+    const twin = await login(t, name);
+    t.equal(await write(holder), 'no error');
+    t.equal(await write(twin), 'no error', 'with no reservation both write');
+    await takeReservation(holder, order('h1', 1));
+    t.equal(await write(holder), 'no error');
+    t.equal(await write(twin), 'US_STORAGE_RESERVED');
+    await clearReservation(holder, order('h1', 1));
+  });
+
   await t.test('a data path of its own is another nexus', async (t) => {
     const name = initiator('h1', 1);
     const asks = await login(t, `${name}.fence`);
