@@ -1,5 +1,5 @@
 import tap, { test } from 'tap';
-import { personality } from '../../src/demo/stage.js';
+import { must, personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
 import { applyConfig } from '../../src/operate/apply.js';
 import { personHere } from '../../src/operate/audit.js';
@@ -130,6 +130,17 @@ test('hosts that systemd runs', options, async (t) => {
       20_000,
     );
   });
+
+  await t.test(
+    'power off in good order: what was not synced is written, then it is taken over',
+    async (t) => {
+      const before = await now();
+      await must(stage, 'web-1', ['sh', '-c', 'echo late > /srv/shop/late']);
+      await shell(before.host ?? '', 'systemctl poweroff');
+      t.not(await runsAs(world, before.epoch + 1), before.host);
+      t.equal(await must(stage, 'web-1', ['cat', '/srv/shop/late']), 'late\n');
+    },
+  );
 });
 
 /** Gives web-1 the unit as its workload. */
