@@ -13,21 +13,8 @@
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "packet.h"
-
-#define VXLAN_PORT 4789
-
-struct udp_vxlan {
-	__be16 source_port;
-	__be16 port;
-	__be16 length;
-	__be16 checksum;
-	__be32 flags;
-	/* The VNI in the upper 24 bits. */
-	__be32 vni;
-};
+#include "vxlan.h"
 
 struct peer {
 	/* Host byte order. */
@@ -75,60 +62,26 @@ static __always_inline int counted(__u32 slot, int verdict)
 	return verdict;
 }
 
-static __always_inline int judge(struct __sk_buff *skb, const struct transport *at, struct peer *peer)
-{
-	struct udp_vxlan headers;
-	__be16 ports[2];
-
-	if (at->protocol != IPPROTO_UDP || at->later_fragment)
-		return TC_ACT_UNSPEC;
-	if (at->offset + sizeof(ports) > at->end || load(skb, at->offset, ports) ||
-	    ports[1] != bpf_htons(VXLAN_PORT))
-		return TC_ACT_UNSPEC;
-	if (at->offset + sizeof(headers) > at->end || load(skb, at->offset, headers))
-		return at->fragment ? counted(DROPPED_FRAGMENT, TC_ACT_SHOT) : TC_ACT_UNSPEC;
-	peer->vni = bpf_ntohl(headers.vni) >> 8;
-	if (!bpf_map_lookup_elem(&peer_networks, &peer->vni))
-		return TC_ACT_UNSPEC;
-	if (bpf_map_lookup_elem(&peer_sources, peer))
-		return counted(LET_IN, TC_ACT_UNSPEC);
-	return counted(DROPPED_PEER, TC_ACT_SHOT);
-}
-
 SEC("tc")
 int us_peers(struct __sk_buff *skb)
 {
-	struct transport at = {};
 	struct peer peer = {};
-	__be16 protocol;
 
-	/* The stack takes off a VLAN tag before this hook; one with an ID is another device's. */
-	if ((skb->vlan_tci & 0xfff) != 0 || load(skb, offsetof(struct ethhdr, h_proto), protocol))
+	switch (read_vxlan(skb, peer.address, &peer.vni)) {
+	case NOT_VXLAN:
 		return TC_ACT_UNSPEC;
-	if (protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr ip;
-
-		if (load(skb, ETH_HLEN, ip) || parse_ipv4(&ip, ETH_HLEN, skb->len, &at) != PARSED)
-			return TC_ACT_UNSPEC;
-		peer.address[10] = 0xff;
-		peer.address[11] = 0xff;
-		__builtin_memcpy(peer.address + 12, &ip.saddr, 4);
-	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr ip;
-		enum parse parsed;
-
-		if (load(skb, ETH_HLEN, ip))
-			return TC_ACT_UNSPEC;
-		parsed = parse_ipv6(skb, &ip, ETH_HLEN, skb->len, &at);
-		if (parsed == TOO_DEEP)
-			return counted(DROPPED_TOO_DEEP, TC_ACT_SHOT);
-		if (parsed != PARSED)
-			return TC_ACT_UNSPEC;
-		__builtin_memcpy(peer.address, &ip.saddr, 16);
-	} else {
-		return TC_ACT_UNSPEC;
+	case VNI_CUT_OFF:
+		return counted(DROPPED_FRAGMENT, TC_ACT_SHOT);
+	case VNI_TOO_DEEP:
+		return counted(DROPPED_TOO_DEEP, TC_ACT_SHOT);
+	case VXLAN:
+		break;
 	}
-	return judge(skb, &at, &peer);
+	if (!bpf_map_lookup_elem(&peer_networks, &peer.vni))
+		return TC_ACT_UNSPEC;
+	if (bpf_map_lookup_elem(&peer_sources, &peer))
+		return counted(LET_IN, TC_ACT_UNSPEC);
+	return counted(DROPPED_PEER, TC_ACT_SHOT);
 }
 
 char LICENSE[] SEC("license") = "GPL";

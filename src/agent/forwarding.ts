@@ -117,15 +117,17 @@ export class Forwarding {
     this.#done.delete(network);
   }
 
-  /** Everything down, for a host that was shut out. */
+  /** Everything down, for a host that was shut out; its roles are gone already. */
   async dropEverything(signal: AbortSignal): Promise<void> {
+    const { network: adapter, facts } = this.#parts;
     for (const network of [...this.#present]) {
       await this.#turn(network, async () => {
-        await this.#parts.network.removeNetwork(network, signal);
+        await adapter.removeNetwork(network, signal);
         this.#present.delete(network);
         this.#done.delete(network);
       });
     }
+    await adapter.discardWaiting(facts.underlayInterface, signal);
   }
 
   #turn(network: string, job: () => Promise<void>): Promise<void> {

@@ -7,6 +7,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import type { LoadedObject } from '../ffi/bpf.js';
 import { deleteElement, keysOf, type MapShape, mapType, updateElement } from '../ffi/bpf-map.js';
 import type { PeerFilter } from '../network/types.js';
+import { Departures } from './departures.js';
 
 export interface BpfPeerFilterOptions extends BpfPlace {
   readonly cluster: string;
@@ -48,10 +49,12 @@ interface Loaded {
  */
 export class BpfPeerFilter implements PeerFilter {
   readonly #options: BpfPeerFilterOptions;
+  readonly #departures: Departures;
   #loaded: Loaded | undefined;
 
   constructor(options: BpfPeerFilterOptions) {
     this.#options = options;
+    this.#departures = new Departures(options, { ...this.#spot, hook: 'egress' });
   }
 
   /**
@@ -94,6 +97,15 @@ export class BpfPeerFilter implements PeerFilter {
     }
   }
 
+  /** @throws {UnderstudyError} US_GUARD_NO_LEASE, US_BPF_LOAD, US_BPF_ATTACH, US_BPF_TAKEN */
+  hold(incarnation: number): void {
+    this.#departures.hold(incarnation, this.#ready().object.map('peer_networks'));
+  }
+
+  release(): void {
+    this.#departures.release();
+  }
+
   counters(): PeerFilterCounters {
     const fd = this.#ready().object.map('peer_counters');
     const [letIn = 0, droppedPeer = 0, droppedFragment = 0, droppedTooDeep = 0] = [0, 1, 2, 3].map(
@@ -104,12 +116,14 @@ export class BpfPeerFilter implements PeerFilter {
 
   /** Lets go of descriptors; the filter stays. */
   close(): void {
+    this.#departures.close();
     this.#loaded?.object.close();
     this.#loaded = undefined;
   }
 
-  /** Takes the filter off the NIC, and its pins away. */
+  /** Takes the filters off the NIC, and their pins away. */
   remove(): void {
+    this.#departures.release();
     removeFilter(this.#spot, programName);
     this.close();
     for (const { path } of this.#pinned()) unpin(path);

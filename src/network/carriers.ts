@@ -203,6 +203,11 @@ export class Carriers {
     this.#specs.delete(network);
   }
 
+  /** Whether the network's frames leave in packets of the host's own. */
+  isOverlay(network: string): boolean {
+    return this.#specs.get(network)?.fabric === 'vxlan';
+  }
+
   /** What NICs of the network are made on. */
   async ground(network: string, options: RequestOptions): Promise<Ground> {
     const spec = this.#specs.get(network);

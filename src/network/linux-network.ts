@@ -6,7 +6,8 @@ import { Carriers } from './carriers.js';
 import type { NetworkLog } from './log.js';
 import { type NamespaceOptions, Namespaces } from './namespaces.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
-import { type Link, listLinks } from './netlink/links.js';
+import { findLink, type Link, listLinks } from './netlink/links.js';
+import { listUnresolved, removeNeighbour } from './netlink/neighbours.js';
 import type { RequestOptions } from './netlink/transport.js';
 import { isOurs } from './nic.js';
 import { probe } from './probe.js';
@@ -98,6 +99,7 @@ export class LinuxNetwork implements NetworkAdapter {
     await this.#turns.take(`role ${spec.name}`, async () => {
       this.#building.set(spec, spec);
       try {
+        this.#holdDepartures(spec);
         await ensureRoleNamespace(parts, spec, signal);
       } finally {
         this.#building.delete(spec);
@@ -112,9 +114,29 @@ export class LinuxNetwork implements NetworkAdapter {
     };
     const path = this.#namespaces.rolePath(spec.name);
     const { guard } = this.#options;
-    await this.#turns.take(`role ${spec.name}`, () =>
-      raiseNics({ path, netlink: this.#namespaces.at(path), guard }, spec, options),
-    );
+    await this.#turns.take(`role ${spec.name}`, () => {
+      this.#holdDepartures(spec);
+      return raiseNics({ path, netlink: this.#namespaces.at(path), guard }, spec, options);
+    });
+  }
+
+  /** Like the guard: before a NIC of this incarnation goes up, and looked at again each time. */
+  #holdDepartures({ nics, incarnation }: NamespaceSpec): void {
+    if (nics.some(({ network }) => this.#carriers.isOverlay(network))) {
+      this.#options.peerFilter?.hold(incarnation);
+    }
+  }
+
+  async discardWaiting(underlayInterface: string, signal: AbortSignal): Promise<void> {
+    const purpose = { action: 'cannot discard what waits on', object: underlayInterface };
+    const options = { purpose, signal };
+    const host = this.#namespaces.host();
+    const underlay = await findLink(host, underlayInterface, options);
+    if (underlay === undefined) return;
+    const waiting = await listUnresolved(host, underlay.index, options);
+    // With the entry goes its queue (neigh_invalidate, net/core/neighbour.c).
+    await Promise.all(waiting.map((neighbour) => removeNeighbour(host, neighbour, options)));
+    this.#options.peerFilter?.release();
   }
 
   async removeNamespace(name: string, signal: AbortSignal): Promise<void> {

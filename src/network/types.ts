@@ -70,10 +70,17 @@ export interface Guard {
   attach(namespacePath: string, interfaceName: string, incarnation: number): void;
 }
 
-/** Lets VXLAN frames in only from hosts that belong to the network; tc ingress of the underlay NIC. */
+/** What passes the underlay NIC of VXLAN networks, by tc. */
 export interface PeerFilter {
   /** `vni`'s allowed sources, absolute; undefined removes the VNI. */
   set(vni: number, allowed: readonly string[] | undefined): void;
+  /**
+   * From now on their frames leave only while this incarnation's lease holds: also those that passed
+   * the guard within it and then waited for a neighbour. Idempotent.
+   */
+  hold(incarnation: number): void;
+  /** Ends that; nothing that passed the guard may be waiting any more. Idempotent. */
+  release(): void;
 }
 
 /** What of ours is there, found by tag. */
@@ -117,6 +124,11 @@ export interface NetworkAdapter {
   silence(name: string, signal: AbortSignal): Promise<void>;
   /** Takes the NICs down and the namespace away. Idempotent. */
   removeNamespace(name: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Throws away what waits on the underlay NIC for neighbours to answer, when nothing is left of an
+   * incarnation: the next one's lease must not let it out.
+   */
+  discardWaiting(underlayInterface: string, signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]>;
   /** Networks whose device on this host is ours, also from before a restart. */
   observeNetworks(signal: AbortSignal): Promise<readonly string[]>;

@@ -106,6 +106,9 @@ export class SimNetwork implements NetworkAdapter {
     });
   }
 
+  /** Frames here do not wait for neighbours: test/lab/late-frames.test.ts has the kernel's. */
+  async discardWaiting(): Promise<void> {}
+
   async observe(signal: AbortSignal): Promise<readonly ObservedNamespace[]> {
     await this.#parts.effort.step('look at namespaces', 0.2, 2, signal);
     return this.#parts.kernel.observe();

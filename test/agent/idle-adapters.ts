@@ -15,6 +15,7 @@ export class IdleNetwork implements NetworkAdapter {
   async raise() {}
   async silence(_name: string) {}
   async removeNamespace(_name: string) {}
+  async discardWaiting() {}
   async observe(): Promise<readonly ObservedNamespace[]> {
     return [];
   }

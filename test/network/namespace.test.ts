@@ -220,7 +220,11 @@ test('a network is refused where the NIC below cannot carry it', async (t) => {
 test('the peer filter follows the peers', async (t) => {
   const { lab, guard } = setUp(t, 'filter');
   const calls: [number, readonly string[] | undefined][] = [];
-  const peerFilter: PeerFilter = { set: (vni, allowed) => calls.push([vni, allowed]) };
+  const peerFilter: PeerFilter = {
+    set: (vni, allowed) => calls.push([vni, allowed]),
+    hold: () => {},
+    release: () => {},
+  };
   const h1 = lab.adapter('h1', { guard, peerFilter });
   t.teardown(() => h1.stop());
   await h1.ensureNetwork(vxlan('blue', 100, 1), signal);

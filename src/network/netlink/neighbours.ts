@@ -19,6 +19,7 @@ const AF_BRIDGE = 7;
 const AF_INET6 = 10;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
+const NUD_INCOMPLETE = 0x01;
 const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
 const NTF_SELF = 0x02;
@@ -49,6 +50,25 @@ export async function listNeighbours(
   return bodies.flatMap((body) => {
     const { linkIndex, mac, destination } = decodeNeighbour(body);
     return destination === undefined ? [] : [{ linkIndex, mac, address: ipText(destination) }];
+  });
+}
+
+/**
+ * Neighbours that were asked for and have not answered yet; what is sent to them waits.
+ *
+ * Equals: `ip neighbour show dev NAME nud incomplete`
+ */
+export async function listUnresolved(
+  netlink: NetlinkTransport,
+  linkIndex: number,
+  options: RequestOptions,
+): Promise<readonly Omit<Neighbour, 'mac'>[]> {
+  const bodies = await dump(netlink, RTM_GETNEIGH, Buffer.alloc(HEADER_BYTES), options);
+  return bodies.flatMap((body) => {
+    const found = decodeNeighbour(body);
+    const waits = found.linkIndex === linkIndex && (found.state & NUD_INCOMPLETE) !== 0;
+    if (!waits || found.destination === undefined) return [];
+    return [{ linkIndex, address: ipText(found.destination) }];
   });
 }
 
@@ -166,6 +186,8 @@ function familyOf(address: Buffer): number {
 /** @throws {MalformedMessage} */
 export function decodeNeighbour(body: Buffer): {
   readonly linkIndex: number;
+  /** NUD_ bits. */
+  readonly state: number;
   readonly mac: string;
   readonly destination: Buffer | undefined;
 } {
@@ -176,7 +198,7 @@ export function decodeNeighbour(body: Buffer): {
     throw new MalformedMessage(`address of ${destination.length} bytes`);
   }
   const mac = macText(attributes.bytes(NDA_LLADDR) ?? Buffer.alloc(0));
-  return { linkIndex: body.readInt32LE(4), mac, destination };
+  return { linkIndex: body.readInt32LE(4), state: body.readUInt16LE(8), mac, destination };
 }
 
 async function ignoring(errnoName: string, result: Promise<unknown>): Promise<void> {
