@@ -37,6 +37,8 @@ const address = '10.10.0.11';
 const leastPerLife = 2;
 const mostMorePerLife = 60;
 const lifeMs = 60_000;
+/** How soon a host is back is not judged here. */
+const backMs = 180_000;
 /**
  * Of a copy, $0. A frozen ext4 has nothing left in its journal. A frozen XFS has, so that a snapshot is
  * always recovered (fs/xfs/xfs_super.c, xfs_fs_freeze): the copy is mounted once.
@@ -123,7 +125,7 @@ class Run {
         await this.#takenOver(personality(before, name).epoch + 1);
         back = this.#lab
           .start(lost)
-          .then(() => untilSpare(this.#stage, lost, incarnationOf(before, lost)));
+          .then(() => untilSpare(this.#stage, lost, incarnationOf(before, lost), backMs));
         back.catch(() => {});
       } finally {
         for (const [, writer] of writers) await writer.end();

@@ -54,7 +54,12 @@ export async function openLab(
 }
 
 /** Waits until the host is up again under a later incarnation, with nothing on it, a controller as one. */
-export async function untilSpare(stage: Stage, host: string, incarnation: number): Promise<void> {
+export async function untilSpare(
+  stage: Stage,
+  host: string,
+  incarnation: number,
+  limitMs = 30_000,
+): Promise<void> {
   const status = await stage.until(
     `${host} is a spare again`,
     ({ hosts }) =>
@@ -66,7 +71,7 @@ export async function untilSpare(stage: Stage, host: string, incarnation: number
           // A controller that is still starting takes part in no majority.
           one.granting === one.controller,
       ),
-    30_000,
+    limitMs,
   );
   const back = status.hosts.find(({ name }) => name === host);
   if (back?.personalities.length !== 0) throw new Error(`${host} carries something`);
