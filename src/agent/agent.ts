@@ -244,8 +244,9 @@ export class Agent {
 
   /** For the HTTP API. */
   apiSource(version: string): AgentApiSource {
-    const { facts, store, pulse } = this.#parts;
-    return new AgentApiSource({ host: facts.host, version, watch: this.#watch, store, pulse });
+    const { facts, store, pulse, dispatch } = this.#parts;
+    const { host } = facts;
+    return new AgentApiSource({ host, version, watch: this.#watch, store, pulse, dispatch });
   }
 
   #report(): ReportRecord | undefined {

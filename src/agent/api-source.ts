@@ -2,6 +2,7 @@ import type { ApiSource, LeaseFacts } from '../api/types.js';
 import type { AuditRecord, EventRecord } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import { type Timeline, timelinesOf } from '../control/timeline.js';
+import type { DispatchAdapter, DispatchCounters } from '../dispatch/types.js';
 import { auditOf } from '../operate/audit.js';
 import type { Store } from '../store/types.js';
 import { statusOfView } from './cluster-status.js';
@@ -65,6 +66,10 @@ export class AgentApiSource implements ApiSource {
     }
   }
 
+  dispatched(): Promise<readonly DispatchCounters[]> {
+    return this.#parts.dispatch.allCounters();
+  }
+
   async #leader(): Promise<{ readonly answered: boolean; readonly name: string | undefined }> {
     try {
       const name = await this.#parts.store.holder('leader', { budgetMs: storeBudgetMs });
@@ -81,4 +86,5 @@ export interface ApiSourceParts {
   readonly watch: ClusterWatch;
   readonly store: Store;
   readonly pulse: PulsePort;
+  readonly dispatch: Pick<DispatchAdapter, 'allCounters'>;
 }

@@ -1,6 +1,7 @@
 import { Gauge, Registry } from 'prom-client';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
+import type { DispatchCounters } from '../dispatch/types.js';
 import type { ApiSource, LeaseFacts } from './types.js';
 
 const hostStates = ['up', 'expired', 'fenced', 'drained', 'down'] as const;
@@ -27,6 +28,7 @@ export async function renderMetrics(source: ApiSource): Promise<string> {
     'When somebody last changed something, by what (the audit log has the rest)',
     change === undefined ? [] : [[{ what: change.what }, change.atUnixMs / 1_000]],
   );
+  dispatchMetrics(gauge, await source.dispatched());
   const lease = await source.lease();
   if (lease !== undefined) leaseMetrics(gauge, lease);
   return registry.metrics();
@@ -130,6 +132,43 @@ function failoverMetrics(gauge: AddGauge, failovers: readonly Timeline[]): void 
     'last_failover_ok',
     'Whether the newest failover or move is complete and went well',
     [...newest.values()].map((one): Sample => [labels(one), Number(one.outcome === 'ok')]),
+  );
+}
+
+/** Of the services that this host dispatches; each packet to a service's MAC is in one of them. */
+function dispatchMetrics(gauge: AddGauge, services: readonly DispatchCounters[]): void {
+  const members = services.flatMap(({ service, forwarded }) =>
+    forwarded.map((member) => ({
+      labels: { service, personality: member.personality },
+      ...member,
+    })),
+  );
+  gauge(
+    'service_forwarded_packets',
+    'Packets that this host sent on to a member',
+    members.map(({ labels, packets }): Sample => [labels, packets]),
+  );
+  gauge(
+    'service_forwarded_bytes',
+    'Bytes of the frames that this host sent on to a member',
+    members.map(({ labels, bytes }): Sample => [labels, bytes]),
+  );
+  gauge(
+    'service_new_flows',
+    'Connections that began with a member, and UDP flows where they are sticky',
+    members.map(({ labels, newFlows }): Sample => [labels, newFlows]),
+  );
+  gauge(
+    'service_passed_packets',
+    'Packets to the service’s MAC that the stack got: ARP, echo, other ports',
+    services.map(({ service, passed }): Sample => [{ service }, passed]),
+  );
+  gauge(
+    'service_dropped_packets',
+    'Packets that nobody got, by reason',
+    services.flatMap(({ service, dropped }) =>
+      Object.entries(dropped).map(([reason, count]): Sample => [{ service, reason }, count]),
+    ),
   );
 }
 

@@ -126,6 +126,12 @@ export class BpfDispatcher implements DispatchAdapter {
     });
   }
 
+  allCounters(): Promise<readonly DispatchCounters[]> {
+    return this.#inTurn(async () =>
+      [...this.#attached.keys()].flatMap((service) => this.#plane?.counters(service) ?? []),
+    );
+  }
+
   /** What the tables are made of; for tests and diagnosis. */
   get layout(): Layout {
     return this.#plane?.layout ?? emptyLayout;

@@ -63,6 +63,8 @@ export interface DispatchAdapter {
   ensure(spec: DispatchSpec): Promise<void>;
   remove(service: string): Promise<void>;
   counters(service: string): Promise<DispatchCounters>;
+  /** Of every service that this host dispatches. */
+  allCounters(): Promise<readonly DispatchCounters[]>;
 }
 
 /** Answer of `which`, from the same table and hash as the data plane. */

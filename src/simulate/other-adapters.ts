@@ -54,5 +54,6 @@ export function simDispatch(effort: Effort): DispatchAdapter {
     ensure: () => effort.step('set up dispatching', 0.5, 5),
     remove: () => effort.step('end dispatching', 0.5, 5),
     counters: async (service) => ({ service, received: 0, forwarded: [], passed: 0, dropped: {} }),
+    allCounters: async () => [],
   };
 }

@@ -62,4 +62,7 @@ export class IdleDispatch implements DispatchAdapter {
   async counters(): Promise<DispatchCounters> {
     throw new Error('nothing is dispatched here');
   }
+  async allCounters() {
+    return [];
+  }
 }

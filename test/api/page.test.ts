@@ -58,6 +58,7 @@ function source(status: () => Status): ApiSource {
     audit: async () => [],
     lastChange: () => undefined,
     lease: async () => undefined,
+    dispatched: async () => [],
   };
 }
 

@@ -59,6 +59,15 @@ export function source(changes: Partial<ApiSource> = {}): ApiSource {
       hosts: [{ host: 'h2', lastAckAgoMs: 20 }],
       counters: { promised: 12, 'bad-mac': 3 },
     }),
+    dispatched: async () => [
+      {
+        service: 'web',
+        received: 12,
+        forwarded: [{ personality: 'web1', packets: 7, bytes: 700, newFlows: 2 }],
+        passed: 3,
+        dropped: { loop: 0, malformed: 2 },
+      },
+    ],
     ...changes,
   };
 }
