@@ -75,6 +75,7 @@ export function configOfSize(hosts: number): ClusterConfig {
       hash: 'source-ip-port' as const,
       drainMs: 300_000,
       udpStickyMs: 0,
+      xdp: false,
       health: null,
       pool: 'default',
     })),

@@ -261,6 +261,7 @@ export class Agent {
       this.#parts;
     return {
       host: facts.host,
+      underlayInterface: facts.underlayInterface,
       bootId,
       store,
       watch: this.#watch,

@@ -14,6 +14,8 @@ import type { Log } from './loop.js';
 /** What taking and releasing roles needs, handed in once. */
 export interface RoleParts {
   readonly host: string;
+  /** NIC of the host's own namespace that its networks stand on. */
+  readonly underlayInterface: string;
   readonly bootId: string;
   readonly store: Store;
   readonly watch: ClusterWatch;

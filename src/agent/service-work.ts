@@ -48,7 +48,7 @@ export class ServiceWork implements RoleWork {
           const silent = serviceNamespace(config, this.#name, epoch, incarnation, false);
           await network.ensureNamespace(silent, signal);
         }
-        await dispatch.ensure(dispatchSpec(watch.view, service, incarnation));
+        await dispatch.ensure(dispatchSpec(watch.view, service, incarnation, this.#parts));
         const answering = serviceNamespace(config, this.#name, epoch, incarnation, true);
         await network.ensureNamespace(answering, signal);
       });

@@ -2,7 +2,7 @@ import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../con
 import { type Lookup, lookup } from '../control/lookup.js';
 import { isSilent } from '../control/silence.js';
 import { memberHealth } from '../control/status.js';
-import { parseRoleId, type Role, type View } from '../control/view.js';
+import { parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import type { DispatchSpec } from '../dispatch/types.js';
 import { UnderstudyError } from '../errors.js';
@@ -113,10 +113,12 @@ export function servicesWith(config: ClusterConfig, personality: string): readon
   return lookup(config).servicesOf.get(personality) ?? [];
 }
 
+/** @param facts of the host that dispatches; without them, what is the same on every host */
 export function dispatchSpec(
   view: View,
   service: ServiceConfig,
   incarnation: number,
+  facts?: Pick<HostFacts, 'host' | 'underlayInterface'>,
 ): DispatchSpec {
   const config = view.config?.value.config;
   const parts = config === undefined ? undefined : lookup(config);
@@ -135,6 +137,7 @@ export function dispatchSpec(
           .get(personality)
           ?.networks.find(({ network }) => network === service.network)?.mac ?? '',
       weight,
+      ...hereIf(isHere(view, service, personality, facts)),
       healthy: memberHealth(view, service.name, personality, weight) !== 'down',
     })),
     seed: view.allocation?.value.seeds[service.name] ?? '',
@@ -143,7 +146,34 @@ export function dispatchSpec(
     otherDispatchers: (config?.services ?? [])
       .filter(({ name }) => name !== service.name)
       .map(({ mac }) => mac),
+    ...xdpOf(config, service, facts),
   };
+}
+
+/** Only XDP asks where a member is: without it a move changes no ring. */
+function isHere(
+  view: View,
+  { xdp }: ServiceConfig,
+  personality: string,
+  facts: Pick<HostFacts, 'host'> | undefined,
+): boolean {
+  if (!xdp || facts === undefined) return false;
+  const id = roleId({ kind: 'personality', name: personality });
+  return view.assignments.get(id)?.value.host === facts.host;
+}
+
+const hereIf = (here: boolean) => (here ? { here } : {});
+
+/** On a network that the NIC sees as it is; what `auto` became is known here. */
+function xdpOf(
+  config: ClusterConfig | undefined,
+  { xdp, network }: ServiceConfig,
+  facts: Pick<HostFacts, 'underlayInterface'> | undefined,
+): Pick<DispatchSpec, 'xdpOn' | 'vlan'> {
+  if (!xdp || facts === undefined || config === undefined) return {};
+  const { fabric, id } = networkOf(config, network);
+  if (fabric !== 'vlan' && fabric !== 'untagged') return {};
+  return { xdpOn: facts.underlayInterface, vlan: fabric === 'vlan' ? id : 0 };
 }
 
 /** Volumes of a personality on a host, by virtual LUN. */
@@ -263,6 +293,6 @@ export function wishOf(view: View, role: Role, host: string): string {
   if (service === undefined) return '';
   return JSON.stringify([
     serviceNamespace(config, name, 0, 0, true),
-    dispatchSpec(view, service, 0),
+    dispatchSpec(view, service, 0, { host, underlayInterface: '' }),
   ]);
 }

@@ -228,6 +228,7 @@ const service = z.strictObject({
   hash: z.enum(['source-ip', 'source-ip-port', '5-tuple']).default('source-ip-port'),
   drain: duration.default(300_000),
   udpSticky: duration.optional(),
+  xdp: z.boolean().default(false),
   health: z.strictObject({ tcp: port, every: duration.default(200) }).optional(),
   pool: label.default('default'),
 });

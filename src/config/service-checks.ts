@@ -16,6 +16,7 @@ export function checkServices(file: ClusterFile): readonly Fault[] {
         : [unknown([...path, 'pool'], 'host in pool', service.pool, pools)]),
       ...checkMembers(service, file, known, path),
       ...checkPorts(service, path),
+      ...checkXdp(service, file, path),
     ];
   });
 }
@@ -65,6 +66,14 @@ function checkMember(
     const what = `member ${name} has no ${family} address on ${service.network}, so it cannot answer for ${address}`;
     return [{ path, what, write: `give ${name} an ${family} address there` }];
   });
+}
+
+/** On VXLAN a frame to the service is inside another one when the NIC gets it. */
+function checkXdp({ network, xdp }: Service, file: ClusterFile, path: Path): readonly Fault[] {
+  const fabric = file.networks.find(({ name }) => name === network)?.fabric;
+  if (!xdp || fabric !== 'vxlan') return [];
+  const what = `${network} is a vxlan network: XDP on the NIC cannot see what is inside`;
+  return [{ path: [...path, 'xdp'], what, write: 'leave xdp out: tc does it' }];
 }
 
 function checkPorts({ name, ports }: Service, path: Path): readonly Fault[] {

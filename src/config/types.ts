@@ -164,6 +164,8 @@ export interface ServiceConfig {
   readonly drainMs: number;
   /** UDP flows stay while they pause no longer than this; 0: they do not. */
   readonly udpStickyMs: number;
+  /** Its packets are taken on the underlay NIC, before the stack, where that is possible. Default false. */
+  readonly xdp: boolean;
   readonly health: { readonly tcp: number; readonly everyMs: number } | null;
   /** Pool whose hosts may dispatch. Default 'default'. */
   readonly pool: string;

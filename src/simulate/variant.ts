@@ -90,6 +90,7 @@ function service(members: readonly PersonalityConfig[]): ClusterConfig['services
     hash: 'source-ip-port',
     drainMs: 300_000,
     udpStickyMs: 0,
+    xdp: false,
     health: { tcp: 80, everyMs: 500 },
     pool: 'default',
   };

@@ -37,6 +37,7 @@ export async function roleHost(adapters: {
   const announcer = new Announcer(network, { log: quiet, timers }, true);
   const parts: RoleParts = {
     host,
+    underlayInterface: 'eth1',
     bootId: 'boot',
     store,
     watch,

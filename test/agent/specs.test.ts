@@ -109,6 +109,29 @@ test('a member that is being failed over keeps its place in the table', (t) => {
   t.end();
 });
 
+test('only XDP asks for the NIC, the VLAN and who is on this host', (t) => {
+  const facts = { host: 'h1', underlayInterface: 'eth1' };
+  const specOf = (fabric: 'vlan' | 'vxlan', xdp: boolean) => {
+    const plain = clusterConfig();
+    const config = {
+      ...plain,
+      networks: plain.networks.map((network) => ({ ...network, fabric, id: 100 })),
+      services: plain.services.map((service) => ({ ...service, xdp })),
+    };
+    const world = new World(config);
+    world.assign(web1, 'h1');
+    world.assign(web2, 'h2');
+    const [service] = config.services;
+    if (service === undefined) throw new Error('one is expected');
+    const { xdpOn, vlan, members } = dispatchSpec(world.view, service, 1, facts);
+    return [xdpOn, vlan, ...members.map(({ here }) => here)];
+  };
+  t.same(specOf('vlan', true), ['eth1', 100, true, undefined]);
+  t.same(specOf('vlan', false), [undefined, undefined, undefined, undefined]);
+  t.same(specOf('vxlan', true).slice(0, 2), [undefined, undefined], 'auto became vxlan');
+  t.end();
+});
+
 test('volumes carry the serial that was recorded for them', (t) => {
   const [personality] = clusterConfig().personalities;
   if (personality === undefined) throw new Error('one is expected');

@@ -262,6 +262,13 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'write blue',
   ],
   [
+    '    network: blue\n',
+    '    network: green\n    xdp: true\n',
+    'services[0].xdp',
+    'cannot see what is inside',
+    'leave xdp out',
+  ],
+  [
     'members: [web1, web2]',
     'members: [web1, web1]',
     'services[0].members[1]',

@@ -157,6 +157,7 @@ lab:
       hash: 'source-ip-port',
       drainMs: 300_000,
       udpStickyMs: 0,
+      xdp: false,
       health: { tcp: 80, everyMs: 200 },
       pool: 'default',
     },

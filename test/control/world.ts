@@ -66,6 +66,7 @@ export function clusterConfig(changes: Partial<ClusterConfig> = {}): ClusterConf
         hash: 'source-ip-port',
         drainMs: 300_000,
         udpStickyMs: 0,
+        xdp: false,
         health: null,
         pool: 'default',
       },
