@@ -1,15 +1,17 @@
 import ipaddr from 'ipaddr.js';
+import type { HealthConfig } from '../config/types.js';
 import { configOf } from '../control/view.js';
 import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
 import { repeat, type Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 
-/** Asks one member once; src/ffi/tcp-probe.ts is the real one. */
+/** Asks one member once, for `request` by HTTP if there is one; src/ffi has the real ones. */
 export type Probe = (
   namespacePath: string,
   address: Uint8Array,
   port: number,
   timeoutMs: number,
+  request?: { readonly path: string; readonly host: string },
 ) => Promise<boolean>;
 
 export interface MemberHealth {
@@ -21,6 +23,8 @@ export interface MemberHealth {
 
 interface Checked {
   readonly epoch: number;
+  /** Whom it asks, and how: another one begins anew. */
+  readonly asks: string;
   readonly end: () => void;
   health: Health;
   busy: boolean;
@@ -53,8 +57,9 @@ export class HealthWatch {
         if (address === undefined) continue;
         const id = `${service.name}/${name}`;
         wanted.add(id);
-        if (this.#checks.get(id)?.epoch === epoch) continue;
-        this.#begin(id, epoch, name, address, service.health);
+        const asks = JSON.stringify([epoch, address, service.health]);
+        if (this.#checks.get(id)?.asks === asks) continue;
+        this.#begin(id, { epoch, asks }, name, address, service.health);
       }
     }
     for (const [id, { end }] of this.#checks) {
@@ -78,31 +83,39 @@ export class HealthWatch {
 
   #begin(
     id: string,
-    epoch: number,
+    begun: Pick<Checked, 'epoch' | 'asks'>,
     personality: string,
     address: string,
-    { tcp, everyMs }: { readonly tcp: number; readonly everyMs: number },
+    config: HealthConfig,
   ): void {
-    this.#checks.get(id)?.end();
-    const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
+    const { everyMs } = config;
+    // What is known of the same member holds until the new check has asked.
+    const before = this.#checks.get(id);
+    before?.end();
+    const health = before?.epoch === begun.epoch ? before.health : initialHealth;
     const path = this.#parts.namespacePath(personality);
     const end = repeat(this.#parts.timers, everyMs, () => {
       const check = this.#checks.get(id);
       if (check === undefined || check.busy) return;
       check.busy = true;
-      void this.#ask(path, bytes, tcp, everyMs).then((answered) => {
+      void this.#ask(path, address, config).then((answered) => {
         check.busy = false;
         const { up } = check.health;
         check.health = observe(check.health, answered);
         if (up !== check.health.up && this.#checks.get(id) === check) this.#parts.onChange();
       });
     });
-    this.#checks.set(id, { epoch, end, health: initialHealth, busy: false });
+    this.#checks.set(id, { ...begun, end, health, busy: false });
   }
 
-  async #ask(path: string, address: Uint8Array, port: number, timeoutMs: number): Promise<boolean> {
+  async #ask(namespacePath: string, address: string, config: HealthConfig): Promise<boolean> {
+    const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
+    const ask = (port: number, request?: Parameters<Probe>[4]) =>
+      this.#parts.probe(namespacePath, bytes, port, config.everyMs, request);
     try {
-      return await this.#parts.probe(path, address, port, timeoutMs);
+      if ('tcp' in config) return await ask(config.tcp);
+      const host = address.includes(':') ? `[${address}]` : address;
+      return await ask(config.http, { path: config.path, host });
     } catch {
       // The namespace is going away: the member does not answer.
       return false;
@@ -111,7 +124,7 @@ export class HealthWatch {
 }
 
 export interface HealthParts {
-  readonly watch: ClusterWatch;
+  readonly watch: Pick<ClusterWatch, 'view'>;
   readonly probe: Probe;
   readonly timers: Timers;
   running(): readonly { readonly name: string; readonly epoch: number }[];

@@ -10,6 +10,7 @@ import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
+import { answersHttp } from '../ffi/http-probe.js';
 import { favour } from '../ffi/scheduling.js';
 import { acceptsTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
@@ -67,7 +68,10 @@ export async function runAgent(options: {
     dispatch,
     power: new FenceAgents(),
     maps: guard,
-    probe: acceptsTcp,
+    probe: (path, address, port, timeoutMs, request) =>
+      request === undefined
+        ? acceptsTcp(path, address, port, timeoutMs)
+        : answersHttp(path, address, port, request, timeoutMs),
     clock: { bootMs, unixMs: () => Date.now() },
     timers: systemTimers(bootMs),
     log,

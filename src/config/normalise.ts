@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { canonical } from './addresses.js';
 import type { ClusterFile } from './schema.js';
-import type { ClusterConfig, LabConfig, PowerConfig } from './types.js';
+import type { ClusterConfig, HealthConfig, LabConfig, PowerConfig } from './types.js';
 
 /** A checked file in the form the rest of the code sees. */
 export function normalise(file: ClusterFile): ClusterConfig {
@@ -52,10 +52,20 @@ export function normalise(file: ClusterFile): ClusterConfig {
         ),
         drainMs: drain,
         udpStickyMs: udpSticky ?? 0,
-        health: health === undefined ? null : { tcp: health.tcp, everyMs: health.every },
+        health: health === undefined ? null : normaliseHealth(health),
       }),
     ),
   };
+}
+
+/** The checks have seen to it that there is one of the two. */
+function normaliseHealth({
+  tcp,
+  http,
+  path = '/',
+  every: everyMs,
+}: NonNullable<ClusterFile['services'][number]['health']>): HealthConfig {
+  return http === undefined ? { tcp: tcp ?? 0, everyMs } : { http, path, everyMs };
 }
 
 function normalisePower(power: NonNullable<ClusterFile['hosts'][number]['power']>): PowerConfig {

@@ -229,7 +229,14 @@ const service = z.strictObject({
   drain: duration.default(300_000),
   udpSticky: duration.optional(),
   xdp: z.boolean().default(false),
-  health: z.strictObject({ tcp: port, every: duration.default(200) }).optional(),
+  health: z
+    .strictObject({
+      tcp: port.optional(),
+      http: port.optional(),
+      path: z.string().optional(),
+      every: duration.default(200),
+    })
+    .optional(),
   pool: label.default('default'),
 });
 

@@ -17,6 +17,7 @@ export function checkServices(file: ClusterFile): readonly Fault[] {
       ...checkMembers(service, file, known, path),
       ...checkPorts(service, path),
       ...checkXdp(service, file, path),
+      ...checkHealth(service, [...path, 'health']),
     ];
   });
 }
@@ -66,6 +67,25 @@ function checkMember(
     const what = `member ${name} has no ${family} address on ${service.network}, so it cannot answer for ${address}`;
     return [{ path, what, write: `give ${name} an ${family} address there` }];
   });
+}
+
+const httpPath = /^\/[\x21-\x7e]{0,1023}$/;
+
+function checkHealth({ health }: Service, path: Path): readonly Fault[] {
+  if (health === undefined) return [];
+  const { tcp, http } = health;
+  if ((tcp === undefined) === (http === undefined)) {
+    const what = tcp === undefined ? 'health asks nothing' : 'health asks in two ways';
+    return [{ path, what, write: 'write {tcp: 80}, or {http: 80, path: /healthz}' }];
+  }
+  if (health.path === undefined) return [];
+  const at = [...path, 'path'];
+  if (http === undefined) {
+    return [{ path: at, what: 'a connection has no path', write: 'write http: instead of tcp:' }];
+  }
+  if (httpPath.test(health.path)) return [];
+  const what = `${health.path} cannot be asked for by GET`;
+  return [{ path: at, what, write: 'write a path such as /healthz, without spaces' }];
 }
 
 /** On VXLAN a frame to the service is inside another one when the NIC gets it. */

@@ -146,6 +146,11 @@ export interface PersonalityConfig {
 
 export type HashMode = 'source-ip' | 'source-ip-port' | '5-tuple';
 
+/** How a member is asked whether it is well: by a connection, or by a GET of `path`. */
+export type HealthConfig =
+  | { readonly tcp: number; readonly everyMs: number }
+  | { readonly http: number; readonly path: string; readonly everyMs: number };
+
 export interface ServiceConfig {
   readonly name: string;
   readonly network: string;
@@ -166,7 +171,7 @@ export interface ServiceConfig {
   readonly udpStickyMs: number;
   /** Its packets are taken on the underlay NIC, before the stack, where that is possible. Default false. */
   readonly xdp: boolean;
-  readonly health: { readonly tcp: number; readonly everyMs: number } | null;
+  readonly health: HealthConfig | null;
   /** Pool whose hosts may dispatch. Default 'default'. */
   readonly pool: string;
 }

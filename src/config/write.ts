@@ -1,5 +1,11 @@
 import { stringify } from 'yaml';
-import type { ClusterConfig, HostConfig, PersonalityConfig, ServiceConfig } from './types.js';
+import type {
+  ClusterConfig,
+  HealthConfig,
+  HostConfig,
+  PersonalityConfig,
+  ServiceConfig,
+} from './types.js';
 
 /**
  * A configuration as a cluster file again: reading that gives the same configuration. What is as it would
@@ -101,10 +107,14 @@ function service(it: ServiceConfig): Fields {
     hash: but('source-ip-port', it.hash),
     drain: duration(it.drainMs),
     udpSticky: it.udpStickyMs === 0 ? undefined : duration(it.udpStickyMs),
-    health:
-      it.health === null ? undefined : { tcp: it.health.tcp, every: duration(it.health.everyMs) },
+    xdp: but(false, it.xdp),
+    health: it.health === null ? undefined : health(it.health),
     pool: but('default', it.pool),
   });
+}
+
+function health({ everyMs, ...how }: HealthConfig): Fields {
+  return { ...how, every: duration(everyMs) };
 }
 
 const duration = (ms: number): string => (ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`);

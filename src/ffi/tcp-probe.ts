@@ -18,17 +18,34 @@ const close = libc.func('int close(int fd)');
 /**
  * Whether something accepts TCP connections at address:port, asked from inside a network namespace.
  *
- * The socket is made in the namespace in one synchronous step and used from here: node:net opens
- * its sockets a tick later, when this thread is back home.
- *
  * @param address bytes of the IPv4 (4) or IPv6 (16) address
  */
-export function acceptsTcp(
+export async function acceptsTcp(
   namespacePath: string,
   address: Uint8Array,
   port: number,
   timeoutMs: number,
 ): Promise<boolean> {
+  const fd = await connectTcp(namespacePath, address, port, timeoutMs);
+  if (fd === undefined) return false;
+  close(fd);
+  return true;
+}
+
+/**
+ * A connection that does not block, made from inside a network namespace.
+ *
+ * The socket is made in the namespace in one synchronous step and used from here: node:net opens
+ * its sockets a tick later, when this thread is back home.
+ *
+ * @returns its descriptor, to be closed; undefined when nobody accepts within the time
+ */
+export function connectTcp(
+  namespacePath: string,
+  address: Uint8Array,
+  port: number,
+  timeoutMs: number,
+): Promise<number | undefined> {
   const fd = inNetworkNamespace(namespacePath, () =>
     check(
       'socket',
@@ -36,20 +53,17 @@ export function acceptsTcp(
     ),
   );
   const name = socketAddress(address, port);
-  if (connect(fd, name, name.length) === 0) {
-    close(fd);
-    return Promise.resolve(true);
-  }
+  if (connect(fd, name, name.length) === 0) return Promise.resolve(fd);
   if (koffi.errno() !== errno.EINPROGRESS) {
     close(fd);
-    return Promise.resolve(false);
+    return Promise.resolve(undefined);
   }
   return new Promise((resolve) => {
     const done = (accepted: boolean) => {
       clearTimeout(timer);
       handle.close();
-      close(fd);
-      resolve(accepted);
+      if (!accepted) close(fd);
+      resolve(accepted ? fd : undefined);
     };
     const timer = setTimeout(() => done(false), timeoutMs);
     const handle = koffi.node.poll(fd, { writable: true }, () => done(socketError(fd) === 0));

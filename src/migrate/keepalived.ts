@@ -233,7 +233,7 @@ class Conversion {
         members,
       },
       hash: before?.hash ?? (bySource ? 'source-ip' : 'source-ip-port'),
-      ...{ drainMs: 300_000, udpStickyMs: 0, health, pool: 'default' },
+      ...{ drainMs: 300_000, udpStickyMs: 0, xdp: false, health, pool: 'default' },
     });
   }
 

@@ -282,6 +282,10 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'round-robin',
     '5-tuple',
   ],
+  ['{tcp: 80, every', '{every', 'services[0].health', 'asks nothing', '{tcp: 80}'],
+  ['{tcp: 80,', '{tcp: 80, http: 80,', 'services[0].health', 'two ways', '{http: 80'],
+  ['{tcp: 80,', '{tcp: 80, path: /x,', 'services[0].health.path', 'no path', 'http:'],
+  ['{tcp: 80,', '{http: 80, path: x y,', 'services[0].health.path', 'GET', '/healthz'],
   ['    health:', '    pool: gold\n    health:', 'services[0].pool', 'pool gold', 'default'],
 ];
 

@@ -20,17 +20,20 @@ store: {endpoints: ["http://[fd00::1]:2379"]}
 hosts:
   - {name: h1, address: "fd00::1", pool: none, joins: [blue], power: {agent: fence_ipmilan, options: {ip: 10.0.0.9, lanplus: true}, passwordFile: /etc/p, action: reboot, timeout: 30s}}
   - {name: h2, address: "fd00::2", interface: ens5, capacity: 3}
-networks: [{name: blue, fabric: vxlan, id: 7, subnet: [10.1.0.0/16, "fd01::/64"], mtu: 1400, gateways: [10.0.0.3]}]
+networks:
+  - {name: blue, fabric: vxlan, id: 7, subnet: [10.1.0.0/16, "fd01::/64"], mtu: 1400, gateways: [10.0.0.3]}
+  - {name: plain, fabric: untagged, subnet: 10.2.0.0/16}
 volumes: [{name: v, portals: ["[fd02::1]:3260"], target: "iqn.2026-11.example:v", lun: 9, filesystem: xfs}]
 personalities:
   - name: p
-    networks: [{network: blue, address: [10.1.0.1/16, "fd01::1/64"], mac: "02:00:00:00:00:01"}]
+    networks: [{network: blue, address: [10.1.0.1/16, "fd01::1/64"], mac: "02:00:00:00:00:01"}, {network: plain, address: 10.2.0.1/16}]
     routes: [{to: default, via: 10.1.0.254}, {to: 10.9.0.0/16, via: 10.1.0.253}]
     storage: [{lun: 3, volume: v, mount: /srv/a b}]
     workload: {command: [sh, -c, "echo 'a: b' # c"]}
     priority: 0
 services:
   - {name: s, network: blue, address: ["10.1.0.100", "fd01::100"], mac: "02:00:00:00:01:00", ports: [{protocol: udp, port: '53-54'}, {protocol: tcp, port: 80}], members: [{personality: p, weight: 0}], hash: 5-tuple, drain: 1ms, udpSticky: 1m, health: {tcp: 80, every: 1s}}
+  - {name: x, network: plain, address: 10.2.0.100, ports: [{protocol: tcp, port: 80}], members: [p], xdp: true, health: {http: 80, path: /up}}
 `;
 
 test('what is written is read again as the same configuration', (t) => {
