@@ -94,12 +94,15 @@ export interface UnitFacts {
 }
 
 export interface FileFacts {
-  readonly kind: 'key' | 'settings';
+  /** `api`: what only root may read of the API for callers elsewhere. */
+  readonly kind: 'key' | 'settings' | 'api' | 'certificate';
   readonly path: string;
   readonly there: boolean;
   readonly mode: number;
   readonly uid: number;
   readonly sizeBytes: number;
+  /** Of a certificate that can be read: days until it ends, less than 0 after that. */
+  readonly daysLeft?: number;
 }
 
 export interface ProgramFacts {

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { basename, join } from 'node:path';
@@ -34,8 +35,7 @@ export async function gatherHost(
     clock: clock(),
     limits: limits(),
     units: units(),
-    files:
-      agent === undefined ? [] : [file('settings', agent.path), file('key', agent.config.keyFile)],
+    files: agent === undefined ? [] : filesOf(agent.path, agent.config),
     programs: programs(),
   };
 }
@@ -163,6 +163,27 @@ function units(): UnitFacts {
     pulse,
     pulseText: pulse === undefined ? '' : (text(pulse) ?? ''),
   };
+}
+
+function filesOf(path: string, { keyFile, remoteApi }: AgentConfig): readonly FileFacts[] {
+  const own = [file('settings', path), file('key', keyFile)];
+  if (remoteApi === undefined) return own;
+  const { tokens, tls } = remoteApi;
+  const certificate = file('certificate', tls.certificate);
+  return [
+    ...[...own, file('api', tokens), file('api', tls.key)],
+    { ...certificate, ...daysLeft(certificate) },
+  ];
+}
+
+function daysLeft({ path, there }: FileFacts): { readonly daysLeft?: number } {
+  if (!there) return {};
+  try {
+    const { validTo } = new X509Certificate(readFileSync(path));
+    return { daysLeft: Math.floor((Date.parse(validTo) - Date.now()) / 86_400_000) };
+  } catch {
+    return {};
+  }
 }
 
 function file(kind: FileFacts['kind'], path: string): FileFacts {

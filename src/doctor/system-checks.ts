@@ -8,6 +8,8 @@ const leastOpenFiles = 4_096;
 /** What pulse locks of node (docs/architecture.md, Pulse). */
 const leastLockedBytes = 128 * 1024 * 1024;
 const shortestKeyBytes = 32;
+/** Of a certificate that should be renewed. */
+const soonDays = 30;
 
 /** Clock, limits, units, files and programs. */
 export const systemChecks: readonly Check<HostFacts>[] = [
@@ -105,6 +107,34 @@ export const systemChecks: readonly Check<HostFacts>[] = [
           ? problem(`others than root may change ${path}`, `chown root ${path}; chmod go-w ${path}`)
           : undefined,
       ),
+  },
+  {
+    id: 'file-api',
+    title: 'files of the API for callers elsewhere',
+    judge: ({ files }) =>
+      filesOf(files, 'api', ({ path, mode, uid }) =>
+        uid !== 0 || (mode & 0o077) !== 0
+          ? problem(
+              `others than root may use ${path}: the API lets nobody in, or does not start`,
+              `chown root ${path}; chmod 0600 ${path}; if others could read it, make another`,
+            )
+          : undefined,
+      ),
+  },
+  {
+    id: 'api-certificate',
+    title: 'certificate of the API for callers elsewhere',
+    judge: ({ files }) => {
+      const [found] = files.filter(({ kind }) => kind === 'certificate');
+      if (found === undefined) return notApplicable('there is no remoteApi');
+      const { path, daysLeft } = found;
+      const renew = `put a new one there, with its key: it is taken within a minute`;
+      if (daysLeft === undefined) return problem(`${path} is no certificate`, renew);
+      if (daysLeft < 0) return problem(`${path} has expired`, renew);
+      return daysLeft < soonDays
+        ? warning(`${path} expires in ${daysLeft} days`, renew)
+        : ok(`${path}, ${daysLeft} days left`);
+    },
   },
   {
     id: 'version-node',

@@ -1,5 +1,6 @@
 import { canonical, contains, parseAddress, parsePrefix } from '../config/addresses.js';
 import type { ClusterConfig, PersonalityConfig, ServiceConfig } from '../config/types.js';
+import { clusterAround } from './keepalived-cluster.js';
 import { Networks } from './keepalived-networks.js';
 import { type Directive, readKeepalived } from './keepalived-parse.js';
 import { whyNot } from './keepalived-reasons.js';
@@ -19,7 +20,6 @@ export interface Converted {
 }
 
 const usualBits = { 4: 24, 16: 64 } as const;
-const mostHosts = 5;
 
 /**
  * A keepalived.conf as a cluster file: each VRRP instance (or sync group) becomes a personality that has
@@ -300,46 +300,14 @@ class Conversion {
   }
 
   #config(): ClusterConfig {
-    const given = this.#hostAddresses.slice(0, mostHosts);
-    const addresses = given.length >= 2 ? given : ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
-    if (given.length < 2)
-      this.#whole('no host is named: write your hosts’ names, addresses and NICs');
-    const hosts = addresses.map((address, index) => ({
-      ...{
-        name: `h${index + 1}`,
-        address: canonical(address),
-        interface: this.#networks.interface,
-      },
-      ...{ pool: 'default', joins: [], capacity: null, power: null },
-    }));
-    const controllers = hosts.slice(0, hosts.length >= 3 ? 3 : 1).map(({ name }) => name);
-    if (controllers.length < 3)
-      this.#whole(
-        'with two hosts there is no majority: add a third machine as a controller, it may have pool: none',
-      );
-    this.#whole('write store: {endpoints} of your etcd members');
-    return {
-      cluster: 'keepalived',
-      controllers,
-      timing: { heartbeatMs: 50, leaseMs: 200, clockMarginPercent: 1, announceRefreshMs: 60_000 },
-      fencing: { enforce: controllers.length > 1 },
-      store: { endpoints: controllers.map((name) => endpointOf(hosts, name)) },
-      hosts,
+    const roles = {
       networks: this.#networks.all,
-      volumes: [],
       personalities: [...this.#personalities.values()],
       services: [...this.#services.values()].filter(({ members }) => members.length > 0),
     };
+    const hosts = { addresses: this.#hostAddresses, interface: this.#networks.interface };
+    return clusterAround(roles, hosts, (why) => this.#notes.push({ line: 0, text: '', why }));
   }
-
-  #whole(why: string): void {
-    this.#notes.push({ line: 0, text: '', why });
-  }
-}
-
-function endpointOf(hosts: readonly { name: string; address: string }[], name: string): string {
-  const address = hosts.find((host) => host.name === name)?.address ?? '';
-  return `http://${address.includes(':') ? `[${address}]` : address}:2379`;
 }
 
 function emptyPersonality(name: string): PersonalityConfig {

@@ -23,7 +23,7 @@ hosts:
 networks:
   - {name: blue, fabric: vxlan, id: 7, subnet: [10.1.0.0/16, "fd01::/64"], mtu: 1400, gateways: [10.0.0.3]}
   - {name: plain, fabric: untagged, subnet: 10.2.0.0/16}
-volumes: [{name: v, portals: ["[fd02::1]:3260"], target: "iqn.2026-11.example:v", lun: 9, filesystem: xfs}]
+volumes: [{name: v, portals: ["[fd02::1]:3260"], target: "iqn.2026-11.example:v", lun: 9, filesystem: xfs, access: read-only, chap: {user: u, secretFile: /etc/c, mutual: {user: m, secretFile: /etc/d}}}]
 personalities:
   - name: p
     networks: [{network: blue, address: [10.1.0.1/16, "fd01::1/64"], mac: "02:00:00:00:00:01"}, {network: plain, address: 10.2.0.1/16}]

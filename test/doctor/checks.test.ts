@@ -62,6 +62,8 @@ const host: HostFacts = {
   files: [
     { kind: 'key', path: '/etc/understudy/cluster.key', ...file },
     { kind: 'settings', path: '/etc/understudy/agent.yaml', ...file },
+    { kind: 'api', path: '/etc/understudy/api-tokens.json', ...file },
+    { kind: 'certificate', path: '/etc/understudy/api.crt', ...file, daysLeft: 300 },
   ],
   programs: {
     ...{ understudy: '0.1.0', node: '20.1.0', libiscsi: undefined, libbpf: undefined },
@@ -206,6 +208,17 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
   'file-settings': [
     ['problem', withFile('settings', { mode: 0o666 })],
     ['ok', withFile('settings', { mode: 0o644 })],
+  ],
+  'file-api': [
+    ['problem', withFile('api', { mode: 0o640 })],
+    ['problem', withFile('api', { there: false })],
+    ['not-applicable', { ...host, files: [] }],
+  ],
+  'api-certificate': [
+    ['warning', withFile('certificate', { daysLeft: 29 })],
+    ['problem', withFile('certificate', { daysLeft: -1 })],
+    ['problem', { ...host, files: [{ ...file, kind: 'certificate', path: '/x' }] }],
+    ['not-applicable', { ...host, files: [] }],
   ],
   'version-node': [['problem', withPrograms({ node: '18.2.0' })]],
   'version-libbpf': [['problem', withPrograms({ libbpf: why })]],
