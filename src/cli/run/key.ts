@@ -3,10 +3,10 @@ import { put } from '../../agent/transactions.js';
 import { statusOf } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
 import { messageOf, UnderstudyError } from '../../errors.js';
-import { auditOperations, personHere } from '../../operate/audit.js';
+import { auditOperations, type Change, personHere } from '../../operate/audit.js';
 import { askPulse } from '../../pulse/ask.js';
 import { keyName, readClusterKeys, splitKeys, writeClusterKeys } from '../../pulse/keys.js';
-import type { Store } from '../../store/types.js';
+import type { Compare, Store } from '../../store/types.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 
 export interface KeyOptions extends ClusterOptions {
@@ -15,13 +15,22 @@ export interface KeyOptions extends ClusterOptions {
   readonly config: string;
 }
 
-/** `keyring/<host>`: what its pulse said when its keys were changed last. */
-interface KeyringRecord {
+/** Which keys the pulse of a host has, or is about to have. */
+interface HostKeys {
   /** Names; the one that signs first. */
   readonly keys: readonly string[];
+  /** Of them the one that was accepted last: what `use` is about, however often it is called. */
+  readonly young: string | null;
 }
 
-const keyringKey = (host: string): string => `keyring/${host}`;
+/** One key of the store for all hosts, so that one comparison speaks for all. */
+const keyringKey = 'keyring';
+
+interface Keyring {
+  readonly hosts: Readonly<Record<string, HostKeys>>;
+}
+
+const attempts = 5;
 
 /** Which keys the pulse of this host has. */
 export async function show({ config, json }: KeyOptions): Promise<number> {
@@ -53,23 +62,26 @@ export async function accept(options: KeyOptions & { readonly file: string }): P
       'end that one first: understudy key drop',
     );
   }
-  return change(options, agent, 'accept', () => [signs, young]);
+  return change(options, agent, 'accept', () => [signs, young], keyName(young));
 }
 
 /** Second step, once every host accepts the new key: this one signs by it. */
 export async function use(options: KeyOptions): Promise<number> {
   const agent = readAgentConfig(options.config);
-  const [old, young] = keysOf(agent);
-  // A host that came later with the new key alone: it is only told to the others.
-  if (young === undefined) return change(options, agent, 'use', () => [old]);
-  const name = keyName(young);
-  return change(options, agent, 'use', (view, keyrings) => {
-    const missing = living(view).filter((host) => !keyrings.get(host)?.includes(name));
+  const [signs, other] = keysOf(agent);
+  return change(options, agent, 'use', (view, keyring) => {
+    // A host that came later with the new key alone is only told to the others; and one that signs by
+    // the new key already does not go back, when a call before this one was cut short.
+    const young = keyring.hosts[agent.host]?.young;
+    if (other === undefined) return [signs];
+    if (young === keyName(signs)) return [signs, other];
+    const name = keyName(other);
+    const missing = living(view).filter((host) => !keyring.hosts[host]?.keys.includes(name));
     if (missing.length > 0) {
       const cause = `${missing.join(', ')} would not understand it`;
       throw refused(agent.host, cause, 'there first: understudy key accept FILE');
     }
-    return [young, old];
+    return [other, signs];
   });
 }
 
@@ -81,9 +93,9 @@ export async function drop(options: KeyOptions): Promise<number> {
     throw refused(agent.host, 'it has one key only', 'nothing is to be done here');
   }
   const name = keyName(signs);
-  return change(options, agent, 'drop', (view, keyrings) => {
+  return change(options, agent, 'drop', (view, keyring) => {
     const others = living(view).filter((host) => host !== agent.host);
-    const missing = others.filter((host) => keyrings.get(host)?.[0] !== name);
+    const missing = others.filter((host) => keyring.hosts[host]?.keys[0] !== name);
     if (missing.length > 0) {
       const cause = `${missing.join(', ')} signs by the other key`;
       throw refused(agent.host, cause, 'there first: understudy key use');
@@ -93,37 +105,70 @@ export async function drop(options: KeyOptions): Promise<number> {
 }
 
 type Keys = readonly [Buffer, ...Buffer[]];
-type Keyrings = ReadonlyMap<string, readonly string[]>;
 
-/** Writes the file, lets pulse read it, sees that it did, and tells the other hosts of it. */
+/**
+ * Tells the other hosts first, and only on top of what was read of them: of two steps at once that would
+ * part hosts one is refused. Then writes the file, lets pulse read it, and sees that it did.
+ */
 async function change(
   options: KeyOptions,
   agent: AgentConfig,
   step: 'accept' | 'use' | 'drop',
-  decide: (view: View, keyrings: Keyrings) => Keys,
+  decide: (view: View, keyring: Keyring) => Keys,
+  accepted?: string,
 ): Promise<number> {
   const { host, keyFile } = agent;
-  return withCluster(options, async (cluster: Cluster) => {
+  return withCluster(options, async ({ store, view }: Cluster) => {
     const before = readClusterKeys(keyFile);
-    const keys = decide(await cluster.view(), await keyringsOf(cluster.store));
-    const names = keys.map(keyName);
-    await replaceKeys(agent, before, keys);
-    const record: KeyringRecord = { keys: names };
-    const detail = `key ${step} on ${host}: signs by ${names[0]}${names[1] === undefined ? '' : `, accepts ${names[1]}`}`;
-    await cluster.store.transact({
-      compare: [],
-      write: [
-        put(keyringKey(host), record),
-        ...auditOperations(personHere(), { what: 'key', subject: host, detail }),
-      ],
+    const young = (keyring: Keyring) => accepted ?? keyring.hosts[host]?.young ?? null;
+    let keys: Keys = before;
+    const told = await rewrite(store, host, async (keyring) => {
+      keys = decide(await view(), keyring);
+      const names = keys.map(keyName);
+      return { keys: names, young: names.length === 1 ? null : young(keyring) };
     });
+    const [signs = '', accepts = null] = told.keys;
+    try {
+      await replaceKeys(agent, before, keys);
+    } catch (thrown) {
+      await rewrite(store, host, async (keyring) => ({
+        keys: before.map(keyName),
+        young: young(keyring),
+      }));
+      throw thrown;
+    }
+    const detail = `key ${step} on ${host}: signs by ${signs}${accepts === null ? '' : `, accepts ${accepts}`}`;
+    const change: Change = { what: 'key', subject: host, detail };
+    await store.transact({ compare: [], write: auditOperations(personHere(), change) });
     process.stdout.write(
-      options.json
-        ? `${JSON.stringify({ host, signs: names[0], accepts: names[1] ?? null })}\n`
-        : `${detail}\n`,
+      options.json ? `${JSON.stringify({ host, signs, accepts })}\n` : `${detail}\n`,
     );
     return 0;
   });
+}
+
+/** Writes one host's part, on top of what was read of all. */
+async function rewrite(
+  store: Store,
+  host: string,
+  next: (keyring: Keyring) => Promise<HostKeys>,
+): Promise<HostKeys> {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const kept = await store.get(keyringKey);
+    const keyring = (kept === undefined ? { hosts: {} } : JSON.parse(kept.value)) as Keyring;
+    const own = await next(keyring);
+    const hosts = { ...keyring.hosts, [host]: own };
+    const unchanged: Compare =
+      kept === undefined
+        ? { kind: 'absent', key: keyringKey }
+        : { kind: 'revision', key: keyringKey, modRevision: kept.modRevision };
+    const { done } = await store.transact({
+      compare: [unchanged],
+      write: [put(keyringKey, { hosts })],
+    });
+    if (done) return own;
+  }
+  throw refused(host, `other hosts’ keys were changed meanwhile, ${attempts} times`, 'try again');
 }
 
 /** As before when pulse does not take them. */
@@ -153,16 +198,6 @@ async function replaceKeys(agent: AgentConfig, before: Keys, keys: Keys): Promis
 }
 
 const keysOf = (agent: AgentConfig): Keys => readClusterKeys(agent.keyFile);
-
-async function keyringsOf(store: Store): Promise<Keyrings> {
-  const { entries } = await store.list('keyring/');
-  return new Map(
-    entries.map(({ key, value }) => {
-      const { keys } = JSON.parse(value) as KeyringRecord;
-      return [key.slice('keyring/'.length), keys];
-    }),
-  );
-}
 
 /** Hosts that may hold a lease now. One that is off takes the keys along before it comes back. */
 function living(view: View): readonly string[] {
