@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { leaseName, openLease } from '../bpf/lease.js';
 import { type BpfPlace, pinFolder } from '../bpf/place.js';
 import { keyOf32, loadOnPins, type PinnedMap, sumPerCpu, unpin } from '../bpf/programs.js';
@@ -12,6 +12,7 @@ import {
 } from '../ffi/bpf-map.js';
 import { runningProgramsEnded } from '../ffi/rcu.js';
 import { countersOf, countWords, trafficWords } from './counters.js';
+import { removeFormerPins } from './former-pins.js';
 import { type Counted, emptyLayout, type Fresh, type Layout, placeKey } from './layout.js';
 import { shapes } from './map-shapes.js';
 import { notesBytes, packNotes, unpackNotes } from './notes.js';
@@ -62,6 +63,7 @@ export class DataPlane {
     this.#place = place;
     this.#loadsAll = programs === 'all';
     const { object, adopted } = this.#load(incarnation, dispatchProgram);
+    removeFormerPins(place, new Set(pinnedMaps(place).map(({ path }) => basename(path))));
     this.#maps = object;
     this.#rings = new RingMaps(object.map('dispatch_rings'));
     this.#layout = adopted ? this.#readLayout() : emptyLayout;

@@ -28,11 +28,11 @@ test('every client reaches the member that was chosen for it, near or far, IPv4 
       }
       const big = { address, port: 42_000, bytes: 3_000_000 };
       t.equal(await client.ask(big), `${chosen(client.flow(big))?.member} 3000000`, 'batches too');
-      const inParts = { protocol: 'udp', address, port: 42_001, bytes: 4_000 } as const;
+      const inParts = { protocol: 'udp', address, port: 42_001, bytes: 8_000 } as const;
       const byAddress = chosen({ ...client.flow(inParts), fragment: true });
       t.equal(
         await client.ask(inParts),
-        `${byAddress?.member} 4000`,
+        `${byAddress?.member} 8000`,
         'all fragments at one member',
       );
     }
