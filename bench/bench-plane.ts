@@ -56,7 +56,7 @@ export const memberMac = (number: number) =>
   `02:00:00:01:${hexByte(number >> 8)}:${hexByte(number & 255)}`;
 const hexByte = (byte: number) => byte.toString(16).padStart(2, '0');
 
-function specs({ members, services }: Scene, drained: boolean): readonly DispatchSpec[] {
+export function specs({ members, services }: Scene, drained: boolean): readonly DispatchSpec[] {
   const list = Array.from({ length: members }, (_, at) => ({
     personality: `m${at}`,
     mac: memberMac(at),
