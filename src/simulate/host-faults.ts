@@ -57,6 +57,40 @@ const severalPowerCuts: FaultMaker = (world, random) => {
   };
 };
 
+/**
+ * A host hears nobody for a lease or two, then its watchdog boots it: what it sent to the store last
+ * may land when it is back.
+ */
+const watchdogReboot: FaultMaker = (world, random) => {
+  const host = aHost(world, random);
+  if (host === undefined) return undefined;
+  const others = [...world.hosts.keys()].filter((name) => name !== host.name);
+  const deafMs = random.between(1.1, 2) * world.config.timing.leaseMs;
+  let over = false;
+  const hearAgain = () => {
+    for (const other of others.splice(0)) world.datagrams.heal(other, host.name);
+  };
+  return {
+    kind: 'watchdog-reboot',
+    text: `${host.name} hears nobody for ${deafMs.toFixed(0)} ms and is booted`,
+    parts: partsOf(world, host),
+    lastsMs: deafMs + random.between(20, 200),
+    begin: () => {
+      for (const other of others) world.datagrams.cut(other, host.name);
+      world.time.after(deafMs * msNs, () => {
+        if (over) return;
+        host.powerOff();
+        hearAgain();
+      });
+    },
+    end: () => {
+      over = true;
+      hearAgain();
+      host.boot();
+    },
+  };
+};
+
 const pause: FaultMaker = (world, random) => {
   const host = aHost(world, random);
   if (host === undefined) return undefined;
@@ -166,6 +200,7 @@ const kernelTrouble: FaultMaker = (world, random) => {
 export const hostFaults: Readonly<Record<string, FaultMaker>> = {
   'power-cut': powerCut,
   'several-power-cuts': severalPowerCuts,
+  'watchdog-reboot': watchdogReboot,
   pause,
   'pulse-stopped': stopProcess('pulse'),
   'agent-stopped': stopProcess('agent'),
