@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import tap, { type Test, test } from 'tap';
 import type { DispatchSpec } from '../../src/dispatch/types.js';
 import type { TestNamespace } from '../bpf-net.js';
+import { Flood } from './flood.js';
 import { noLimit, service, stage, startNode, vip4 } from './stage.js';
 
 tap.setTimeout(180_000);
@@ -112,6 +113,32 @@ test('200 live connections: a drain, an addition, other weights, two changes in 
     count,
     'each began once',
   );
+});
+
+test('200 live connections in a flood of SYNs from everywhere: a drain, other weights, two changes', async (t) => {
+  const { far, farHost, members, lease, newDispatcher, answer } = await stage(t);
+  lease.raise(noLimit);
+  const dispatcher = await newDispatcher();
+  await dispatcher.ensure(service(weights(1, 1, 1)));
+  answer();
+  await serve(t, members);
+  const crowd = new Crowd(t, far.at);
+  t.equal(await crowd.said(), whole);
+  const flood = new Flood(farHost, 'eth1');
+  t.teardown(() => flood.end());
+  const steps: readonly (readonly [string, ...(readonly number[])[]])[] = [
+    ['a drain', [0, 1, 1]],
+    ['other weights', [0, 5, 1]],
+    ['two changes in a row', [1, 5, 1], [1, 1]],
+  ];
+  for (const [name, ...changes] of steps) {
+    for (const list of changes) await dispatcher.ensure(service(weights(...list)));
+    t.equal(await crowd.check(), whole, name);
+  }
+  flood.end();
+  const { forwarded } = await dispatcher.counters('web');
+  const begun = forwarded.reduce((sum, { newFlows }) => sum + newFlows, 0);
+  t.ok(begun > 10 * count, `the flood was one: ${begun} SYNs`);
 });
 
 test('with no time to drain they break: what the test before would see', async (t) => {

@@ -1,0 +1,65 @@
+import { interfaceIndex } from '../../src/ffi/bpf-filter.js';
+import { closeFd } from '../../src/ffi/bpf-map.js';
+import { libc } from '../../src/ffi/libc.js';
+import { inNetworkNamespace } from '../../src/ffi/namespace.js';
+import { AF_PACKET, bindSocket, openSocket, SOCK_RAW } from '../../src/ffi/sockets.js';
+import type { TestNamespace } from '../bpf-net.js';
+import { ethernet, ipv4, tcp } from './packets.js';
+import { v4, vmac } from './program-cases.js';
+import { vip4 } from './stage.js';
+
+const send = libc.func('long send(int fd, void *bytes, size_t length, int flags)');
+const atOnce = 32;
+const SYN = 0x02;
+
+/** SYNs to the service's port 7 from one address and port after the other, until it is ended. */
+export class Flood {
+  readonly #fd: number;
+  readonly #frame = ethernet(
+    vmac,
+    '02:00:00:00:ee:ff',
+    v4,
+    ipv4({ from: '11.0.0.0', to: vip4, protocol: 6 }, tcp(1_024, 7, '', SYN)),
+  );
+  #ended = false;
+  #sent = 0;
+
+  constructor(at: TestNamespace, device: string) {
+    this.#fd = inNetworkNamespace(at.path, () => {
+      const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
+      // struct sockaddr_ll: family, protocol, interface.
+      const address = Buffer.alloc(20);
+      address.writeUInt16LE(AF_PACKET, 0);
+      address.writeInt32LE(interfaceIndex(device), 4);
+      bindSocket(fd, address);
+      return fd;
+    });
+    this.#go();
+  }
+
+  end(): void {
+    if (!this.#ended) closeFd(this.#fd);
+    this.#ended = true;
+  }
+
+  #go(): void {
+    if (this.#ended) return;
+    for (let count = 0; count < atOnce; count += 1) {
+      this.#sent += 1;
+      this.#frame.writeUInt32BE(0x0b00_0000 + (this.#sent & 0xff_ffff), 26);
+      this.#frame.writeUInt16BE(1_024 + (this.#sent % 50_000), 34);
+      setHeaderChecksum(this.#frame);
+      send(this.#fd, this.#frame, this.#frame.length, 0);
+    }
+    setImmediate(() => this.#go());
+  }
+}
+
+/** A bridge between drops what has a wrong one (br_validate_ipv4). */
+function setHeaderChecksum(frame: Buffer): void {
+  frame.writeUInt16BE(0, 24);
+  let sum = 0;
+  for (let at = 14; at < 34; at += 2) sum += frame.readUInt16BE(at);
+  sum = (sum & 0xffff) + (sum >> 16);
+  frame.writeUInt16BE(~(sum + (sum >> 16)) & 0xffff, 24);
+}
