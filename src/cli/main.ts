@@ -1,21 +1,11 @@
-import { Command, CommanderError } from 'commander';
-import { ownVersion } from '../version.js';
-import { commands } from './commands.js';
-import { example } from './context.js';
+import { type Command, CommanderError } from 'commander';
 import { interruptible } from './interrupt.js';
+import { understudyProgram } from './program.js';
 
 const usageExitCode = 2;
 
 async function main(): Promise<void> {
-  const program = new Command('understudy')
-    .description('Keeps spare Linux hosts ready to step into the role of a failed one.')
-    .version(ownVersion())
-    .exitOverride()
-    .enablePositionalOptions() // what stands after `lab exec NODE` belongs to that command
-    .showHelpAfterError('(understudy --help shows the commands)');
-  example(program, 'understudy validate cluster.yaml', 'understudy status');
-  const context = { signal: interruptible() };
-  for (const command of commands) command.register(program, context);
+  const program = understudyProgram({ signal: interruptible() });
   for (const command of program.commands) inherit(command);
   try {
     await program.parseAsync();
