@@ -25,3 +25,21 @@ test('the configuration file', async (t) => {
   }
   t.throws(() => readPulseConfig(`${file}.none`), { code: 'US_PULSE_CONFIG' });
 });
+
+test('without a file of its own pulse takes what the agent’s says', async (t) => {
+  const folder = t.testdir();
+  const file = join(folder, 'pulse.yaml');
+  const agents = 'host: h1\nstore: {endpoints: []}\nunderlayAddress: 10.66.0.1\n';
+  writeFileSync(join(folder, 'agent.yaml'), `${agents}pulsePort: 7000\n`);
+  t.same(readPulseConfig(file), {
+    bind: '10.66.0.1',
+    port: 7000,
+    keyFile: '/etc/understudy/cluster.key',
+    socket: '/run/understudy/pulse.sock',
+    realtime: true,
+  });
+  writeFileSync(join(folder, 'agent.yaml'), 'host: h1\n');
+  t.throws(() => readPulseConfig(file), { code: 'US_PULSE_CONFIG', object: /agent\.yaml$/ });
+  writeFileSync(file, 'bind: 10.66.0.2\n');
+  t.equal(readPulseConfig(file).bind, '10.66.0.2', 'its own goes before');
+});
