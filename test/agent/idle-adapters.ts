@@ -9,7 +9,7 @@ export class IdleNetwork implements NetworkAdapter {
   async start() {}
   async stop() {}
   async ensureNetwork() {}
-  async removeNetwork() {}
+  async removeNetwork(_name: string) {}
   async setPeers() {}
   async ensureNamespace() {}
   async raise() {}
@@ -19,7 +19,7 @@ export class IdleNetwork implements NetworkAdapter {
   async observe(): Promise<readonly ObservedNamespace[]> {
     return [];
   }
-  async observeNetworks() {
+  async observeNetworks(): Promise<readonly string[]> {
     return [];
   }
   async announce() {}
@@ -46,7 +46,7 @@ export class IdleWorkload implements WorkloadAdapter {
   async start() {}
   async stop() {}
   async ensure() {}
-  async remove() {}
+  async remove(_personality: string) {}
   async abort() {}
   async observe(): Promise<readonly ObservedWorkload[]> {
     return [];

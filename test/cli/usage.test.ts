@@ -31,7 +31,7 @@ test('the contract’s commands are there', async (t) => {
     'move',
     'drain',
   ];
-  const daemons = ['agent', 'pulse', 'pulse-restart', 'target'];
+  const daemons = ['agent', 'pulse', 'pulse-restart', 'clear-host', 'target'];
   const more = ['undrain', 'which', 'doctor', 'completion', 'demo', 'lab'];
   const lab = [
     'up',

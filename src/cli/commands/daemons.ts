@@ -42,6 +42,7 @@ export function register(program: Command, context: Context): void {
     example(command, `understudy ${name} --config /etc/understudy/${name}.yaml`);
   }
   pulseRestart(program, context);
+  clearHost(program, context);
 }
 
 const agentConfig = '/etc/understudy/agent.yaml';
@@ -60,4 +61,19 @@ function pulseRestart(program: Command, { signal }: Context): void {
       },
     );
   example(command, 'understudy pulse-restart', 'understudy pulse-restart -- service pulse restart');
+}
+
+function clearHost(program: Command, { signal }: Context): void {
+  const command = program
+    .command('clear-host')
+    .description('take everything of Understudy off this host, for its removal')
+    .option('--yes', 'this host was drained, or may lose what runs on it')
+    .option('--config <file>', 'the agent configuration of this host', agentConfig)
+    .option('--json', 'print JSON')
+    .action(async (options: { yes?: boolean; config: string; json?: boolean }) => {
+      const { run } = await import('../run/clear-host.js');
+      const { config, json = false, yes = false } = options;
+      await finish(json, () => run({ config, json, yes, signal }));
+    });
+  example(command, 'understudy clear-host --yes   # its agent is stopped');
 }
