@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import tap, { type Test, test } from 'tap';
 import { install } from './install.js';
+import { buildPackage } from './package.js';
 
 const run = promisify(execFile);
 tap.setTimeout(120_000);
@@ -67,4 +68,39 @@ test('the agent has no mount namespace of its own, and pulse does not hang on it
     /^(Private(Tmp|Devices|Mounts)|Protect(System|Home|ControlGroups|Kernel\w+|Proc|Hostname)|ProcSubset|(ReadOnly|ReadWrite|Inaccessible|Bind\w*)Paths|TemporaryFileSystem|Root\w+|DynamicUser|MountFlags)=/m;
   t.notMatch(text('agent'), unshares);
   t.notMatch(text('pulse'), /understudy-agent/);
+});
+
+test('two builds of the package are the same bytes, and it holds what it needs', async (t) => {
+  const folders = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'understudy-package-')));
+  t.teardown(() => {
+    for (const folder of folders) rmSync(folder, { recursive: true });
+  });
+  const [first = '', second = ''] = await Promise.all(folders.map((one) => buildPackage(one)));
+  t.ok(readFileSync(first).equals(readFileSync(second)));
+
+  const root = join(folders[0] ?? '', 'root');
+  await run('dpkg-deb', ['--extract', first, root]);
+  const { stdout } = await run(join(root, 'usr/bin/understudy'), ['--version'], { cwd: '/' });
+  t.match(stdout, /^\d/);
+  // Whatever a daemon would load later is there too.
+  const modules = readdirSync(join(root, 'usr/lib/understudy/dist/src'), {
+    recursive: true,
+    encoding: 'utf8',
+  }).filter((name) => name.endsWith('/main.js') && !name.startsWith('cli/'));
+  const script = 'for (const one of process.argv.slice(1)) await import(one); process.exit();';
+  const paths = modules.map((name) => join(root, 'usr/lib/understudy/dist/src', name));
+  await run(process.execPath, ['--input-type=module', '-e', script, ...paths], { cwd: '/' });
+  t.ok(modules.length >= 3, modules.join(' '));
+
+  const units = join(root, 'usr/lib/systemd/system');
+  for (const name of readdirSync(units).filter((one) => /\.(service|target)$/.test(one))) {
+    const text = readFileSync(join(units, name), 'utf8');
+    t.notMatch(text, /@\w+@|\/usr\/local/, name);
+    const [, page = ''] = /^Documentation=file:(.*)$/m.exec(text) ?? [];
+    t.ok(existsSync(join(root, page)), page);
+  }
+  const scripts = ['preinst', 'postinst', 'prerm', 'postrm'];
+  for (const name of scripts) {
+    await run('sh', ['-n', new URL(`../../../packaging/${name}`, import.meta.url).pathname]);
+  }
 });

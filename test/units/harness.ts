@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
 import { openLab } from '../lab/harness.js';
-import { install } from './install.js';
+import { buildPackage, installAtBoot } from './package.js';
 import { removeCgroup, systemdHostInit, unifiedHierarchy } from './systemd-host.js';
 
 /** Three hosts; all are controllers. */
@@ -56,7 +56,10 @@ export interface SystemdLab {
   untilProperty(host: string, unit: string, name: string, value: string): Promise<void>;
 }
 
-/** A lab whose hosts are run by systemd, with Understudy installed as on a sysadmin's own. */
+/** A version that comes after the one that hosts begin with. */
+export const nextVersion = '99.0.0';
+
+/** A lab whose hosts are run by systemd, with Understudy's package installed as on a sysadmin's own. */
 export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdLab> {
   const name = `${cluster}-${process.pid}`;
   // Below dist: a lab sees the checkout, wherever that is.
@@ -66,9 +69,10 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
     rmSync(folder, { recursive: true });
     removeCgroup(name);
   });
-  await install(root);
-  mkdirSync(join(root, 'etc/systemd/system'), { recursive: true });
+  const debs = [await buildPackage(folder), await buildPackage(folder, nextVersion)];
+  installAtBoot(root, debs);
   writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
+  mkdirSync(join(root, 'srv/shop'), { recursive: true, mode: 0o755 });
   const settings = { hostInit: systemdHostInit(root, name) };
   const { stage, lab } = await openLab(t, cluster, settings, trio);
   // The test runner's own loader is on the machine's disk, which a container need not see.

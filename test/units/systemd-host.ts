@@ -1,18 +1,19 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { upperLayer } from './package.js';
 
 /**
  * First process of a lab's host that is run by systemd, as a sysadmin's hosts are: an overlay of the
- * machine's root with Understudy installed and its units enabled, booted by systemd-nspawn in the
- * host's network. What the machine itself would start is left out.
+ * machine's root and some files, booted by systemd-nspawn in the host's network. What the machine itself
+ * would start is left out. The host's own files are put into /opt/packages.
  *
  * Words and ends as the lab's own (src/lab/init-scripts.ts). The host's first process, which a power
  * cut kills, is its systemd.
  *
- * @param installation a root folder that `scripts/install` installed into
+ * @param files a root folder whose files are added
  * @param cgroup name of this lab's control group, below the root of the unified hierarchy
  */
-export const systemdHostInit = (installation: string, cgroup: string) => `set -eu
+export const systemdHostInit = (files: string, cgroup: string) => `set -eu
 name=$1 directory=$2
 shift 2
 boot=$directory/hosts/$name
@@ -24,11 +25,11 @@ root=$boot/layer/root
 mount -t overlay -o "lowerdir=/,upperdir=$boot/layer/upper,workdir=$boot/layer/work" overlay "$root"
 for point; do mount --bind "$point" "$root$point"; done
 mount -t bpf bpf "$boot/layer/bpf"
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d "$root/etc/machine-id" "$root/etc/understudy" "$root/var/log/journal"
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d "$root/etc/machine-id" "$root/etc/understudy" "$root/var/log/journal" "$root/usr/sbin/policy-rc.d"
 od -An -N16 -tx1 /dev/urandom | tr -d ' \\n' > "$root/etc/machine-id"
-cp -a ${installation}/. "$root/"
-cp "$boot"/*.yaml "$boot/cluster.key" "$root/etc/understudy/"
-systemctl --quiet --root="$root" enable understudy-pulse understudy-agent 2>&3
+cp -a ${files}/. "$root/"
+cp "$boot/agent.yaml" "$boot/cluster.key" "$root/opt/packages/"
+systemctl --quiet --root="$root" enable install-package 2>&3
 mount -t proc proc /proc
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/${cgroup}/$name"
@@ -37,7 +38,8 @@ echo 0 > "/sys/fs/cgroup/${cgroup}/$name/cgroup.procs"
 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0 SYSTEMD_SECCOMP=0 systemd-nspawn \\
   --quiet --directory="$root" --machine="$name" --boot --register=no --keep-unit --console=pipe \\
   --link-journal=no --resolv-conf=off --timezone=off --capability=all \\
-  --bind=/dev/fuse --bind=/dev/loop-control --bind="$boot/layer/bpf:/sys/fs/bpf" < /dev/null >&3 2>&3 3>&- &
+  --bind=/dev/fuse --bind=/dev/loop-control --bind="$boot/layer/bpf:/sys/fs/bpf" \\
+  --bind-ro="$boot/layer/upper:${upperLayer}" < /dev/null >&3 2>&3 3>&- &
 container=$!
 # Children of a process, as the machine numbers both; the file has no newline.
 children_of() { read -r -a children < "/run/outer-proc/$1/task/$1/children" || [ "\${#children[@]}" -gt 0 ]; }

@@ -4,8 +4,9 @@ import { PingWatch } from '../../src/observe/observers.js';
 import { applyConfig } from '../../src/operate/apply.js';
 import { personHere } from '../../src/operate/audit.js';
 import { EtcdStore } from '../../src/store/etcd.js';
-import { untilListening } from '../lab/harness.js';
-import { openSystemdLab, runsAs, type SystemdLab, systemdMissing } from './harness.js';
+import { untilListening, untilSpare } from '../lab/harness.js';
+import { nextVersion, openSystemdLab, runsAs, type SystemdLab, systemdMissing } from './harness.js';
+import { listFiles } from './package.js';
 import { checkRanks } from './ranks.js';
 
 const missing = systemdMissing();
@@ -47,12 +48,34 @@ test('hosts that systemd runs', options, async (t) => {
     }
   });
 
+  await t.test('the package is upgraded: not one ping is lost', async (t) => {
+    const before = await now();
+    const sinceMs = Date.now();
+    for (const host of hosts) {
+      const processes = [
+        await property(host, pulse, 'MainPID'),
+        await property(host, agent, 'MainPID'),
+      ];
+      await shell(host, `dpkg --no-triggers -i /opt/packages/understudy_${nextVersion}_*.deb`);
+      t.equal(await property(host, agent, 'ActiveState'), 'active');
+      t.equal(await property(host, pulse, 'MainPID'), processes[0], 'pulse goes on as it was');
+      t.not(await property(host, agent, 'MainPID'), processes[1], 'the agent is the new one');
+      t.equal(await shell(host, 'understudy --version'), `${nextVersion}\n`);
+    }
+    const after = await now();
+    t.same([after.host, after.epoch], [before.host, before.epoch], 'same host, same epoch');
+    await ping.answerAfter(Date.now(), 5_000);
+    t.equal(ping.lostAfter(sinceMs), 0, 'not one ping is lost');
+  });
+
   await t.test(
     'pulse is restarted by understudy pulse-restart: not one ping is lost',
     async (t) => {
       const { host, epoch } = await now();
       const sinceMs = Date.now();
+      const old = await property(host ?? '', pulse, 'MainPID');
       await shell(host ?? '', 'understudy pulse-restart');
+      t.not(await property(host ?? '', pulse, 'MainPID'), old);
       await ping.answerAfter(Date.now(), 5_000);
       t.equal(ping.lostAfter(sinceMs), 0);
       const after = await now();
@@ -131,6 +154,33 @@ test('hosts that systemd runs', options, async (t) => {
     );
   });
 
+  await t.test('the package is removed in good order, and purged without a trace', async (t) => {
+    const before = await now();
+    const host = before.host ?? '';
+    await shell(host, 'dpkg --no-triggers --remove understudy');
+    t.not(await runsAs(world, before.epoch + 1), host, 'what was there is failed over');
+    t.equal(await page(world), 'kept\n', 'with all that was written');
+    t.equal(await shell(host, 'systemctl --failed --no-legend'), '');
+    t.equal(await shell(host, 'ls /etc/understudy'), 'agent.yaml\ncluster.key\n', 'its files stay');
+    const promises = '/run/understudy/pulse.sock.promises\n';
+    t.equal(
+      await leftovers(world, host),
+      promises,
+      'nothing is left but what a controller promised',
+    );
+
+    await shell(host, 'dpkg --no-triggers --purge understudy');
+    await shell(host, listFiles('/opt/packages/after'));
+    const changed = 'diff /opt/packages/before /opt/packages/after || true';
+    const lines = (await shell(host, changed)).split('\n').filter((line) => /^[<>]/.test(line));
+    t.strictSame(lines, [], 'files are as before the package came');
+
+    const { incarnation = 0 } =
+      (await stage.status()).hosts.find(({ name }) => name === host) ?? {};
+    await shell(host, '. /opt/packages/install.sh');
+    await untilSpare(stage, host, incarnation);
+  });
+
   await t.test(
     'power off in good order: what was not synced is written, then it is taken over',
     async (t) => {
@@ -142,6 +192,19 @@ test('hosts that systemd runs', options, async (t) => {
     },
   );
 });
+
+/** Processes, mounts, namespaces, devices, pins and folders of ours in the running system. */
+function leftovers({ shell }: SystemdLab, host: string): Promise<string> {
+  return shell(
+    host,
+    `systemctl list-units --no-legend --plain 'understudy-*' 'shop@*'
+    pgrep -a 'node|qemu' || true
+    pgrep -a busybox || true
+    grep -e ' /run/understudy' -e ' /run/netns/us' /proc/mounts || true
+    ls -d /run/netns/us* /run/understudy/* /sys/fs/bpf/understudy 2> /dev/null || true
+    ip -o link | grep -e vxlan -e macvlan -e us- || true`,
+  );
+}
 
 /** Gives web-1 the unit as its workload. */
 async function asUnit({ stage, lab }: SystemdLab): Promise<void> {
