@@ -247,11 +247,16 @@ function routeFacts(spec: NamespaceSpec, namespace: string, owner: string): read
   });
   return planRoutes(spec.routes, nics).map(({ to, via, linkIndex }): Fact => {
     const where = `${ipText(to.bytes)}/${to.prefixLength} via ${ipText(via)}`;
+    const name = `eth${linkIndex - 1}`;
+    // The kernel takes a route away together with the address that its gateway is reached from.
+    const from = spec.nics[linkIndex - 1]?.addresses
+      .filter((address) => address.includes(':') === (via.length === 16))
+      .map((address) => `${namespace}/${name} address ${canonicalCidr(address)}`);
     return {
       id: `${namespace}/route ${where}`,
       kind: 'netlink',
       state: {},
-      on: [nicId(namespace, `eth${linkIndex - 1}`)],
+      on: [nicId(namespace, name), ...(from ?? [])],
       silent: true,
       owner,
       text: `ip -n ${namespace} route add ${where}`,

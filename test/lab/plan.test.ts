@@ -1,14 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Test, test } from 'tap';
-import type { Stage } from '../../src/demo/stage.js';
-import type { Lab } from '../../src/lab/lab.js';
-import type { Operation, Plan } from '../../src/plan/types.js';
+import { test } from 'tap';
+import type { Plan } from '../../src/plan/types.js';
 import { EtcdStore } from '../../src/store/etcd.js';
-import { understudy } from '../cli/run.js';
 import { openLab } from './harness.js';
-import { type Kernel, KernelWatch, lookAt } from './kernel-watch.js';
+import { KernelWatch } from './kernel-watch.js';
+import { json, oneChange } from './plan-observer.js';
 
 const base = `
 cluster: CLUSTER
@@ -88,72 +86,6 @@ function volume(name: string, target: string): string {
   return `{name: ${name}, target: "iqn.2026-11.example.lab:${target}", lun: 1, format: if-blank}`;
 }
 
-const seenByKernel = ({ kind }: Operation) => kind === 'netlink' || kind === 'namespace';
-
-/** What the kernel should have after these operations of a plan. */
-function predict(before: Kernel, operations: readonly Operation[]): Kernel {
-  const after = new Map(before);
-  for (const { action, object, state } of operations.filter(seenByKernel)) {
-    if (action === 'remove') {
-      const prefix = object.includes('/link eth')
-        ? new RegExp(
-            `^${object.replace('/link ', '/(?:link |)')}\\b|^${object.split('/')[0]}/route `,
-          )
-        : new RegExp(`^${object.split('/')[0]}/|^${object}$`);
-      const alone = !object.includes('/link') && object.includes('/');
-      for (const key of [...after.keys()]) {
-        if (alone ? key === object : prefix.test(key)) after.delete(key);
-      }
-      continue;
-    }
-    const mac = state.mac === undefined ? '' : ` ${state.mac}`;
-    after.set(object, state.mtu === undefined ? `${state.via ?? ''}` : `${state.mtu}${mac}`);
-  }
-  return after;
-}
-
-const text = (kernel: Kernel) => [...kernel].map((entry) => entry.join(' = ')).sort();
-
-/** Initiators that each target lets in, and those that have a session. */
-async function initiators(lab: Lab): Promise<{ bound: string[]; sessions: string[] }> {
-  const argv = ['tgtadm', '-C', '1', '--lld', 'iscsi', '--op', 'show', '--mode', 'target'];
-  const socket = `TGT_IPC_SOCKET=/run/understudy-lab/${lab.name}/tgt/socket`;
-  const { stdout } = await lab.exec(lab.command('storage', ['env', socket, ...argv]));
-  const sessions = [...stdout.matchAll(/Initiator: (\S+)/g)].map(([, name = '']) => name);
-  const bound = [...stdout.matchAll(/^ {8}(iqn\.2026-11\.io\.understudy\S+)$/gm)];
-  return { bound: bound.map(([, name = '']) => name).sort(), sessions: sessions.sort() };
-}
-
-async function json<T>(lab: Lab, wanted: number, ...argv: readonly string[]): Promise<T> {
-  const ran = await understudy([...argv, '--lab', lab.name, '--json']);
-  if (ran.code !== wanted) throw new Error(`${argv.join(' ')}: ${ran.code} ${ran.stderr}`);
-  return JSON.parse(ran.stdout) as T;
-}
-
-/** Keys that anybody wrote or deleted, except what agents tell all the time. */
-async function keys(store: EtcdStore): Promise<ReadonlyMap<string, number>> {
-  const { entries } = await store.list('');
-  return new Map(
-    entries
-      .filter(({ key }) => !/^(report|events|steps|audit)\/|^election|^office/.test(key))
-      .map(({ key, modRevision }) => [key, modRevision]),
-  );
-}
-
-function touched(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>) {
-  const all = new Set([...before.keys(), ...after.keys()]);
-  return [...all].filter((key) => before.get(key) !== after.get(key)).sort();
-}
-
-const hosts = ['h1', 'h2', 'h3', 'h4'];
-
-async function look(lab: Lab): Promise<ReadonlyMap<string, Kernel>> {
-  const kernels = await Promise.all(
-    hosts.map(async (host) => [host, await lookAt(lab, host)] as const),
-  );
-  return new Map(kernels);
-}
-
 test('what plan says is what observers then see', async (t) => {
   const { stage, lab } = await openLab(t, 'plan', {}, base);
   const folder = mkdtempSync(join(tmpdir(), 'understudy-plan-'));
@@ -163,6 +95,8 @@ test('what plan says is what observers then see', async (t) => {
   await store.start(stage.signal);
   t.teardown(() => store.stop());
   const watch = new KernelWatch(lab);
+  const hosts = ['h1', 'h2', 'h3', 'h4'];
+  const withVolumes = () => ['web1', ...(file.includes('data2') ? ['web3'] : [])];
   let file = base.replace('CLUSTER', 'plan');
   writeFileSync(path, file);
   const same = await json<Plan>(lab, 0, 'plan', path);
@@ -172,106 +106,6 @@ test('what plan says is what observers then see', async (t) => {
     t.not(next, file, 'the file did change');
     file = next;
     writeFileSync(path, file);
-    await t.test(name, (t) => oneChange(t, { lab, stage, store, watch, path }));
+    await t.test(name, (t) => oneChange(t, { lab, stage, store, watch, path, hosts, withVolumes }));
   }
 });
-
-interface Place {
-  readonly lab: Lab;
-  readonly stage: Stage;
-  readonly store: EtcdStore;
-  readonly watch: KernelWatch;
-  readonly path: string;
-}
-
-async function oneChange(t: Test, { lab, store, watch, path }: Place): Promise<void> {
-  const before = await look(lab);
-  for (const [host, kernel] of before) watch.follow(host, kernel);
-  const keysBefore = await keys(store);
-  const plan = await json<Plan>(lab, 3, 'plan', path);
-  t.same(plan.warnings, [], 'no warning');
-  watch.take();
-  await json(lab, 0, 'apply', path, '--wait');
-  const wanted = new Map(
-    hosts.map((host) => [
-      host,
-      text(
-        predict(
-          before.get(host) ?? new Map(),
-          plan.operations.filter(({ at }) => at === host),
-        ),
-      ),
-    ]),
-  );
-  const endMs = Date.now() + 15_000;
-  let after = await look(lab);
-  const settled = () =>
-    hosts.every((host) => same(text(after.get(host) ?? new Map()), wanted.get(host)));
-  while (!settled() && Date.now() < endMs) after = await look(lab);
-  for (const host of hosts)
-    t.same(text(after.get(host) ?? new Map()), wanted.get(host), `kernel of ${host}`);
-  await checkStore(t, store, keysBefore, plan);
-  await checkTarget(t, lab, plan);
-  const explained = (host: string, object: string) =>
-    plan.operations.some(
-      (one) => one.at === host && seenByKernel(one) && covers(one.object, object),
-    );
-  const unexplained = watch.take().filter(({ host, object }) => !explained(host, object));
-  t.same(unexplained, [], 'nothing else happened, not even for a moment');
-  t.comment(`${plan.operations.length} operations`);
-}
-
-/** An operation about a NIC or a namespace explains what happens to what is on it. */
-function covers(planned: string, seen: string): boolean {
-  const [namespace = '', rest = ''] = planned.split('/');
-  if (planned === seen || (rest === '' && seen.startsWith(`${namespace}/`))) return true;
-  const device = /^link (\S+)$/.exec(rest)?.[1];
-  return (
-    device !== undefined &&
-    (seen.startsWith(`${namespace}/${device} `) || seen.startsWith(`${namespace}/route`))
-  );
-}
-
-async function checkStore(
-  t: Test,
-  store: EtcdStore,
-  before: ReadonlyMap<string, number>,
-  plan: Plan,
-): Promise<void> {
-  const planned = plan.operations.filter(({ at }) => at === 'store').map(({ object }) => object);
-  const wanted = [...new Set(planned)].sort();
-  const endMs = Date.now() + 10_000;
-  let seen = touched(before, await keys(store));
-  while (!same(seen, wanted) && Date.now() < endMs) seen = touched(before, await keys(store));
-  t.same(seen, wanted, 'keys of the store');
-}
-
-async function checkTarget(t: Test, lab: Lab, plan: Plan): Promise<void> {
-  const seen = await initiators(lab);
-  const { personalities } = await json<{
-    personalities: { name: string; host: string; epoch: number }[];
-  }>(lab, 0, 'status');
-  for (const { at, object, action, text } of plan.operations) {
-    const initiator = /\b(iqn\.2026-11\.io\.understudy\S+)/.exec(text)?.[1];
-    if (initiator === undefined || !/session$|^mask /.test(object)) continue;
-    const there = action !== 'remove';
-    t.equal(seen.bound.includes(initiator), there, `${at}: ${initiator} is let in: ${there}`);
-    t.equal(
-      seen.sessions.includes(initiator),
-      there,
-      `${at}: ${initiator} has a session: ${there}`,
-    );
-  }
-  const owners = personalities.filter(({ name }) => name !== 'web2');
-  t.same(
-    seen.bound,
-    owners
-      .map(({ name, host, epoch }) => `iqn.2026-11.io.understudy:plan.${name}.${host}.e${epoch}`)
-      .sort(),
-    'nobody else is let in',
-  );
-}
-
-function same(a: readonly string[], b: readonly string[] | undefined): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
