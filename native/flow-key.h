@@ -80,15 +80,18 @@ static __always_inline __u64 hash_of(const struct service *service, const struct
 static __always_inline void source_ipv4(struct source *source, const struct service *service, __u32 address,
 					__u32 port, __u32 endpoint)
 {
-	source->first = address | (__u64)(port & service->hashed_port) << 32;
+	/* The port lowest: a product carries each bit upwards only. */
+	source->first = (__u64)address << 16 | (port & service->hashed_port);
 	source->last = endpoint & service->hashed_endpoint;
 }
 
 static __always_inline void source_ipv6(struct source *source, const struct service *service, __u64 upper,
 					__u64 lower, __u32 port, __u32 endpoint)
 {
-	source->first = stir(upper, &service->key[0]) ^ lower;
-	source->last = (endpoint & service->hashed_endpoint) | (__u64)(port & service->hashed_port) << 32;
+	/* Two rounds behind the port too: after one alone a client's ports would stand at even distances. */
+	source->first = stir(stir(upper, &service->key[0]) ^ lower, &service->key[0]) ^
+			(port & service->hashed_port);
+	source->last = endpoint & service->hashed_endpoint;
 }
 
 /* Of a flow without ports the protocol is not hashed either: an error that quotes a fragment knows no more. */

@@ -59,9 +59,9 @@ function wordsOf(mode: HashMode, flow: ClientFlow): readonly [readonly bigint[],
   const port = BigInt(hasPorts ? read & hashed.port : 0);
   const asked = endpointOf(flow.protocol, flow.servicePort);
   const endpoint = BigInt(hasPorts ? asked & hashed.endpoint : 0);
-  if (address.length === 4) return [[BigInt(address.readUInt32LE()) | (port << 32n)], endpoint];
-  const words = [address.readBigUInt64LE(0), address.readBigUInt64LE(8)];
-  return [words, endpoint | (port << 32n)];
+  if (address.length === 4) return [[(BigInt(address.readUInt32LE()) << 16n) | port], endpoint];
+  const words = [address.readBigUInt64LE(0), address.readBigUInt64LE(8), port];
+  return [words, endpoint];
 }
 
 const wordMask = 0xffff_ffff_ffff_ffffn;
