@@ -69,6 +69,7 @@ class Farm {
       sentAtNs: this.nowNs,
       ackId: this.#echoes.get(sender) ?? 0n,
       leaseNs: 0n,
+      set: 0,
     }));
   }
 

@@ -90,6 +90,7 @@ async function beat(
           sentAtNs: bootNs(),
           ackId: echoes.get(sender) ?? 0n,
           leaseNs: 0n,
+          set: 0,
         },
         key,
       );

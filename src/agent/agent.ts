@@ -189,6 +189,7 @@ export class Agent {
         this.#longer.look();
         this.#warmth.look();
       },
+      onHeld: () => this.#reporter.look(),
     });
     this.#longer = new LongerLease({
       host,
@@ -250,10 +251,17 @@ export class Agent {
   }
 
   #report(): ReportRecord | undefined {
-    const { incarnation } = this.#enrolment;
+    const { incarnation, heldSet } = this.#enrolment;
     if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
     const { granting } = this.#granting;
-    return { incarnation, granting, ...this.#owner.reports(), health: this.#health.healths() };
+    const set = heldSet === 0 ? {} : { set: heldSet };
+    return {
+      incarnation,
+      granting,
+      ...set,
+      ...this.#owner.reports(),
+      health: this.#health.healths(),
+    };
   }
 
   #roleParts(): RoleParts {

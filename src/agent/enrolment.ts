@@ -1,4 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
+import { electorateToHold } from '../control/controllers-change.js';
+import { electorsOf } from '../control/electorate.js';
 import { hostKey } from '../control/keys.js';
 import { lookup } from '../control/lookup.js';
 import type { HostRecord } from '../control/records.js';
@@ -37,6 +39,10 @@ export class Enrolment {
   #enforced = true;
   /** What pulse was last told; told again only when it changes or pulse restarts. */
   #told = '';
+  /** What pulse holds, and under which set of controllers it counts that lease. */
+  #counting: { readonly incarnation: number; readonly set?: number } | undefined;
+  /** The newest of those under which it said that it holds the lease, perhaps before this agent knew. */
+  #held: { readonly incarnation: number; readonly set: number } | undefined;
   /** Pulse says that a majority refuses this incarnation: the store is asked whether that is final. */
   #refused: number | undefined;
 
@@ -50,22 +56,35 @@ export class Enrolment {
     return this.#incarnation;
   }
 
+  /** The set of controllers under which the lease is held; 0: the first, or none is. */
+  get heldSet(): number {
+    return this.#held?.incarnation === this.#incarnation ? (this.#held?.set ?? 0) : 0;
+  }
+
   start(): void {
     const { pulse, watch } = this.#parts;
-    pulse.onConnect(() => {
+    pulse.onConnect(({ enrolled }) => {
       this.#told = '';
+      this.#counting = enrolled ?? undefined;
       this.#loop.trigger();
     });
     pulse.onEvent((event) => {
+      if (event.kind === 'lease-held') this.#holds(event.incarnation, event.set ?? 0);
       if (event.kind !== 'refused') return;
       this.#refused = event.incarnation;
       this.#loop.trigger();
     });
-    watch.onChange(() => this.#loop.trigger(), ['config', 'hosts', 'vote', 'retired']);
+    watch.onChange(() => this.#loop.trigger(), ['config', 'hosts', 'vote', 'retired', 'sets']);
   }
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+  }
+
+  #holds(incarnation: number, set: number): void {
+    const before = this.heldSet;
+    this.#held = { incarnation, set };
+    if (this.heldSet !== before) this.#parts.onHeld();
   }
 
   async #enrol(): Promise<void> {
@@ -74,8 +93,7 @@ export class Enrolment {
     if (!watch.known || config === undefined) return;
     if (!config.hosts.some(({ name }) => name === host)) return;
     if (this.#incarnation === undefined) await this.#resume(config);
-    else if (await this.#isOver(config, this.#incarnation))
-      await this.#renew(config, this.#incarnation);
+    else if (await this.#isOver(this.#incarnation)) await this.#renew(config, this.#incarnation);
     if (this.#incarnation !== undefined) await this.#tellPulse(config, this.#incarnation);
   }
 
@@ -84,12 +102,12 @@ export class Enrolment {
    * withdrawn. A host that cannot ask the store keeps what it has; if it is over, its lease has ended
    * and keeps it silent.
    */
-  async #isOver(config: ClusterConfig, incarnation: number): Promise<boolean> {
+  async #isOver(incarnation: number): Promise<boolean> {
     const { watch, store, host } = this.#parts;
     const refused = this.#refused === incarnation;
-    if (!refused && !isShutOut(watch.view, config, host, incarnation)) return false;
+    if (!refused && !isShutOut(watch.view, host, incarnation)) return false;
     this.#refused = undefined;
-    return await isShutOutForGood(store, config, host, incarnation);
+    return await isShutOutForGood(store, host, incarnation);
   }
 
   /** An agent that restarts within one boot goes on under the same incarnation. */
@@ -100,7 +118,7 @@ export class Enrolment {
     if (
       record !== undefined &&
       record.bootToken === bootToken &&
-      !(await isShutOutForGood(store, config, host, record.incarnation))
+      !(await isShutOutForGood(store, host, record.incarnation))
     ) {
       this.#begin(record, 'agent restarted within the same boot');
       return;
@@ -114,6 +132,7 @@ export class Enrolment {
     this.#incarnation = undefined;
     journal.event('shut-out', host, `incarnation ${old} was voted out; letting go of all it held`);
     await order(pulse, { kind: 'retire' });
+    this.#counting = undefined;
     const entry = await store.get(hostKey(host));
     const record = entry === undefined ? undefined : (JSON.parse(entry.value) as HostRecord);
     await this.#enrolAfter(config, Math.max(record?.incarnation ?? 0, old), entry?.modRevision);
@@ -132,6 +151,7 @@ export class Enrolment {
     const { store, host, bootToken, pulse, maps } = this.#parts;
     await this.#parts.dropEverything();
     await order(pulse, { kind: 'retire' });
+    this.#counting = undefined;
     if (old > 0) maps.forget(old);
     const incarnation = old + 1;
     const key = hostKey(host);
@@ -167,12 +187,17 @@ export class Enrolment {
   }
 
   async #tellPulse(config: ClusterConfig, incarnation: number): Promise<void> {
-    const { host, pulse, maps, pulsePort } = this.#parts;
+    const { host, pulse, maps, pulsePort, watch } = this.#parts;
+    const known = this.#counting?.incarnation === incarnation;
+    const current = known ? (this.#counting?.set ?? 0) : undefined;
+    const electorate = electorateToHold(watch.view, host, incarnation, current);
+    if (electorate === undefined) return;
     const request = {
       kind: 'enrol',
       host,
       incarnation,
-      controllers: peersOf(config, config.controllers, pulsePort),
+      controllers: peersOf(config, electorsOf(electorate), pulsePort),
+      ...(electorate.set === 0 ? {} : { electorate }),
       heartbeatMs: config.timing.heartbeatMs,
       leaseMs: config.timing.leaseMs,
       clockMarginPercent: config.timing.clockMarginPercent,
@@ -183,6 +208,7 @@ export class Enrolment {
     if (text === this.#told) return;
     await order(pulse, request);
     this.#told = text;
+    this.#counting = { incarnation, set: electorate.set };
   }
 }
 
@@ -200,6 +226,8 @@ export interface EnrolmentParts {
   /** Aborts and removes everything of ours on this host; returns when nothing is left. */
   dropEverything(): Promise<void>;
   onIncarnation(incarnation: number): void;
+  /** The lease is held under another set of controllers. */
+  onHeld(): void;
 }
 
 /** Addresses of hosts' pulses. */

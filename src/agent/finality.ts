@@ -1,5 +1,4 @@
-import type { ClusterConfig } from '../config/types.js';
-import { retiredKey, voteKey } from '../control/keys.js';
+import { configKey, retiredKey, voteKey } from '../control/keys.js';
 import { ViewKeeper } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import type { Store } from '../store/types.js';
@@ -12,15 +11,16 @@ import type { Store } from '../store/types.js';
  */
 export async function isShutOutForGood(
   store: Store,
-  config: ClusterConfig,
   host: string,
   incarnation: number,
 ): Promise<boolean> {
-  const [votes, retired] = await Promise.all([
+  const [config, votes, retired] = await Promise.all([
+    store.get(configKey),
     store.list(voteKey(host, incarnation, '')),
     store.get(retiredKey(host, incarnation)),
   ]);
   const keeper = new ViewKeeper();
-  keeper.reset(retired === undefined ? votes.entries : [...votes.entries, retired]);
-  return isShutOut(keeper.view, config, host, incarnation);
+  const marks = [config, retired].filter((entry) => entry !== undefined);
+  keeper.reset([...votes.entries, ...marks]);
+  return isShutOut(keeper.view, host, incarnation);
 }

@@ -1,3 +1,5 @@
+import { controllersChange, decideChange, notDriving } from '../control/controllers-change.js';
+import { electorateOf, electorsOf } from '../control/electorate.js';
 import {
   type Circumstances,
   decideFailovers,
@@ -5,7 +7,7 @@ import {
   initialFailoverState,
 } from '../control/failover.js';
 import { decideStewardship } from '../control/stewardship.js';
-import { configOf, roleId } from '../control/view.js';
+import { roleId } from '../control/view.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
@@ -16,7 +18,7 @@ import { Housekeeping } from './housekeeping.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { PowerFencing } from './power-fencing.js';
-import { commitTransaction, rewriteTransaction } from './transactions.js';
+import { commitTransaction, finalTransaction, rewriteTransaction } from './transactions.js';
 
 /**
  * What a controller decides for the cluster: failovers (any controller, the leader first), and, in
@@ -29,6 +31,9 @@ export class Leadership {
   readonly #housekeeping: Housekeeping;
   readonly #power: PowerFencing;
   readonly #held = new Map<string, string>();
+  readonly #change: Loop;
+  #drive = notDriving;
+  #toldOfChange = '';
   #state: FailoverState = initialFailoverState;
   #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
 
@@ -38,14 +43,18 @@ export class Leadership {
     this.#housekeeping = new Housekeeping(parts.store, parts);
     this.#power = new PowerFencing(parts);
     this.#stewardship = new Loop('stewardship', parts, () => this.#tend());
+    this.#change = new Loop('change of controllers', parts, () => this.#driveChange());
   }
 
   start(signal: AbortSignal): void {
     const { store, host, watch, journal, clock } = this.#parts;
-    let candidate = false;
-    watch.onChange((view) => {
-      if (!candidate && configOf(view)?.controllers.includes(host)) {
-        candidate = true;
+    let standing: AbortController | undefined;
+    watch.onChange(() => {
+      if (standing !== undefined && !this.#isController) {
+        standing.abort();
+        standing = undefined;
+      } else if (standing === undefined && this.#isController) {
+        standing = new AbortController();
         store.campaign(
           'leader',
           host,
@@ -59,12 +68,13 @@ export class Leadership {
             },
             lost: (reason) => {
               this.#office = undefined;
+              this.#drive = notDriving;
               this.#housekeeping.end();
               this.#power.end();
               journal.event('leader', host, `${host} is leader no longer: ${reason}`);
             },
           },
-          signal,
+          AbortSignal.any([signal, standing.signal]),
         );
       }
       this.look();
@@ -76,21 +86,29 @@ export class Leadership {
     this.#failovers.trigger();
     if (this.#office === undefined) return;
     this.#stewardship.trigger();
+    this.#change.trigger();
     this.#power.look();
+  }
+
+  /** One of those whose votes count now: of the old ones too, while they are replaced. */
+  get #isController(): boolean {
+    const record = this.#parts.watch.view.config?.value;
+    return record !== undefined && electorsOf(electorateOf(record)).includes(this.#parts.host);
   }
 
   async stop(): Promise<void> {
     await Promise.all([
       this.#failovers.stop(),
       this.#stewardship.stop(),
+      this.#change.stop(),
       this.#housekeeping.stop(),
       this.#power.stop(),
     ]);
   }
 
   async #failOver(): Promise<void> {
-    const { watch, host, clock, store, journal } = this.#parts;
-    if (!configOf(watch.view)?.controllers.includes(host)) return;
+    const { watch, clock, store, journal } = this.#parts;
+    if (!this.#isController) return;
     const decided = decideFailovers(this.#state, watch.view, this.#circumstances());
     this.#state = decided.state;
     if (decided.wakeAtMs !== undefined) {
@@ -145,6 +163,33 @@ export class Leadership {
         `${state} ${host ?? 'nobody'}, epoch ${epoch}: ${rewrite.reason}`,
       );
     }
+  }
+
+  /** The next step of a change of controllers; the store alone says how far it is. */
+  async #driveChange(): Promise<void> {
+    const { watch, clock, store, journal } = this.#parts;
+    const office = this.#office;
+    if (office === undefined) return;
+    this.#tellOfChange();
+    const decided = decideChange(this.#drive, watch.view, clock.bootMs());
+    this.#drive = decided.state;
+    if (decided.wakeAtMs !== undefined) {
+      this.#change.triggerIn(decided.wakeAtMs - clock.bootMs());
+    }
+    if (decided.final === undefined) return;
+    const { compare, write } = finalTransaction(decided.final);
+    const result = await store.transact({ compare: [...compare, office.guard], write });
+    if (!result.done) return;
+    watch.learn(write, result.revision);
+    journal.event('controllers', 'change', decided.final.reason);
+  }
+
+  #tellOfChange(): void {
+    const change = controllersChange(this.#parts.watch.view);
+    const text = change === undefined ? '' : `${change.phase}: ${change.reason}`;
+    if (text === this.#toldOfChange) return;
+    this.#toldOfChange = text;
+    this.#parts.journal.event('controllers', 'change', text === '' ? 'over' : text);
   }
 
   /** Says why nothing is done, once for each new reason. */

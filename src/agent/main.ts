@@ -58,7 +58,7 @@ export async function runAgent(options: {
     pulsePort: config.pulsePort,
     bootId: bootId(),
     bootToken: bootToken(config.runDirectory),
-    features: { vlan: hasVlan(), kernel: release(), version: ownVersion() },
+    features: { vlan: hasVlan(), kernel: release(), version: ownVersion(), controllerSets: true },
     announce: config.announce,
     store,
     pulse,

@@ -7,7 +7,7 @@ import {
 } from '../control/fencing.js';
 import { fencedKey } from '../control/keys.js';
 import type { FencedRecord } from '../control/records.js';
-import { configOf, incarnationId } from '../control/view.js';
+import { incarnationId } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
@@ -95,9 +95,8 @@ export class PowerFencing {
   }
 
   async #mustBeFinal({ host, incarnation }: SwitchOff): Promise<void> {
-    const { store, watch } = this.#parts;
-    const config = configOf(watch.view);
-    if (config !== undefined && (await isShutOutForGood(store, config, host, incarnation))) return;
+    const { store } = this.#parts;
+    if (await isShutOutForGood(store, host, incarnation)) return;
     throw new Error(`left on: a vote against ${incarnationId(host, incarnation)} was withdrawn`);
   }
 

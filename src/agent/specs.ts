@@ -240,14 +240,14 @@ export function peerSpec(
   for (const { name, joins, address } of config.hosts) {
     const incarnation = view.hosts.get(name)?.value.incarnation;
     if (!joins.includes(network)) continue;
-    if (incarnation === undefined || !isDead(view, config, name, incarnation)) flood.add(address);
+    if (incarnation === undefined || !isDead(view, name, incarnation)) flood.add(address);
   }
   for (const [id, { value }] of view.assignments) {
     if (value.host === null) continue;
     const via = parts.hosts.get(value.host)?.address;
     // A host that left the file with a role on it is out of reach; the others must not be.
     if (via === undefined) continue;
-    const dead = isDead(view, config, value.host, value.incarnation);
+    const dead = isDead(view, value.host, value.incarnation);
     for (const mac of macsOn(parts, parseRoleId(id), network)) {
       if (!dead) flood.add(via);
       if (value.host !== facts.host) unicast.push({ mac, via });
@@ -272,8 +272,8 @@ function macsOn(
   return service?.network === network ? [service.mac] : [];
 }
 
-function isDead(view: View, config: ClusterConfig, host: string, incarnation: number): boolean {
-  return isShutOut(view, config, host, incarnation) && isSilent(view, host, incarnation);
+function isDead(view: View, host: string, incarnation: number): boolean {
+  return isShutOut(view, host, incarnation) && isSilent(view, host, incarnation);
 }
 
 /**

@@ -1,13 +1,16 @@
-import { controllerStartKey, longerKey } from '../control/keys.js';
-import { longestLeaseMs, type StartRecord } from '../control/records.js';
-import { configOf, incarnationId, type View, ViewKeeper } from '../control/view.js';
+import { setToRefuseBelow } from '../control/controllers-change.js';
+import { electorateOf } from '../control/electorate.js';
+import { controllerSetsKey, controllerStartKey, longerKey } from '../control/keys.js';
+import type { GrantedSets } from '../control/lease/grants.js';
+import { longestLeaseMs, type SetsRecord, type StartRecord } from '../control/records.js';
+import { configOf, incarnationId, type Kept, type View, ViewKeeper } from '../control/view.js';
 import type { LongerLease } from '../pulse/protocol.js';
 import type { Store } from '../store/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { peersOf } from './enrolment.js';
 import type { Journal } from './journal.js';
 import { order, type PulseHello, type PulsePort } from './pulse-port.js';
-import { put } from './transactions.js';
+import { put, setsTransaction } from './transactions.js';
 
 export interface Incarnation {
   readonly host: string;
@@ -46,10 +49,18 @@ export class TakingControl {
     const watched = watchedIncarnations(watch.view);
     const seen = [...watch.view.longer].map(([, { revision }]) => revision);
     const timing = { leaseMs, clockMarginPercent };
-    const wish = JSON.stringify([hello.nonce, timing, hosts, watched, seen]);
+    const sets = this.#setsToGrant();
+    const wish = JSON.stringify([hello.nonce, timing, hosts, watched, seen, sets]);
     if (wish === this.#told) return undefined;
     await this.#recordStart({ nonce: hello.nonce });
-    const [read, longer] = await Promise.all([this.#readStopped(), this.#readLonger()]);
+    // After the configuration that names the newest set: whoever a commit retired before is in there.
+    const [read, longer, granted] = await Promise.all([
+      this.#readStopped(),
+      this.#readLonger(),
+      this.#readSets(),
+    ]);
+    const lowest = Math.max(sets.lowest, granted?.value.refusesBelow ?? 0);
+    const newest = Math.max(sets.newest, granted?.value.accepts ?? 0);
     const all = newestOfEachHost([...read, ...stopped]);
     const allowed = longer.length === 0 ? {} : { longer };
     await order(pulse, {
@@ -59,10 +70,51 @@ export class TakingControl {
       stopped: all,
       watched,
       ...allowed,
+      ...(newest === 0 ? {} : { sets: { lowest, newest } }),
       ...timing,
     });
+    // Only what pulse obeys already is told to others.
+    await this.#recordSets(hello, { accepts: newest, refusesBelow: lowest }, granted);
     this.#told = wish;
     return all;
+  }
+
+  /** The set of the configuration that the watch shows, and what its change asks to refuse. */
+  #setsToGrant(): GrantedSets {
+    const { watch, host } = this.#parts;
+    const { view } = watch;
+    const newest = view.config === undefined ? 0 : electorateOf(view.config.value).set;
+    return { newest, lowest: setToRefuseBelow(view, host) };
+  }
+
+  /** What this controller refused stays refused, over restarts of all of it. */
+  async #readSets(): Promise<Kept<SetsRecord> | undefined> {
+    const key = controllerSetsKey(this.#parts.host);
+    const entry = await this.#parts.store.get(key);
+    const keeper = new ViewKeeper();
+    keeper.reset(entry === undefined ? [] : [entry]);
+    return keeper.view.sets.get(this.#parts.host);
+  }
+
+  async #recordSets(
+    hello: PulseHello,
+    record: SetsRecord,
+    before: Kept<SetsRecord> | undefined,
+  ): Promise<void> {
+    const { accepts, refusesBelow } = record;
+    if (
+      accepts === (before?.value.accepts ?? 0) &&
+      refusesBelow === (before?.value.refusesBelow ?? 0)
+    ) {
+      return;
+    }
+    const { store, host, journal, watch } = this.#parts;
+    const transaction = setsTransaction(host, hello.nonce, before?.revision, record);
+    const result = await store.transact(transaction);
+    if (!result.done) throw new Error(`what ${host} grants was changed by another process`);
+    watch.learn(transaction.write, result.revision);
+    const below = refusesBelow === 0 ? '' : `, none below ${refusesBelow}`;
+    journal.event('controllers', host, `${host} grants leases up to set ${accepts}${below}`);
   }
 
   async #recordStart(record: StartRecord): Promise<void> {

@@ -1,16 +1,18 @@
 import type { BallotFacts } from '../control/ballots.js';
+import type { FinalStep } from '../control/controllers-change.js';
 import type { Commit } from '../control/failover.js';
 import type { Handover } from '../control/handover.js';
 import {
   assignmentKey,
   configKey,
+  controllerSetsKey,
   controllerStartKey,
   failoverKey,
   hostKey,
   retiredKey,
   voteKey,
 } from '../control/keys.js';
-import type { AssignmentRecord, StartRecord, VoteRecord } from '../control/records.js';
+import type { AssignmentRecord, SetsRecord, StartRecord, VoteRecord } from '../control/records.js';
 import type { Rewrite } from '../control/stewardship.js';
 import type { Role } from '../control/view.js';
 import type { Compare, Operation, Transaction } from '../store/types.js';
@@ -82,6 +84,44 @@ export function withdrawalTransaction(
       ),
     ],
     write: [put(slotKey(slot), withdrawn)],
+  };
+}
+
+/**
+ * What a controller grants and refuses from now on, within its own start of pulse: a write delayed from
+ * before a restart would speak for a pulse that was never told.
+ */
+export function setsTransaction(
+  me: string,
+  nonce: string,
+  revision: number | undefined,
+  record: SetsRecord,
+): Transaction {
+  const key = controllerSetsKey(me);
+  const start: StartRecord = { nonce };
+  return {
+    compare: [
+      { kind: 'value', key: controllerStartKey(me), value: JSON.stringify(start) },
+      unchanged(key, revision),
+    ],
+    write: [put(key, record)],
+  };
+}
+
+/** The new controllers alone: over the very configuration and refusals that were waited for. */
+export function finalTransaction({ configRevision, refusals, next }: FinalStep): Transaction {
+  return {
+    compare: [
+      { kind: 'revision', key: configKey, modRevision: configRevision },
+      ...refusals.map(
+        ({ controller, revision }): Compare => ({
+          kind: 'revision',
+          key: controllerSetsKey(controller),
+          modRevision: revision,
+        }),
+      ),
+    ],
+    write: [put(configKey, next)],
   };
 }
 

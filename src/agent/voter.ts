@@ -9,8 +9,9 @@ import {
   noBallot,
   stepBallot,
 } from '../control/ballots.js';
+import { isNewcomer } from '../control/controllers-change.js';
+import { electorateOf, electorsOf } from '../control/electorate.js';
 import type { VoteRecord } from '../control/records.js';
-import { configOf } from '../control/view.js';
 import type { PulseEvent } from '../pulse/protocol.js';
 import type { Timers } from '../store/timers.js';
 import type { Store, Transaction } from '../store/types.js';
@@ -52,8 +53,9 @@ export class Voter {
     this.#loop = new Loop('voter', parts, () => this.#work());
   }
 
-  /** `host/incarnation` whose promise this controller saw run out. */
+  /** `host/incarnation` whose promise this controller saw run out; nothing while it is a newcomer. */
   get lapsed(): ReadonlySet<string> {
+    if (isNewcomer(this.#parts.watch.view, this.#parts.host)) return new Set();
     const lapsed = [...this.#ballots].filter(([, ballot]) => ballot.lapse !== null);
     return new Set(lapsed.map(([id]) => id));
   }
@@ -110,13 +112,13 @@ export class Voter {
 
   async #work(): Promise<void> {
     const { watch, host } = this.#parts;
-    const config = configOf(watch.view);
+    const record = watch.view.config?.value;
     const hello = this.#hello;
-    if (hello === undefined || !watch.known || config === undefined) return;
-    if (!config.controllers.includes(host)) return;
+    if (hello === undefined || !watch.known || record === undefined) return;
+    if (!electorsOf(electorateOf(record)).includes(host)) return;
     await this.#takeControl(hello);
     this.#forgetUnwatched();
-    const { leaseMs } = config.timing;
+    const { leaseMs } = record.config.timing;
     let wakeAtMs: number | undefined;
     // None is still at work when the next run begins, whichever fails.
     await atMost(mostWrites, [...this.#ballots.keys()], async (id) => {

@@ -23,6 +23,16 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
   cluster: text,
   leader: text.nullable(),
   quorum: z.boolean().describe('whether the store answered now; the rest is what was last heard'),
+  controllersChange: z
+    .looseObject({
+      from: z.array(text).nullable().describe('null once the new ones count alone'),
+      to: z.array(text),
+      phase: z.enum(['reading', 'moving', 'refusing', 'waiting', 'settling']),
+      waitsFor: z.array(text),
+      reason: text,
+    })
+    .nullable()
+    .describe('the controllers are being changed; null: they are not'),
   hosts: z.array(
     z.looseObject({
       name: text,

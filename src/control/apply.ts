@@ -1,5 +1,6 @@
 import type { ClusterConfig, Fabric } from '../config/types.js';
 import { allocate, type Digest } from './allocation.js';
+import { decideControllers, type Refusal } from './controllers-apply.js';
 import type { AllocationRecord, ConfigRecord, FeaturesRecord } from './records.js';
 import type { View } from './view.js';
 
@@ -17,7 +18,7 @@ export type ApplyDecision =
   /** `fabric: auto` cannot be decided: these hosts have not said what their kernels can. */
   | { readonly kind: 'undecided'; readonly network: string; readonly hosts: readonly string[] }
   /** It would break the promises that owners of roles stand on. */
-  | { readonly kind: 'refused'; readonly cause: string; readonly remedy: string };
+  | ({ readonly kind: 'refused' } & Refusal);
 
 /** A cluster file, on top of what the store holds already. */
 export function decideApply(
@@ -26,8 +27,11 @@ export function decideApply(
   digest: Digest,
   randomHex: (bytes: number) => string,
 ): ApplyDecision {
-  const refused = refusal(view, wanted);
-  if (refused !== undefined) return { kind: 'refused', ...refused };
+  const stranded = strandedHost(view, wanted);
+  if (stranded !== undefined) return { kind: 'refused', ...stranded };
+  const decidedControllers = decideControllers(view, wanted);
+  if ('code' in decidedControllers) return { kind: 'refused', ...decidedControllers };
+  const { controllers } = decidedControllers;
   const decided = decideFabrics(view, wanted);
   if ('network' in decided) return { kind: 'undecided', ...decided };
   const { config, allocation } = allocate(
@@ -37,10 +41,15 @@ export function decideApply(
     randomHex,
   );
   const before = view.config?.value;
-  if (before !== undefined && JSON.stringify(before.config) === JSON.stringify(config)) {
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  if (same(before?.config, config) && same(before?.controllers, controllers)) {
     return { kind: 'unchanged' };
   }
-  const record: ConfigRecord = { generation: (before?.generation ?? 0) + 1, config };
+  const record: ConfigRecord = {
+    generation: (before?.generation ?? 0) + 1,
+    config,
+    ...(controllers === undefined ? {} : { controllers }),
+  };
   return {
     kind: 'apply',
     application: {
@@ -52,31 +61,16 @@ export function decideApply(
   };
 }
 
-/**
- * Two changes must wait until nobody depends on what they take away. Controllers: a majority of the old
- * ones may go on granting a lease that a majority of the new ones votes expired. A host: nobody grants
- * it a lease any more, and nobody watches it, so what it holds would be lost with no failover.
- */
-function refusal(
-  view: View,
-  wanted: ClusterConfig,
-): { readonly cause: string; readonly remedy: string } | undefined {
-  const before = view.config?.value.config;
-  if (before === undefined) return undefined;
-  const placed = [...view.assignments].filter(([, { value }]) => value.host !== null);
-  const sorted = (names: readonly string[]) => [...names].sort().join(', ');
-  if (placed.length > 0 && sorted(before.controllers) !== sorted(wanted.controllers)) {
-    return {
-      cause: `it names the controllers ${sorted(wanted.controllers)} instead of ${sorted(before.controllers)}, and roles are placed under the lease of those`,
-      remedy:
-        'apply the old controllers with no personalities and services, wait until nothing is placed, then apply this',
-    };
-  }
+/** Nobody grants such a host a lease any more, or watches it: what it holds would have no failover. */
+function strandedHost(view: View, wanted: ClusterConfig): Refusal | undefined {
   const named = new Set(wanted.hosts.map(({ name }) => name));
-  const stranded = placed.find(([, { value }]) => !named.has(value.host ?? ''));
-  if (stranded === undefined) return undefined;
+  const stranded = [...view.assignments].find(
+    ([, { value }]) => value.host !== null && !named.has(value.host),
+  );
+  if (view.config === undefined || stranded === undefined) return undefined;
   const [id, { value }] = stranded;
   return {
+    code: 'US_APPLY_REFUSED',
     cause: `it no longer names host ${value.host}, which holds ${id.replace('/', ' ')}`,
     remedy: `understudy drain ${value.host}, wait until it holds nothing, then apply this`,
   };

@@ -1,6 +1,7 @@
+import { isNewcomer } from './controllers-change.js';
+import { type Electorate, electorateOf, electorsOf, isQuorum } from './electorate.js';
 import type { VoteRecord } from './records.js';
-import { configOf, incarnationId, type Kept, type View } from './view.js';
-import { majority } from './votes.js';
+import { incarnationId, type Kept, type View } from './view.js';
 
 /**
  * One controller's own vote against one incarnation, as its agent sees it.
@@ -57,10 +58,15 @@ export type RestReason =
   | 'majority-stands' // alive, but a majority is final
   | 'heard-too-shortly'
   | 'withdrew-too-often' // a host that comes and goes must not make a storm of writes
+  | 'follows-the-old' // about to become a controller: it has not heard the host yet
   | 'not-told-yet'; // stopped by an agent before this one: pulse is about to say why
 
 /** What the store says of the incarnation. */
 export interface BallotFacts {
+  readonly me: string;
+  readonly electorate: Electorate;
+  /** Only about to become a controller. */
+  readonly newcomer: boolean;
   readonly mine: Kept<VoteRecord> | undefined;
   /** Every other controller, whether its vote stands, and the revision of its key. */
   readonly others: readonly {
@@ -128,10 +134,12 @@ export function decideBallot(
   const { lapse, stoppedAtMs, heard } = ballot;
   if (stoppedAtMs === null) {
     if (lapse === null) return rest('acked');
+    if (facts.newcomer && !oldOnesVoted(facts)) return rest('follows-the-old');
     const turnMs = facts.spare ? lapse.atMs + spareVoteMs : lapse.atMs;
     return nowMs < turnMs ? rest('others-vote', turnMs) : vote(lapse);
   }
   const stands = facts.mine?.value.state === 'expired';
+  if (facts.newcomer && stands && !oldOnesVoted(facts)) return withdrawAsNewcomer(ballot, nowMs);
   const freshUntilMs = (heard?.atMs ?? Number.NEGATIVE_INFINITY) + 2 * leaseMs;
   if (heard === null || nowMs > freshUntilMs) {
     if (stands) return rest('silent');
@@ -140,8 +148,9 @@ export function decideBallot(
     if (nowMs < toldByMs) return rest('not-told-yet', toldByMs);
     return vote({ lastAckAgoMs: null, atMs: nowMs });
   }
-  const standing = facts.others.filter((other) => other.standing).length + (stands ? 1 : 0);
-  if (standing >= majority(facts.others.length + 1)) return rest('majority-stands');
+  if (isQuorum(facts.electorate.sets, (name) => stand(facts, name))) {
+    return rest('majority-stands');
+  }
   const heardMs = heard.atMs - heard.sinceMs;
   if (heardMs < leaseMs) return rest('heard-too-shortly', freshUntilMs + 1);
   const [oldest, ...later] = recent(ballot, nowMs);
@@ -161,15 +170,20 @@ export function ballotFacts(
 ): BallotFacts {
   const id = incarnationId(host, incarnation);
   const votes = view.votes.get(id);
-  const controllers = configOf(view)?.controllers ?? [];
-  const others = controllers.filter((controller) => controller !== me);
+  const electorate =
+    view.config === undefined ? { set: 0, sets: [] } : electorateOf(view.config.value);
+  const electors = electorsOf(electorate);
+  const others = electors.filter((controller) => controller !== me);
   const well = (name: string) => {
     const enrolled = view.hosts.get(name)?.value.incarnation;
     return enrolled !== undefined && !lapsed.has(incarnationId(name, enrolled));
   };
-  const before = controllers.slice(0, Math.max(0, controllers.indexOf(me)));
+  const before = electors.slice(0, Math.max(0, electors.indexOf(me))).filter(well);
   return {
-    spare: before.filter(well).length >= majority(controllers.length),
+    me,
+    electorate,
+    newcomer: isNewcomer(view, me),
+    spare: isQuorum(electorate.sets, (name) => before.includes(name)),
     mine: votes?.get(me),
     others: others.map((controller) => {
       const vote = votes?.get(controller);
@@ -178,6 +192,27 @@ export function ballotFacts(
     }),
     retired: view.retired.has(id),
   };
+}
+
+/**
+ * It may have been a controller before, and voted when the hosts had left it. It hears nobody who could
+ * tell it so, and would carry no lease. No majority stands without the old ones.
+ */
+function withdrawAsNewcomer(ballot: Ballot, nowMs: number): BallotDecision {
+  const [oldest, ...later] = recent(ballot, nowMs);
+  if (oldest !== undefined && later.length + 1 >= mostWithdrawals) {
+    return rest('withdrew-too-often', oldest + withdrawalWindowMs);
+  }
+  return { kind: 'withdraw', reason: 'the old controllers have no vote against it' };
+}
+
+function stand({ me, mine, others }: BallotFacts, name: string): boolean {
+  if (name === me) return mine?.value.state === 'expired';
+  return others.some(({ controller, standing }) => controller === name && standing);
+}
+
+function oldOnesVoted(facts: BallotFacts): boolean {
+  return isQuorum(facts.electorate.sets.slice(0, 1), (name) => stand(facts, name));
 }
 
 function recent({ withdrawnAtMs }: Ballot, nowMs: number): readonly number[] {

@@ -1,10 +1,11 @@
 import type { ClusterConfig } from '../config/types.js';
+import { electorateOf, electorsOf } from './electorate.js';
 import { lookup } from './lookup.js';
 import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
 import { isSilent } from './silence.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
-import { majority, type StandingVote, standingVotes } from './votes.js';
+import { isMajority, type StandingVote, standingVotes } from './votes.js';
 
 /** Any controller may commit; each next one in rank leaves the one before this long to do it. */
 export const rankStepMs = 20;
@@ -58,17 +59,18 @@ export function decideFailovers(
   view: View,
   now: Circumstances,
 ): { state: FailoverState; verdicts: readonly Verdict[]; wakeAtMs: number | undefined } {
-  const config = view.config?.value.config;
-  if (config === undefined) return { state, verdicts: [], wakeAtMs: undefined };
+  if (view.config === undefined) return { state, verdicts: [], wakeAtMs: undefined };
+  const { config } = view.config.value;
   const majoritySinceMs = new Map<string, number>();
   const verdicts: Verdict[] = [];
   let wakeAtMs: number | undefined;
   let survey: Survey | undefined;
+  const electors = electorsOf(electorateOf(view.config.value));
   for (const { id, host, incarnation, votes } of votedOut(view, config)) {
     const key = incarnationId(host, incarnation);
     const sinceMs = state.majoritySinceMs.get(key) ?? now.nowMs;
     majoritySinceMs.set(key, sinceMs);
-    const turnMs = sinceMs + rankOf(config, now) * rankStepMs;
+    const turnMs = sinceMs + rankOf(electors, now) * rankStepMs;
     const role = parseRoleId(id);
     if (now.nowMs < turnMs) {
       wakeAtMs = Math.min(wakeAtMs ?? turnMs, turnMs);
@@ -76,7 +78,7 @@ export function decideFailovers(
       continue;
     }
     survey ??= new Survey(view, config, now.liveness);
-    const verdict = failOver(view, config, role, votes, sinceMs, now, survey);
+    const verdict = failOver(view, role, votes, sinceMs, now, survey);
     if (verdict.kind === 'fail-over') survey.note(role, verdict.commit.next);
     verdicts.push(verdict);
   }
@@ -85,7 +87,6 @@ export function decideFailovers(
 
 function failOver(
   view: View,
-  config: ClusterConfig,
   role: Role,
   votes: readonly StandingVote[],
   votedMs: number,
@@ -117,7 +118,8 @@ function failOver(
     return { kind: 'fail-over', role, commit, reason };
   }
   const epoch = old.epoch + 1;
-  const reason = `${votes.length} of ${config.controllers.length} controllers voted ${from.host}/${from.incarnation} expired; ${choice.host} is ${choice.reason}`;
+  const electors = electorsOf(electorateOf(view.config.value));
+  const reason = `${votes.length} of ${electors.length} controllers voted ${from.host}/${from.incarnation} expired; ${choice.host} is ${choice.reason}`;
   const record: FailoverRecord = {
     id: `${role.name}-${epoch}`,
     kind: role.kind,
@@ -175,8 +177,8 @@ function newestAckMs(votes: readonly StandingVote[], now: Circumstances): number
   return acks.length === 0 ? undefined : Math.max(...acks);
 }
 
-function rankOf(config: ClusterConfig, now: Circumstances): number {
-  return now.leader ? 0 : 1 + Math.max(0, config.controllers.indexOf(now.me));
+function rankOf(electors: readonly string[], now: Circumstances): number {
+  return now.leader ? 0 : 1 + Math.max(0, electors.indexOf(now.me));
 }
 
 interface VotedOut {
@@ -189,13 +191,12 @@ interface VotedOut {
 /** Roles whose owner a majority has voted out: higher priority first, then by name. */
 function votedOut(view: View, config: ClusterConfig): readonly VotedOut[] {
   if (view.votes.size === 0) return [];
-  const needed = majority(config.controllers.length);
   const found: VotedOut[] = [];
   for (const [id, { value }] of view.assignments) {
     const { host, incarnation } = value;
     if (host === null) continue;
-    const votes = standingVotes(view, config, host, incarnation);
-    if (votes.length >= needed) found.push({ id, host, incarnation, votes });
+    const votes = standingVotes(view, host, incarnation);
+    if (isMajority(view, votes)) found.push({ id, host, incarnation, votes });
   }
   const { personalities } = lookup(config);
   const priority = (id: string) => {

@@ -65,7 +65,7 @@ const forgetShotsMs = 60 * 60_000;
 export function decideFencing(before: FencingState, view: View, nowMs: number): FencingStep {
   const config = view.config?.value.config;
   if (config === undefined) return { state: before, verdicts: [], wakeAtMs: undefined };
-  const suspects = suspectsOf(view, config);
+  const suspects = suspectsOf(view);
   const state = forget(before, suspects, nowMs);
   const verdicts: FencingVerdict[] = [];
   const underWay = new Set(state.underWay);
@@ -123,11 +123,11 @@ interface Suspect {
 }
 
 /** Voted out, not proven silent, and still the owner of something; by `incarnationId`. */
-function suspectsOf(view: View, config: ClusterConfig): ReadonlyMap<string, Suspect> {
+function suspectsOf(view: View): ReadonlyMap<string, Suspect> {
   const suspects = new Map<string, Suspect>();
   for (const [role, { value }] of view.assignments) {
     const { host, incarnation } = value;
-    if (host === null || !isExpired(view, config, host, incarnation)) continue;
+    if (host === null || !isExpired(view, host, incarnation)) continue;
     if (isSilent(view, host, incarnation)) continue;
     const id = incarnationId(host, incarnation);
     const roles = [...(suspects.get(id)?.roles ?? []), role];

@@ -1,3 +1,4 @@
+import { countsByUs } from './controllers-change.js';
 import { unplaced } from './failover.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
 import { type Role, roleId, type View } from './view.js';
@@ -29,7 +30,9 @@ export function decideHandover(
   const { to, epoch, cause, reason } = kept.value;
   const named = config.hosts.some(({ name }) => name === to);
   const host = to === null || !named ? undefined : view.hosts.get(to);
-  if (to === null || host === undefined || isShutOut(view, config, to, host.value.incarnation)) {
+  const incarnation = host?.value.incarnation ?? 0;
+  const may = to !== null && !isShutOut(view, to, incarnation) && countsByUs(view, to, incarnation);
+  if (to === null || host === undefined || !may) {
     const next = { ...unplaced(kept.value), cause, reason };
     return { assignmentRevision: kept.revision, toHostRevision: undefined, next, record: null };
   }

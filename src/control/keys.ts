@@ -12,6 +12,8 @@ export const hostKey = (host: string): string => `hosts/${host}`;
 /** What a host's kernel can do, written before anything else. */
 export const featuresKey = (host: string): string => `features/${host}`;
 export const controllerStartKey = (controller: string): string => `controllers/${controller}/start`;
+/** Which sets of controllers one grants leases under. */
+export const controllerSetsKey = (controller: string): string => `controllers/${controller}/sets`;
 export const voteKey = (host: string, incarnation: number, controller: string): string =>
   `votes/${host}/${incarnation}/${controller}`;
 export const retiredKey = (host: string, incarnation: number): string =>
@@ -50,7 +52,7 @@ export type ParsedKey =
         | 'mask';
       readonly name: string;
     }
-  | { readonly kind: 'controller'; readonly name: string }
+  | { readonly kind: 'controller' | 'sets'; readonly name: string }
   | {
       readonly kind: 'vote';
       readonly host: string;
@@ -86,6 +88,7 @@ export function parseKey(key: string): ParsedKey | undefined {
       return name === undefined ? undefined : { kind: head, name };
     }
     case 'controllers':
+      if (second === 'sets') return { kind: 'sets', name: first };
       return second === 'start' ? { kind: 'controller', name: first } : undefined;
     case 'votes':
       if (!isNumber(second)) return undefined;

@@ -1,4 +1,5 @@
 import type { ClusterConfig, HostConfig } from '../config/types.js';
+import { countsByUs } from './controllers-change.js';
 import { lookup } from './lookup.js';
 import type { AssignmentRecord } from './records.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
@@ -65,9 +66,9 @@ export class Survey {
   constructor(view: View, config: ClusterConfig, liveness: Liveness) {
     this.#config = config;
     this.#view = view;
-    const deaf = outOfTouch(view, config);
+    const deaf = outOfTouch(view);
     for (const host of config.hosts) {
-      const up = upNow(view, config, host, liveness, deaf);
+      const up = upNow(view, host, liveness, deaf);
       if (host.pool === null || up === undefined) continue;
       const pool = this.#up.get(host.pool) ?? [];
       pool.push(up);
@@ -189,7 +190,6 @@ export function choosePlacement(
 /** @param deaf controllers that say nothing of others, and whose own hosts hear nobody either */
 function upNow(
   view: View,
-  config: ClusterConfig,
   host: HostConfig,
   { lapsed }: Liveness,
   deaf: ReadonlySet<string>,
@@ -197,8 +197,8 @@ function upNow(
   const { name } = host;
   const incarnation = view.hosts.get(name)?.value.incarnation;
   if (incarnation === undefined || view.drained.has(name) || deaf.has(name)) return undefined;
-  if (isShutOut(view, config, name, incarnation)) return undefined;
-  const votes = standingVotes(view, config, name, incarnation);
+  if (isShutOut(view, name, incarnation) || !countsByUs(view, name, incarnation)) return undefined;
+  const votes = standingVotes(view, name, incarnation);
   const doubted =
     lapsed.has(incarnationId(name, incarnation)) ||
     votes.some(({ controller }) => !deaf.has(controller));

@@ -29,14 +29,21 @@ const record =
   (value) =>
     isObject(value) && Object.entries(fields).every(([name, check]) => check(value[name]));
 
+const isNames: Check = (value) => listOf(isText)(value) && Array.isArray(value) && value.length > 0;
+
+const isNamesOrNull: Check = (value) => value === null || isNames(value);
+
 const role = record({ name: isText, epoch: isCount, phase: isText, detail: isText });
 
 const checks: Partial<Record<ParsedKey['kind'], Check>> = {
   config: record({
     generation: isCount,
+    // Whoever cannot read whose majorities count must not act on a part of it.
+    controllers: (value) =>
+      value === undefined || record({ set: isCount, since: isCount, from: isNamesOrNull })(value),
     config: record({
       cluster: isText,
-      controllers: (value) => listOf(isText)(value) && Array.isArray(value) && value.length > 0,
+      controllers: isNames,
       timing: record({ heartbeatMs: isPositive, leaseMs: isPositive }),
       fencing: isObject,
       hosts: listOf(isNamed),
@@ -49,6 +56,7 @@ const checks: Partial<Record<ParsedKey['kind'], Check>> = {
   alloc: record({ macs: isObject, seeds: isObject }),
   hosts: record({ incarnation: isCount, bootToken: isText }),
   controller: record({ nonce: isText }),
+  sets: record({ accepts: isCount, refusesBelow: isCount }),
   longer: record({ incarnation: isCount, nonce: isText, leaseMs: isCount }),
   // The less is asked of it the better: one that is not read does not keep its voter from acking.
   vote: record({ state: isText }),

@@ -43,7 +43,7 @@ function firstSpare(view: View, config: ClusterConfig, pool: string): string | u
     .filter(({ name, pool: its }) => {
       const record = view.hosts.get(name)?.value;
       if (its !== pool || record === undefined || busy.has(name)) return false;
-      return !view.drained.has(name) && !isShutOut(view, config, name, record.incarnation);
+      return !view.drained.has(name) && !isShutOut(view, name, record.incarnation);
     })
     .map(({ name }) => ({ name, load: dispatchers.get(name) ?? 0 }))
     .sort((a, b) => a.load - b.load || (a.name < b.name ? -1 : 1));

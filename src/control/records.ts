@@ -7,7 +7,25 @@ import type { RoleKind } from './keys.js';
 export interface ConfigRecord {
   readonly generation: number;
   readonly config: ClusterConfig;
+  /** Absent until the controllers are changed for the first time. */
+  readonly controllers?: ControllersRecord;
 }
+
+/** Beside `config.controllers`, which are the new ones while they change. */
+export interface ControllersRecord {
+  /** Number of the set that leases are counted under; grows with each step of a change. */
+  readonly set: number;
+  /**
+   * A host that counts its lease by a set before this one gets no role: those who granted it that
+   * lease may be nobody now.
+   */
+  readonly since: number;
+  /** The controllers that are replaced, as long as their majority counts too; else null. */
+  readonly from: readonly string[] | null;
+}
+
+/** Heartbeats carry the number of the set in 16 bits. */
+export const lastSet = 0xffff;
 
 /** `alloc`. A MAC stays with its holder for ever, also when the holder leaves the file. */
 export interface AllocationRecord {
@@ -39,11 +57,24 @@ export interface FeaturesRecord {
   readonly kernel: string;
   /** Of the agent; versions before 0.2 do not say. */
   readonly version?: string;
+  /** Whether its agent and pulse know that the set of controllers may change. */
+  readonly controllerSets?: boolean;
 }
 
 /** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */
 export interface StartRecord {
   readonly nonce: string;
+}
+
+/**
+ * `controllers/<id>/sets`: written after its pulse obeys, by the start whose nonce stands, so that no
+ * late write speaks for a later start. Both only grow.
+ */
+export interface SetsRecord {
+  /** It grants leases up to this set: it read the configuration and then the retired marks. */
+  readonly accepts: number;
+  /** It grants none below this set any more. */
+  readonly refusesBelow: number;
 }
 
 /**
@@ -92,6 +123,8 @@ export interface ReportRecord {
   readonly incarnation: number;
   /** Of a controller: whether its pulse grants leases to every host that is there. */
   readonly granting?: boolean;
+  /** The set of controllers under which its pulse holds the lease; absent: the first. */
+  readonly set?: number;
   readonly personalities: readonly PersonalityReport[];
   readonly services: readonly ServiceReport[];
   /** Member health as seen where the member is. */

@@ -1,5 +1,8 @@
 import type { ClusterConfig } from '../config/types.js';
-import type { PersonalityReport, Phase, ReportRecord, VolumeReport } from './records.js';
+import { type ControllersChange, controllersChange } from './controllers-change.js';
+import { electorateOf, electorsOf } from './electorate.js';
+import type { PersonalityReport, Phase, VolumeReport } from './records.js';
+import { currentReport } from './reports.js';
 import { incarnationId, type Role, type View } from './view.js';
 import { isShutOut, standingVotes } from './votes.js';
 import { waitingFor } from './waiting.js';
@@ -9,6 +12,8 @@ export interface Status {
   readonly cluster: string;
   readonly leader: string | null;
   readonly quorum: boolean;
+  /** The controllers are being changed; null: they are not. */
+  readonly controllersChange: ControllersChange | null;
   readonly hosts: readonly HostStatus[];
   readonly personalities: readonly PersonalityStatus[];
   readonly services: readonly ServiceStatus[];
@@ -72,7 +77,8 @@ export function statusOf(
     cluster: config.cluster,
     leader: leader ?? null,
     quorum: true,
-    hosts: config.hosts.map((host) => hostStatus(view, config, host.name, host.pool)),
+    controllersChange: controllersChange(view) ?? null,
+    hosts: config.hosts.map((host) => hostStatus(view, host.name, host.pool)),
     personalities: config.personalities.map((personality) => {
       const assignment = view.assignments.get(`personality/${personality.name}`)?.value;
       const report = reportOf(view, personality.name);
@@ -121,7 +127,7 @@ export function statusOf(
   };
 }
 
-function hostStatus(view: View, config: ClusterConfig, name: string, pool: string | null) {
+function hostStatus(view: View, name: string, pool: string | null) {
   const record = view.hosts.get(name)?.value;
   const held = (kind: string) =>
     [...view.assignments]
@@ -130,38 +136,31 @@ function hostStatus(view: View, config: ClusterConfig, name: string, pool: strin
       .sort();
   return {
     name,
-    state: hostState(view, config, name),
+    state: hostState(view, name),
     pool,
     incarnation: record?.incarnation ?? 0,
-    controller: config.controllers.includes(name),
+    controller: isController(view, name),
     granting: currentReport(view, name, record?.incarnation)?.granting ?? false,
     votes:
       record === undefined
         ? []
-        : standingVotes(view, config, name, record.incarnation).map(({ controller }) => controller),
+        : standingVotes(view, name, record.incarnation).map(({ controller }) => controller),
     personalities: held('personality'),
     dispatches: held('service'),
   };
 }
 
-function hostState(view: View, config: ClusterConfig, name: string): HostStatus['state'] {
+function isController(view: View, name: string): boolean {
+  return view.config !== undefined && electorsOf(electorateOf(view.config.value)).includes(name);
+}
+
+function hostState(view: View, name: string): HostStatus['state'] {
   const record = view.hosts.get(name)?.value;
   if (record === undefined) return 'down';
   const id = incarnationId(name, record.incarnation);
   if (view.retired.has(id) || view.fenced.has(id)) return 'fenced';
-  if (isShutOut(view, config, name, record.incarnation)) return 'expired';
+  if (isShutOut(view, name, record.incarnation)) return 'expired';
   return view.drained.has(name) ? 'drained' : 'up';
-}
-
-/** A report counts only for the incarnation that wrote it. */
-export function currentReport(
-  view: View,
-  host: string | null | undefined,
-  incarnation: number | undefined,
-): ReportRecord | undefined {
-  if (host === null || host === undefined) return undefined;
-  const report = view.reports.get(host)?.value;
-  return report?.incarnation === incarnation ? report : undefined;
 }
 
 /** What the owner of the newest epoch says of a personality. */

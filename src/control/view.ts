@@ -14,6 +14,7 @@ import type {
   LongerLeaseRecord,
   MaskRecord,
   ReportRecord,
+  SetsRecord,
   StartRecord,
   StepsRecord,
   VolumeRecord,
@@ -38,6 +39,8 @@ export interface View {
   readonly hosts: ReadonlyMap<string, Kept<HostRecord>>;
   readonly features: ReadonlyMap<string, Kept<FeaturesRecord>>;
   readonly starts: ReadonlyMap<string, Kept<StartRecord>>;
+  /** By controller. */
+  readonly sets: ReadonlyMap<string, Kept<SetsRecord>>;
   /** By `incarnationId`, then by controller. */
   readonly votes: ReadonlyMap<string, ReadonlyMap<string, Kept<VoteRecord>>>;
   /** `incarnationId` of every incarnation that a commit shut out for good. */
@@ -196,6 +199,9 @@ export class ViewKeeper {
       case 'controller':
         put(view.starts, parsed.name, kept as Kept<StartRecord> | undefined);
         return;
+      case 'sets':
+        put(view.sets, parsed.name, kept as Kept<SetsRecord> | undefined);
+        return;
       case 'vote':
         putBelow(
           view.votes,
@@ -247,6 +253,7 @@ interface MutableView extends View {
   readonly hosts: Map<string, Kept<HostRecord>>;
   readonly features: Map<string, Kept<FeaturesRecord>>;
   readonly starts: Map<string, Kept<StartRecord>>;
+  readonly sets: Map<string, Kept<SetsRecord>>;
   readonly votes: Map<string, Map<string, Kept<VoteRecord>>>;
   readonly retired: Set<string>;
   readonly fenced: Map<string, Kept<FencedRecord>>;
@@ -268,6 +275,7 @@ function emptyView(): MutableView {
     hosts: new Map(),
     features: new Map(),
     starts: new Map(),
+    sets: new Map(),
     votes: new Map(),
     retired: new Set(),
     fenced: new Map(),

@@ -1,22 +1,20 @@
-import type { ClusterConfig } from '../config/types.js';
+import { electorateOf, electorsOf, isQuorum } from './electorate.js';
+import { allRules } from './lease/rules.js';
 import { incarnationId, type View } from './view.js';
-
-/** More than half of them. */
-export const majority = (controllers: number): number => Math.floor(controllers / 2) + 1;
 
 /**
  * The votes that stand in the store against one incarnation, of controllers that the configuration
- * names, each counted once. A withdrawn vote does not stand.
+ * names (while they change: the old and the new ones), each counted once. A withdrawn vote does not
+ * stand.
  */
 export function standingVotes(
   view: View,
-  config: ClusterConfig,
   host: string,
   incarnation: number,
 ): readonly StandingVote[] {
   const votes = view.votes.get(incarnationId(host, incarnation));
-  if (votes === undefined) return [];
-  return config.controllers.flatMap((controller) => {
+  if (votes === undefined || view.config === undefined) return [];
+  return electorsOf(electorateOf(view.config.value)).flatMap((controller) => {
     const vote = votes.get(controller);
     return vote?.value.state === 'expired'
       ? [{ controller, revision: vote.revision, ...vote.value }]
@@ -32,18 +30,22 @@ export interface StandingVote {
   readonly bootId: string;
 }
 
+/** Whether these are a majority: while the controllers change, of the old and of the new ones. */
+export function isMajority(view: View, votes: readonly StandingVote[]): boolean {
+  if (view.config === undefined) return false;
+  const { sets } = electorateOf(view.config.value);
+  const counting = allRules.votesOfBothSets ? sets : sets.slice(-1);
+  return isQuorum(counting, (name) => votes.some(({ controller }) => controller === name));
+}
+
 /** Whether a majority of the controllers says that this incarnation's lease is over. */
-export function isExpired(view: View, config: ClusterConfig, host: string, incarnation: number) {
-  return (
-    standingVotes(view, config, host, incarnation).length >= majority(config.controllers.length)
-  );
+export function isExpired(view: View, host: string, incarnation: number): boolean {
+  return isMajority(view, standingVotes(view, host, incarnation));
 }
 
 /** Whether this incarnation can never again be effective: voted out, or retired by a commit. */
-export function isShutOut(view: View, config: ClusterConfig, host: string, incarnation: number) {
-  return (
-    view.retired.has(incarnationId(host, incarnation)) || isExpired(view, config, host, incarnation)
-  );
+export function isShutOut(view: View, host: string, incarnation: number): boolean {
+  return view.retired.has(incarnationId(host, incarnation)) || isExpired(view, host, incarnation);
 }
 
 /**
@@ -51,20 +53,22 @@ export function isShutOut(view: View, config: ClusterConfig, host: string, incar
  * no majority agrees with them. What is wrong is with them: cut off, they vote against everybody. So their votes say little about
  * others, and their hosts cannot get a lease.
  */
-export function outOfTouch(view: View, config: ClusterConfig): ReadonlySet<string> {
-  const { controllers } = config;
-  const votedAgainst = new Map<string, number>();
-  for (const name of controllers) {
+export function outOfTouch(view: View): ReadonlySet<string> {
+  if (view.config === undefined) return new Set();
+  const electorate = electorateOf(view.config.value);
+  const votedAgainst = new Map<string, Set<string>>();
+  for (const name of electorsOf(electorate)) {
     const incarnation = view.hosts.get(name)?.value.incarnation;
     // What a majority says too is no sign of deafness.
-    if (incarnation === undefined || isShutOut(view, config, name, incarnation)) continue;
-    for (const { controller } of standingVotes(view, config, name, incarnation)) {
+    if (incarnation === undefined || isShutOut(view, name, incarnation)) continue;
+    for (const { controller } of standingVotes(view, name, incarnation)) {
       if (controller === name) continue;
-      votedAgainst.set(controller, (votedAgainst.get(controller) ?? 0) + 1);
+      votedAgainst.set(controller, (votedAgainst.get(controller) ?? new Set()).add(name));
     }
   }
-  const needed = majority(controllers.length);
-  const deaf = [...votedAgainst].filter(([, count]) => controllers.length - count < needed);
+  const deaf = [...votedAgainst].filter(
+    ([, against]) => !isQuorum(electorate.sets, (name) => !against.has(name)),
+  );
   return new Set(deaf.map(([controller]) => controller));
 }
 
@@ -74,7 +78,7 @@ export function enrolledIncarnations(view: View): readonly string[] {
   if (config === undefined) return [];
   return config.hosts.flatMap(({ name }) => {
     const incarnation = view.hosts.get(name)?.value.incarnation;
-    if (incarnation === undefined || isShutOut(view, config, name, incarnation)) return [];
+    if (incarnation === undefined || isShutOut(view, name, incarnation)) return [];
     return [incarnationId(name, incarnation)];
   });
 }

@@ -9,7 +9,7 @@ export function waitingFor(view: View, config: ClusterConfig, role: Role): strin
   const assignment = view.assignments.get(roleId(role))?.value;
   if (assignment === undefined || assignment.host === null) return undefined;
   const { host, incarnation } = assignment;
-  if (!isExpired(view, config, host, incarnation)) return undefined;
+  if (!isExpired(view, host, incarnation)) return undefined;
   const id = incarnationId(host, incarnation);
   if (!isSilent(view, host, incarnation)) {
     return config.hosts.find(({ name }) => name === host)?.power == null

@@ -58,6 +58,21 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
       ),
   },
   {
+    id: 'cluster-controllers-change',
+    title: 'change of controllers',
+    judge: (facts) =>
+      known(facts, ({ status: { controllersChange: change } }) =>
+        change === null
+          ? ok('none under way')
+          : warning(
+              `to ${change.to.join(', ')}, ${change.phase}: ${change.reason}`,
+              change.from === null
+                ? 'it takes a second; if it stays so, see agent and pulse of those hosts'
+                : `it takes a few seconds; if it stays so, see agent and pulse of those hosts, or go back: apply the file that names ${change.from.join(', ')}`,
+            ),
+      ),
+  },
+  {
     id: 'cluster-granting',
     title: 'controllers grant leases',
     judge: (facts) =>
@@ -106,7 +121,7 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
         const voted = config.hosts.flatMap(({ name }) => {
           const incarnation = view.hosts.get(name)?.value.incarnation;
           if (incarnation === undefined || view.retired.has(`${name}/${incarnation}`)) return [];
-          const votes = standingVotes(view, config, name, incarnation);
+          const votes = standingVotes(view, name, incarnation);
           return votes.length === 0
             ? []
             : [`${name}/${incarnation} by ${votes.map(({ controller }) => controller).join(', ')}`];

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { ClusterConfig } from '../config/types.js';
 import { decideApply } from '../control/apply.js';
+import type { Refusal } from '../control/controllers-apply.js';
 import { allocationKey, configKey } from '../control/keys.js';
 import { type View, ViewKeeper } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
@@ -15,7 +16,8 @@ const attempts = 5;
  * @param may looks at what stands, each time before it is decided on, and throws if that will not do
  * @returns the generation that now stands
  * @throws US_FABRIC_UNKNOWN when `fabric: auto` cannot be decided yet, US_APPLY_REFUSED when a running
- *   role would lose what it stands on, US_APPLY_RACE when somebody else keeps changing the definition
+ *   role would lose what it stands on, US_CONTROLLERS_CHANGE and US_CONTROLLERS_CHANGING when the
+ *   controllers cannot be changed like this or now, US_APPLY_RACE when somebody else keeps changing the definition
  */
 export async function applyConfig(
   store: Store,
@@ -81,13 +83,10 @@ function at(key: string, revision: number | undefined): Compare {
     : { kind: 'revision', key, modRevision: revision };
 }
 
-export function refused(
-  cluster: string,
-  { cause, remedy }: { readonly cause: string; readonly remedy: string },
-): UnderstudyError {
+export function refused(cluster: string, { code, cause, remedy }: Refusal): UnderstudyError {
   const action = 'cannot apply this definition to';
   return new UnderstudyError({
-    code: 'US_APPLY_REFUSED',
+    code,
     action,
     object: cluster,
     cause,

@@ -69,7 +69,7 @@ function suspectIncarnation(view: View, host: string): number {
     });
   }
   for (const { value } of view.assignments.values()) {
-    if (value.host !== host || !isExpired(view, config, host, value.incarnation)) continue;
+    if (value.host !== host || !isExpired(view, host, value.incarnation)) continue;
     if (!isSilent(view, host, value.incarnation)) return value.incarnation;
   }
   throw refused(

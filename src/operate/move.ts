@@ -76,7 +76,7 @@ function target(view: View, role: Role, wish: string | undefined): string {
   if (host.pool !== pool)
     throw refused(role, `${wish} is not in pool ${pool}`, 'name one of its pool');
   if (wish === kept.value.host) throw refused(role, `it is on ${wish} already`, 'nothing to do');
-  if (enrolled === undefined || isShutOut(view, config, wish, enrolled.incarnation)) {
+  if (enrolled === undefined || isShutOut(view, wish, enrolled.incarnation)) {
     throw refused(role, `${wish} is not up`, 'name a host that is up');
   }
   return wish;

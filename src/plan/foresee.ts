@@ -1,7 +1,15 @@
 import type { Application } from '../control/apply.js';
+import { electorateOf, electorsOf } from '../control/electorate.js';
 import { decideHandover } from '../control/handover.js';
-import { allocationKey, assignmentKey, configKey, failoverKey, hostKey } from '../control/keys.js';
-import type { AssignmentRecord } from '../control/records.js';
+import {
+  allocationKey,
+  assignmentKey,
+  configKey,
+  controllerSetsKey,
+  failoverKey,
+  hostKey,
+} from '../control/keys.js';
+import type { AssignmentRecord, ConfigRecord } from '../control/records.js';
 import { decideStewardship, type Stewardship } from '../control/stewardship.js';
 import { type Kept, parseRoleId, type Role, roleId, type View } from '../control/view.js';
 
@@ -78,20 +86,39 @@ export function applied(view: View, application: Application): Foresight {
     { key: configKey, text: `generation ${config.generation}`, why: 'the file' },
     { key: allocationKey, text: 'vMACs and dispatch seeds', why: 'the file' },
   ];
+  writes.push(...changeWrites(view, config));
   const hosts = new Map(view.hosts);
+  const reports = new Map(view.reports);
+  const { set = 0 } = config.controllers ?? {};
   for (const { name } of config.config.hosts) {
     // An agent that has said what its kernel can do is there, and waits to be in the definition.
     if (hosts.has(name) || !view.features.has(name)) continue;
     const { enforce: enforced } = config.config.fencing;
     hosts.set(name, kept({ incarnation: 1, bootToken: '', enforced }));
+    reports.set(name, kept({ incarnation: 1, set, personalities: [], services: [], health: [] }));
     const why = 'its agent runs and is in the definition now';
     writes.push({ key: hostKey(name), text: 'incarnation 1', why });
   }
   return {
-    view: { ...view, config: kept(config), allocation: kept(allocation), hosts },
+    view: { ...view, config: kept(config), allocation: kept(allocation), hosts, reports },
     writes,
     holds: [],
   };
+}
+
+/** What a change of controllers writes on its way (src/control/controllers-change.ts). */
+function changeWrites(view: View, next: ConfigRecord): readonly Write[] {
+  const { set = 0, from = null } = next.controllers ?? {};
+  if (set === (view.config?.value.controllers?.set ?? 0)) return [];
+  const why = `controllers: ${next.config.controllers.join(', ')}`;
+  const read = electorsOf(electorateOf(next)).map((name) => ({
+    key: controllerSetsKey(name),
+    text: from?.includes(name) ? 'has read the change, refuses the old set' : 'has read the change',
+    why,
+  }));
+  if (from === null) return read;
+  const text = 'the new controllers alone, one lease after the old set is refused';
+  return [...read, { key: configKey, text, why }];
 }
 
 function assigned(view: View, role: Role, next: AssignmentRecord): View {

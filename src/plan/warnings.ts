@@ -39,7 +39,7 @@ function absent(after: View): readonly string[] {
     if (record === undefined) {
       return [`${name} has not enrolled: it is left out until its agent runs`];
     }
-    if (config === undefined || !isShutOut(after, config, name, record.incarnation)) return [];
+    if (config === undefined || !isShutOut(after, name, record.incarnation)) return [];
     return [`${name} is down: it does its part once it is back`];
   });
 }

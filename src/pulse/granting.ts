@@ -1,6 +1,7 @@
 import { grantsWakeNs, isLapsed, stepGrants } from '../control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../control/lease/grant-events.js';
 import {
+  type GrantedSets,
   type GrantTerm,
   type HostGrants,
   type LongLease,
@@ -94,7 +95,8 @@ export class Granting {
     const { record } = this.#parts;
     const inheritedUntilNs = record.renew(promised(leaseMs), nowNs, promised(longestMs));
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
-    this.#term = { inheritedUntilNs, controlled: true, leaseNs, marginPercent, longer: null };
+    const sets = this.#setsAfter(request);
+    this.#term = { inheritedUntilNs, controlled: true, leaseNs, marginPercent, longer: null, sets };
     this.#setHosts(request.hosts);
     for (const [host, entry] of this.#hosts) {
       const found = longer.find((one) => one.host === host);
@@ -113,6 +115,15 @@ export class Granting {
     }
   }
 
+  /** An agent that is behind takes nothing back of what another one was sure of. */
+  #setsAfter({ sets = { lowest: 0, newest: 0 } }: ControlRequest): GrantedSets {
+    const before = this.#term?.sets ?? sets;
+    return {
+      lowest: Math.max(before.lowest, sets.lowest),
+      newest: Math.max(before.newest, sets.newest),
+    };
+  }
+
   receive(packet: Packet, nowNs: bigint): void {
     const { counters } = this.#parts;
     if (this.#term === undefined) {
@@ -127,9 +138,9 @@ export class Granting {
       counters.add('unknown-host');
       return;
     }
-    const { incarnation, nonce, seq, sentAtNs, ackId: echo, leaseNs: wishNs } = packet;
+    const { incarnation, nonce, seq, sentAtNs, ackId: echo, leaseNs: wishNs, set } = packet;
     const ackId = this.#parts.nextAckId();
-    const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, ackId };
+    const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set, ackId };
     this.#step(packet.sender, { kind: 'heartbeat', ...ids }, nowNs);
   }
 
@@ -244,7 +255,7 @@ export class Granting {
     switch (output.kind) {
       case 'answer': {
         const { answer, nonce, seq, sentAtNs, ackId, leaseNs } = output;
-        const ids = { incarnation, nonce, seq, sentAtNs, ackId, leaseNs };
+        const ids = { incarnation, nonce, seq, sentAtNs, ackId, leaseNs, set: 0 };
         send(peer, { type: answer, sender: this.#controller, receiver: peer.name, ...ids });
         return;
       }

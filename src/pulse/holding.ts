@@ -36,10 +36,12 @@ export class Holding {
     this.#parts = parts;
     this.request = request;
     this.#controllers = new Map(request.controllers.map((peer) => [peer.name, peer]));
+    const { set, sets } = request.electorate ?? { set: 0, sets: [[...this.#controllers.keys()]] };
     const terms = {
       incarnation: request.incarnation,
       nonce,
-      controllers: [...this.#controllers.keys()],
+      set,
+      controllers: sets,
       heartbeatNs: BigInt(request.heartbeatMs) * 1_000_000n,
       leaseNs: BigInt(request.leaseMs) * 1_000_000n,
     };
@@ -59,6 +61,11 @@ export class Holding {
     if (!this.request.enforce) return this.#state.deadlineNs;
     const inKernelNs = this.map.read();
     return inKernelNs === 0n ? null : inKernelNs;
+  }
+
+  /** The longer lease that is asked for; 0n for none. */
+  get wishNs(): bigint {
+    return this.#state.wishNs;
   }
 
   tick(nowNs: bigint): void {
@@ -96,13 +103,20 @@ export class Holding {
     const { deadlineNs, held } = this.#state;
     const { incarnation } = this.request;
     if (held && deadlineNs !== null && nowNs < deadlineNs) {
-      this.#parts.emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(deadlineNs) });
+      this.#parts.emit(this.#heldUntil(deadlineNs));
     }
     if (isRefused(this.#state)) this.#parts.emit({ kind: 'refused', incarnation });
   }
 
   close(): void {
     this.map.close();
+  }
+
+  #heldUntil(deadlineNs: bigint): PulseEvent {
+    const { incarnation } = this.request;
+    const { set } = this.#state.terms;
+    const event = { kind: 'lease-held', incarnation, deadlineMs: toMs(deadlineNs) } as const;
+    return set === 0 ? event : { ...event, set };
   }
 
   #obey(outputs: readonly HolderOutput[]): void {
@@ -121,7 +135,7 @@ export class Holding {
         return;
       case 'lease-held':
         log({ incarnation }, 'lease held');
-        emit({ kind: 'lease-held', incarnation, deadlineMs: toMs(output.deadlineNs) });
+        emit(this.#heldUntil(output.deadlineNs));
         return;
       case 'lease-lapsed':
         log({ incarnation }, 'lease lapsed');
@@ -158,6 +172,7 @@ export class Holding {
       sentAtNs: output.sentAtNs,
       ackId: output.echo,
       leaseNs: output.wishNs,
+      set: output.set,
     });
   }
 }

@@ -8,13 +8,13 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
  *   3  type, u8             44  ack id, u64
  *   4  length of sender     52  lease granted, ns, u64
  *   5  length of receiver   60  sender, receiver (ASCII, 1..63 bytes each)
- *   6  zero, u16                HMAC-SHA-256 of all before it, first 16 bytes (RFC 2104, section 5)
+ *   6  set of controllers, u16  HMAC-SHA-256 of all before it, first 16 bytes (RFC 2104, section 5)
  *   8  incarnation, u32
  *  12  nonce, 16 bytes
  *
  * Answers repeat incarnation, nonce, seq and send time of the heartbeat they answer. The ack id
  * of an answer is its own; that of a heartbeat is the newest one received from this controller (0:
- * none), its echo.
+ * none), its echo. Before sets of controllers had numbers, bytes 6 and 7 were zero: the first set's.
  */
 export interface Packet {
   readonly type: PacketType;
@@ -28,6 +28,8 @@ export interface Packet {
   readonly ackId: bigint;
   /** Of an ack what it grants, of a heartbeat a longer lease that it asks for; else 0n. */
   readonly leaseNs: bigint;
+  /** Of a heartbeat: under which set of controllers its lease is counted. Of an answer: 0. */
+  readonly set: number;
 }
 
 const types = ['heartbeat', 'ack', 'challenge', 'refuse'] as const;
@@ -53,6 +55,7 @@ export function encodePacket(packet: Packet, key: Buffer): Buffer {
   bytes[3] = types.indexOf(packet.type) + 1;
   bytes[4] = sender.length;
   bytes[5] = receiver.length;
+  bytes.writeUInt16BE(packet.set, 6);
   bytes.writeUInt32BE(packet.incarnation, 8);
   if (bytes.write(packet.nonce, 12, 16, 'hex') !== 16) throw new RangeError('nonce of a packet');
   bytes.writeBigUInt64BE(packet.seq, 28);
@@ -88,6 +91,7 @@ export function decodePacket(bytes: Buffer, key: Buffer): Packet | Malformed {
     sentAtNs: bytes.readBigUInt64BE(36),
     ackId: bytes.readBigUInt64BE(44),
     leaseNs: bytes.readBigUInt64BE(52),
+    set: bytes.readUInt16BE(6),
   };
 }
 

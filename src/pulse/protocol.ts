@@ -1,3 +1,6 @@
+import type { Electorate } from '../control/electorate.js';
+import type { GrantedSets } from '../control/lease/grants.js';
+
 /**
  * What agent and pulse of one host say to each other over /run/understudy/pulse.sock (0600):
  * one JSON object a line, each request answered by a line with the same `id`. Pulse sends events
@@ -14,6 +17,11 @@ export type PulseRequest =
       readonly host: string;
       readonly incarnation: number;
       readonly controllers: readonly PulsePeer[];
+      /**
+       * Under which set of controllers the lease is counted, and its majorities: of each of the lists
+       * of names. Left out: the first, one list of all.
+       */
+      readonly electorate?: Electorate;
       readonly heartbeatMs: number;
       readonly leaseMs: number;
       readonly clockMarginPercent: number;
@@ -40,6 +48,8 @@ export type PulseRequest =
        * down can be voted on.
        */
       readonly watched?: readonly { readonly host: string; readonly incarnation: number }[];
+      /** Under which sets of controllers leases are granted; left out: the first only. */
+      readonly sets?: GrantedSets;
       /** Incarnations that may be granted a longer lease, if they ask for it. Left out: none. */
       readonly longer?: readonly LongerLease[];
       readonly leaseMs: number;
@@ -91,7 +101,12 @@ export type PulseReply =
       readonly startedAtMs: number;
       readonly bootId: string;
       /** What it is doing already (an agent that restarted finds its pulse at work). */
-      readonly enrolled: { readonly host: string; readonly incarnation: number } | null;
+      readonly enrolled: {
+        readonly host: string;
+        readonly incarnation: number;
+        /** The set of controllers that its lease is counted under; absent: the first. */
+        readonly set?: number;
+      } | null;
       readonly controlling: boolean;
       readonly stopped: readonly { readonly host: string; readonly incarnation: number }[];
     }
@@ -145,7 +160,13 @@ export type PulseEvent =
       readonly atMs: number;
     }
   /** Holder: first majority, after none or a lapse. */
-  | { readonly kind: 'lease-held'; readonly incarnation: number; readonly deadlineMs: number }
+  | {
+      readonly kind: 'lease-held';
+      readonly incarnation: number;
+      readonly deadlineMs: number;
+      /** Counted under this set of controllers; absent: the first. */
+      readonly set?: number;
+    }
   | { readonly kind: 'lease-lapsed'; readonly incarnation: number; readonly atMs: number }
   /**
    * Holder: the newest answers of a majority of controllers are refusals. Whether that is final only

@@ -165,7 +165,7 @@ export class Pulse {
       nonce: this.#nonce,
       startedAtMs: toMs(this.#startedAtNs),
       bootId: this.#machine.bootId(),
-      enrolled: held === undefined ? null : { host: held.host, incarnation: held.incarnation },
+      enrolled: held === undefined ? null : enrolledIn(held),
       controlling: this.#granting.controlling,
       stopped: this.#granting.stopped,
     };
@@ -223,6 +223,10 @@ export class Pulse {
       mayEnrol(request, told, this.#machine.bootNs());
     }
     const holding = this.#startHolding(request, this.#openMap(openMap, request));
+    // What it asked for, it asks for under other controllers too.
+    if (current !== undefined && current.request.incarnation === request.incarnation) {
+      holding.wish(Number(current.wishNs / 1_000_000n), this.#machine.bootNs());
+    }
     earlier?.close();
     this.#retired = undefined;
     this.#holding = holding;
@@ -279,4 +283,9 @@ export class Pulse {
     this.#holding = undefined;
     this.#parts.log({ incarnation: this.#retired.request.incarnation }, 'retired');
   }
+}
+
+function enrolledIn({ host, incarnation, electorate }: EnrolRequest) {
+  const set = electorate?.set ?? 0;
+  return set === 0 ? { host, incarnation } : { host, incarnation, set };
 }

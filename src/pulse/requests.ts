@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { longestLeaseMs } from '../control/records.js';
+import { lastSet, longestLeaseMs } from '../control/records.js';
 import type { PulseMessageToPulse } from './protocol.js';
 
 /** What may come over the socket; anything else is answered with US_PULSE_REQUEST. */
@@ -18,6 +18,11 @@ const distinctPeers = (most: number) =>
     .refine((peers) => new Set(peers.map((one) => one.name)).size === peers.length, {
       message: 'names a peer twice',
     });
+const set = z.int().min(0).max(lastSet);
+const electorate = z.strictObject({
+  set,
+  sets: z.array(z.array(name).min(1).max(9)).min(1).max(2),
+});
 const incarnations = z.array(z.strictObject({ host: name, incarnation })).max(100_000);
 const timing = {
   leaseMs: z.int().min(10).max(60_000),
@@ -30,7 +35,9 @@ const request = z.discriminatedUnion('kind', [
     kind: z.literal('enrol'),
     host: name,
     incarnation,
-    controllers: distinctPeers(9).min(1),
+    // Of two sets, while one replaces the other.
+    controllers: distinctPeers(18).min(1),
+    electorate: electorate.optional(),
     heartbeatMs: z.int().min(5).max(10_000),
     ...timing,
     enforce: z.boolean(),
@@ -43,6 +50,7 @@ const request = z.discriminatedUnion('kind', [
     hosts: distinctPeers(10_000),
     stopped: incarnations,
     watched: incarnations.optional(),
+    sets: z.strictObject({ lowest: set, newest: set }).optional(),
     longer: z
       .array(
         z.strictObject({ host: name, incarnation, leaseMs: z.int().min(1).max(longestLeaseMs) }),

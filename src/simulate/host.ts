@@ -201,7 +201,7 @@ export class SimHost {
       pulsePort,
       bootId: this.#bootId,
       bootToken: this.#bootToken,
-      features: { vlan: true, kernel: 'simulated' },
+      features: { vlan: true, kernel: 'simulated', controllerSets: true },
       announce: true,
       store: sabotage.store?.(store, this.name) ?? store,
       pulse: sabotage.pulse?.(port, process) ?? port,

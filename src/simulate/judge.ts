@@ -16,7 +16,8 @@ export class Judge implements Witness {
   readonly violations: Violation[] = [];
   readonly #back: (gap: Gap) => void;
   #checks: readonly Check[] = [];
-  readonly #store = new StoreModel();
+  readonly #store = new StoreModel(() => this.#world?.time.nowNs ?? 0);
+  #world: World | undefined;
   #times: ServiceTimes | undefined;
   #changed = false;
 
@@ -26,6 +27,7 @@ export class Judge implements Witness {
   }
 
   watch(world: World): void {
+    this.#world = world;
     const roles: readonly SeenRole[] = rolesOf(world.config);
     const parts: CheckParts = {
       world,

@@ -4,6 +4,9 @@ import { allocate } from '../control/allocation.js';
 import type { AllocationRecord } from '../control/records.js';
 import type { Random } from './random.js';
 
+/** What vMACs are derived by. */
+export const digest = (text: string): Uint8Array => createHash('sha256').update(text).digest();
+
 /**
  * A cluster file as `apply` would write it: addresses that a lab would fill in, MACs, seeds. What
  * fabric `auto` becomes makes no difference here.
@@ -23,10 +26,5 @@ export function prepare(
       fabric: network.fabric === 'auto' ? 'vxlan' : network.fabric,
     })),
   };
-  return allocate(
-    complete,
-    undefined,
-    (text) => createHash('sha256').update(text).digest(),
-    (bytes) => random.bytes(bytes).toString('hex'),
-  );
+  return allocate(complete, undefined, digest, (bytes) => random.bytes(bytes).toString('hex'));
 }

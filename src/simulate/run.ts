@@ -109,6 +109,7 @@ class Run {
     for (const fault of [...this.#active]) this.#end(fault);
     this.#bootTheOthers();
     const recoveredMs = await this.#untilAllWork('after the last fault');
+    await this.#untilUnchanging();
     await this.#pass(1_000);
     const { time } = this.#world;
     return {
@@ -164,6 +165,15 @@ class Run {
       text: `${times.notWorking.join(', ')} not working ${this.#boundMs} ms ${when}`,
     });
     return undefined;
+  }
+
+  /** A change of controllers ends too, once nothing is in its way. */
+  async #untilUnchanging(): Promise<void> {
+    const { store } = this.#judge;
+    await this.#pass(this.#boundMs, () => !store.changing);
+    if (!this.#goesOn || !store.changing) return;
+    const text = `controllers are still being changed ${this.#boundMs} ms after everything works`;
+    this.#judge.violations.push({ invariant: 'live', atMs: this.#nowMs, text });
   }
 
   /** Mostly soon, while the last one is still being dealt with. */

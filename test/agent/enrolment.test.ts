@@ -4,8 +4,9 @@ import { Enrolment } from '../../src/agent/enrolment.js';
 import { Journal } from '../../src/agent/journal.js';
 import type { Log } from '../../src/agent/loop.js';
 import type { PulseHello, PulsePort } from '../../src/agent/pulse-port.js';
-import { configKey, hostKey, retiredKey } from '../../src/control/keys.js';
-import type { PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
+import { configKey, controllerSetsKey, hostKey, retiredKey } from '../../src/control/keys.js';
+import type { ControllersRecord } from '../../src/control/records.js';
+import type { PulseEvent, PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
 import { systemTimers } from '../../src/store/timers.js';
 import { clusterConfig } from '../control/world.js';
@@ -28,6 +29,11 @@ class FakePulse implements PulsePort {
   #held: number | undefined;
   readonly #waiting = new Map<string, () => void>();
 
+  /** Electorates that it was told to count by. */
+  readonly electorates: unknown[] = [];
+  /** What it says it holds. */
+  holding: { readonly incarnation: number; readonly set: number } | undefined;
+
   constructor(held?: number) {
     this.#held = held;
   }
@@ -49,14 +55,26 @@ class FakePulse implements PulsePort {
       return { kind: 'error', code: 'US_PULSE_LEASE_RUNNING', message: 'not retired' };
     }
     this.#held = request.incarnation;
+    this.electorates.push(request.electorate);
     return { kind: 'ok' };
   }
 
   onConnect(listener: (hello: PulseHello) => void): void {
-    listener(hello);
+    const enrolled = this.holding === undefined ? null : { host: 'h1', ...this.holding };
+    listener({ ...hello, enrolled });
   }
 
-  onEvent(): void {}
+  /** As pulse does after hello: before its agent has read which incarnation this host has. */
+  onEvent(listener: (event: PulseEvent) => void): void {
+    if (this.holding !== undefined) {
+      listener({ kind: 'lease-held', deadlineMs: 1, ...this.holding });
+    }
+  }
+
+  /** The next time that it is done. */
+  next(what: string): Promise<void> {
+    return new Promise((resolve) => this.#waiting.set(what, resolve));
+  }
 
   done(what: string): Promise<void> {
     if (this.orders.includes(what)) return Promise.resolve();
@@ -68,11 +86,12 @@ async function agentOf(
   t: Test,
   pulse: FakePulse,
   before: { readonly incarnation: number; readonly bootToken: string; readonly retired?: boolean },
+  controllers?: ControllersRecord,
 ) {
   const store = new MemoryStore(new MemoryBackend());
   const put = (key: string, value: object) =>
     store.transact({ compare: [], write: [{ kind: 'put', key, value: JSON.stringify(value) }] });
-  await put(configKey, { generation: 1, config: clusterConfig() });
+  await put(configKey, { generation: 1, config: clusterConfig(), controllers });
   const { incarnation, bootToken, retired } = before;
   if (incarnation > 0) await put(hostKey('h1'), { incarnation, bootToken, enforced: true });
   if (retired) await put(retiredKey('h1', incarnation), {});
@@ -97,6 +116,7 @@ async function agentOf(
     dropEverything: async () => {
       did.push('drop');
     },
+    onHeld: () => {},
     onIncarnation: (number) => did.push(`incarnation ${number}`),
   });
   enrolment.start();
@@ -106,8 +126,55 @@ async function agentOf(
     stop.abort();
     await enrolment.stop();
   });
-  return { did, store };
+  return { did, store, put, enrolment };
 }
+
+const other = { incarnation: 1, bootToken: '', enforced: true };
+
+test('a host counts by other controllers once enough of them have read of it', async (t) => {
+  const pulse = new FakePulse(4);
+  const { put } = await agentOf(t, pulse, { incarnation: 4, bootToken: 'this boot' });
+  await pulse.done('enrol 4');
+  const [old, next] = [clusterConfig().controllers, ['h1', 'h2', 'h4']];
+  const config = clusterConfig({ controllers: next });
+  await put(configKey, { generation: 2, config, controllers: { set: 1, since: 0, from: old } });
+  for (const name of ['h2', 'h3', 'h4']) await put(hostKey(name), other);
+  for (const name of ['h4', 'h3', 'h1']) {
+    await put(controllerSetsKey(name), { accepts: 1, refusesBelow: 0 });
+  }
+  t.same(pulse.electorates, [undefined], 'h2 has not read of it');
+  const moved = pulse.next('enrol 4');
+  await put(controllerSetsKey('h2'), { accepts: 1, refusesBelow: 0 });
+  await moved;
+  t.same(pulse.electorates, [undefined, { set: 1, sets: [old, next] }]);
+});
+
+test('an agent that restarts in the middle of a change knows what its pulse holds', async (t) => {
+  const pulse = new FakePulse(4);
+  pulse.holding = { incarnation: 4, set: 1 };
+  const before = { incarnation: 4, bootToken: 'this boot' };
+  const { enrolment, put } = await agentOf(t, pulse, before, {
+    set: 1,
+    since: 0,
+    from: ['h2', 'h3', 'h4'],
+  });
+  await pulse.done('enrol 4');
+  t.equal(enrolment.heldSet, 1);
+  for (const name of ['h2', 'h3']) await put(hostKey(name), other);
+  const final = {
+    generation: 2,
+    config: clusterConfig(),
+    controllers: { set: 2, since: 1, from: null },
+  };
+  await put(configKey, final);
+  t.equal(pulse.electorates.length, 1, 'not moved before the new ones have read of it');
+  const moved = pulse.next('enrol 4');
+  for (const name of ['h1', 'h2', 'h3']) {
+    await put(controllerSetsKey(name), { accepts: 2, refusesBelow: 0 });
+  }
+  await moved;
+  t.match(pulse.electorates[1], { set: 2 });
+});
 
 test('a host that was never here enrols as its first incarnation', async (t) => {
   const pulse = new FakePulse();

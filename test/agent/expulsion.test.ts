@@ -46,6 +46,7 @@ async function openHost(t: Test) {
     dropEverything: async () => {
       drops++;
     },
+    onHeld: () => {},
     onIncarnation: (incarnation) => enrolled(incarnation),
   });
   t.teardown(() => enrolment.stop());

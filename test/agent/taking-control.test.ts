@@ -9,6 +9,7 @@ const term = {
   leaseNs: 200_000_000n,
   marginPercent: 1,
   longer: null,
+  sets: { lowest: 0, newest: 0 },
 };
 
 test('what pulse is told does not grow with a cluster’s history', async (t) => {
@@ -28,7 +29,7 @@ test('an incarnation that pulse was not told of by name is refused all the same'
     grants = stepGrants(grants, { kind: 'stop', incarnation, onlyIfLapsed: false }, 0n, term).state;
   }
   for (const { incarnation } of stopped) {
-    const beat = { nonce: 'a', seq: 1n, sentAtNs: 1n, echo: 0n, ackId: 7n, wishNs: 0n };
+    const beat = { nonce: 'a', seq: 1n, sentAtNs: 1n, echo: 0n, ackId: 7n, wishNs: 0n, set: 0 };
     const { outputs } = stepGrants(grants, { kind: 'heartbeat', incarnation, ...beat }, 1n, term);
     t.match(outputs, [{ kind: 'answer', answer: 'refuse' }], String(incarnation));
   }

@@ -55,17 +55,6 @@ test('auto becomes vlan only where every kernel has 8021q, and stays what it bec
   t.end();
 });
 
-test('controllers stay while a role is placed under the leases they grant', (t) => {
-  const world = new World();
-  const others = clusterConfig({ controllers: ['h2', 'h3', 'h4'] });
-  t.match(decide(world, others), { kind: 'apply' }, 'nobody holds anything yet');
-  world.assign(web1, 'h1');
-  t.match(decide(world, others), { kind: 'refused', cause: /controllers h2, h3, h4 instead of/ });
-  const reordered = clusterConfig({ controllers: ['h3', 'h2', 'h1'] });
-  t.match(decide(world, reordered), { kind: 'apply' }, 'their order is no matter of safety');
-  t.end();
-});
-
 test('a host stays in the definition while it holds a role', (t) => {
   const world = new World();
   world.assign(web1, 'h4');

@@ -158,6 +158,6 @@ test('a host that comes and goes is withdrawn so often in a minute, not more', a
 
 test('with one controller every vote is final', async (t) => {
   const ballot = told([1_000, lapsed], [1_000, stopped], [1_700, heard(1_500, 1_700)]);
-  const alone = { ...facts('h1'), others: [] };
+  const alone = { ...facts('h1'), others: [], electorate: { set: 0, sets: [['h1']] } };
   t.match(decide(ballot, alone, 1_700), { reason: 'majority-stands' });
 });

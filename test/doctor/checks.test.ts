@@ -3,6 +3,7 @@ import { test } from 'tap';
 import type { ClusterConfig } from '../../src/config/types.js';
 import {
   allocationKey,
+  configKey,
   drainedKey,
   failoverKey,
   featuresKey,
@@ -367,6 +368,16 @@ const clusterCases: Readonly<Record<string, readonly (readonly [Verdict, Cluster
     ['not-applicable', unreachable],
   ],
   'cluster-controllers': [['warning', after(() => {}, config({ controllers: ['h1'] }))]],
+  'cluster-controllers-change': [
+    [
+      'warning',
+      after((world) => {
+        const controllers = { set: 1, since: 0, from: ['h1', 'h2', 'h3'] };
+        const next = clusterConfig({ controllers: ['h1', 'h2', 'h4'] });
+        world.write(configKey, { generation: 2, config: next, controllers });
+      }),
+    ],
+  ],
   'cluster-granting': [['problem', after((world) => report(world, 'h3', { granting: false }))]],
   'cluster-hosts': [
     ['problem', after((world) => world.retire('h4', 1))],

@@ -78,6 +78,7 @@ const heartbeat = (sender: string, seq: number, echo: bigint): Packet => ({
   sentAtNs: BigInt(seq),
   ackId: echo,
   leaseNs: 0n,
+  set: 0,
 });
 
 /** What a stranger on the network captured while all was well: each was taken once. */

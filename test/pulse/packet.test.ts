@@ -19,6 +19,7 @@ const packet: Packet = {
   sentAtNs: 123_456_789_012n,
   ackId: 42n,
   leaseNs: 200_000_000n,
+  set: 0x0102,
 };
 
 test('what is encoded is decoded', async (t) => {
@@ -33,7 +34,7 @@ test('what is encoded is decoded', async (t) => {
 test('the layout is fixed', async (t) => {
   const bytes = encodePacket(packet, key);
   t.equal(bytes.toString('latin1', 0, 2), 'US');
-  t.same([...bytes.subarray(2, 8)], [1, 1, 2, 2, 0, 0]);
+  t.same([...bytes.subarray(2, 8)], [1, 1, 2, 2, 1, 2]);
   t.equal(bytes.readUInt32BE(8), packet.incarnation);
   t.equal(bytes.toString('latin1', 60, 64), 'h1c1');
   const mac = createHmac('sha256', key).update(bytes.subarray(0, 64)).digest();

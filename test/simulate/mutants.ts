@@ -25,6 +25,7 @@ export interface Mutant {
 }
 
 const cuts = ['isolated', 'link-cut', 'split', 'noisy-network', 'pause', 'pulse-stopped'];
+const changes = ['controllers', 'controllers', 'controllers', ...cuts];
 const restarts = ['power-cut', 'pulse-killed', 'agent-killed'];
 
 export const mutants: readonly Mutant[] = [
@@ -191,6 +192,42 @@ export const mutants: readonly Mutant[] = [
     seeds: 5,
   },
   {
+    name: 'newmajority',
+    broken: 'while the controllers change, a majority of the new ones alone commits',
+    rules: { votesOfBothSets: false },
+    kinds: changes,
+    seeds: 30,
+  },
+  {
+    name: 'oldlease',
+    broken: 'while the controllers change, a majority of the old ones alone carries a lease',
+    rules: { leaseOfBothSets: false },
+    kinds: changes,
+    seeds: 30,
+  },
+  {
+    name: 'setunread',
+    broken: 'a new controller acknowledges before it has read configuration and retired marks',
+    sabotage: () => ({ pulse: altered(grantAnySet) }),
+    rules: { hostsMoveFirst: false },
+    kinds: [...changes, 'agent-stopped', 'agent-killed'],
+    seeds: 1000,
+  },
+  {
+    name: 'finalnow',
+    broken: 'the new controllers count alone before the last lease under the old set has ended',
+    rules: { waitForLastLease: false, hostsMoveFirst: false },
+    kinds: changes,
+    seeds: 100,
+  },
+  {
+    name: 'oldset',
+    broken: 'old controllers go on acknowledging who counts by the old set',
+    rules: { refuseOldSet: false, hostsMoveFirst: false },
+    kinds: [...changes, 'agent-stopped', 'agent-killed', 'cut-from-store', 'cut-from-store'],
+    seeds: 300,
+  },
+  {
     name: 'anywrite',
     broken: 'the target asks neither for host nor for epoch',
     sabotage: () => ({ openTarget: true }),
@@ -255,6 +292,12 @@ function altered(alter: (request: PulseRequest) => PulseRequest) {
     onConnect: (listener) => port.onConnect(listener),
     onEvent: (listener) => port.onEvent(listener),
   });
+}
+
+function grantAnySet(request: PulseRequest): PulseRequest {
+  if (request.kind !== 'control') return request;
+  const { lowest = 0 } = request.sets ?? {};
+  return { ...request, sets: { lowest, newest: 60_000 } };
 }
 
 function forgetVotes(request: PulseRequest): PulseRequest {

@@ -92,7 +92,8 @@ export function unsettledRoles(
 ): { readonly total: number; readonly waiting: readonly string[] } | undefined {
   const config = configOf(view);
   if (config === undefined) return undefined;
-  const { personalities, services } = statusOf(view, config, undefined, () => new Map());
+  const status = statusOf(view, config, undefined, () => new Map());
+  const { personalities, services, controllersChange: change } = status;
   const named = [
     ...personalities.map(({ name, phase }) => ({ id: `personality/${name}`, name, phase })),
     ...services.map(({ name, phase }) => ({ id: `service/${name}`, name, phase })),
@@ -102,8 +103,9 @@ export function unsettledRoles(
     .filter(([id, { value }]) => value.host !== null && !wanted.has(id))
     .map(([id]) => `${parseRoleId(id).name} leaving`);
   const late = named.filter(({ phase }) => phase !== 'running');
+  const changing = change === null ? [] : [`controllers ${change.phase}: ${change.reason}`];
   return {
-    total: named.length + leaving.length,
-    waiting: [...late.map(({ name, phase }) => `${name} ${phase}`), ...leaving],
+    total: named.length + leaving.length + changing.length,
+    waiting: [...late.map(({ name, phase }) => `${name} ${phase}`), ...leaving, ...changing],
   };
 }

@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { readAgentConfig } from '../../agent/config.js';
 import { put } from '../../agent/transactions.js';
+import { electorateOf, electorsOf } from '../../control/electorate.js';
 import { longerKey } from '../../control/keys.js';
 import { type LongerLeaseRecord, longestLeaseMs } from '../../control/records.js';
-import { currentReport } from '../../control/status.js';
-import { configOf, type View } from '../../control/view.js';
+import { currentReport } from '../../control/reports.js';
+import type { View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
 import { auditOperations, type Change, personHere } from '../../operate/audit.js';
 import { askPulse, type PulseStatus } from '../../pulse/ask.js';
@@ -107,7 +108,7 @@ async function announce(
 
 /** Where this host is a controller: those that carry everybody's lease while it restarts. */
 function otherControllers(view: View, host: string): readonly string[] {
-  const controllers = configOf(view)?.controllers ?? [];
+  const controllers = view.config === undefined ? [] : electorsOf(electorateOf(view.config.value));
   return controllers.includes(host) ? controllers.filter((name) => name !== host) : [];
 }
 

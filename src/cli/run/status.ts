@@ -79,6 +79,13 @@ function headline({ cluster, leader, quorum }: Status): string {
   return `cluster ${cluster}, leader ${leader ?? none}`;
 }
 
+function changeText({ controllersChange: change }: Status): readonly string[] {
+  if (change === null) return [];
+  const from = change.from === null ? '' : `${change.from.join(', ')} → `;
+  const what = `controllers change, ${from}${change.to.join(', ')}`;
+  return [`${colour.yellow(what)}\n${change.phase}: ${change.reason}`];
+}
+
 /** What an operator should know of a host that is up: why it takes no part, or gets nothing. */
 function hostText({ controller, granting, state, votes }: HostStatus): string {
   if (state === 'up') {
@@ -97,6 +104,7 @@ function phaseText(phase: Phase): string {
 export function statusText(status: Status): string {
   const parts = [
     headline(status),
+    ...changeText(status),
     table([
       ['HOST', 'STATE', 'POOL', 'INCARNATION', 'CARRIES'],
       ...status.hosts.map((host) => [

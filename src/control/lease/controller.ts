@@ -109,7 +109,10 @@ function onHeartbeat(
 ): GrantStep {
   const ignored = (reason: GrantReason): GrantStep => ({ state: host, outputs: [], reason });
   if (!term.controlled && rules.ackOnlyWhenControlled) return ignored('not-controlling');
-  const { incarnation } = heartbeat;
+  const { incarnation, set } = heartbeat;
+  const { lowest, newest } = term.sets;
+  if (set < lowest && rules.refuseOldSet) return ignored('set-refused');
+  if (set > newest && rules.readSetFirst) return ignored('set-not-read');
   const known = findGrant(host, incarnation);
   if (incarnation < host.newest && rules.refuseStopped) {
     const outputs = [answer('refuse', heartbeat, term)];

@@ -11,6 +11,8 @@ export type GrantEvent =
       readonly echo: bigint;
       /** A lease longer than the ordinary one is wished for; 0n for none. */
       readonly wishNs: bigint;
+      /** Under which set of controllers the host counts its lease. */
+      readonly set: number;
       /** Never used before by this controller; given to the answer, should there be one. */
       readonly ackId: bigint;
     }
@@ -58,6 +60,8 @@ export type GrantReason =
   | 'refused-superseded'
   | 'heartbeat-not-newer'
   | 'not-controlling'
+  | 'set-not-read'
+  | 'set-refused'
   | 'table-full'
   | 'watched'
   | 'stopped'

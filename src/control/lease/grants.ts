@@ -58,8 +58,18 @@ export interface GrantTerm {
   readonly leaseNs: bigint;
   /** Bound on the ratio of two clock rates. */
   readonly marginPercent: number;
+  /** Sets of controllers under which leases are granted. */
+  readonly sets: GrantedSets;
   /** What the store allows this host for a while; null for nothing beyond the ordinary. */
   readonly longer: LongLease | null;
+}
+
+/** Numbers of sets of controllers, which grow with each step of a change. */
+export interface GrantedSets {
+  /** Refused below this, for good: it stands in the store. */
+  readonly lowest: number;
+  /** The newest that was read from the store; retired marks were read after it. */
+  readonly newest: number;
 }
 
 /**

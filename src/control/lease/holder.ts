@@ -1,4 +1,4 @@
-import { majority } from '../votes.js';
+import { isQuorum, majority } from '../electorate.js';
 import { earlier, later } from './instants.js';
 import { allRules, type Rules } from './rules.js';
 
@@ -14,8 +14,13 @@ export interface HolderTerms {
   readonly incarnation: number;
   /** Fresh at each start of pulse (32 hex digits): acks of an earlier start are void. */
   readonly nonce: string;
-  /** Distinct names. */
-  readonly controllers: readonly string[];
+  /** Number of the set of controllers under which this lease is counted; heartbeats carry it. */
+  readonly set: number;
+  /**
+   * The sets whose majorities it needs, each of distinct names: one, or two while one replaces the
+   * other. A controller of both counts in both.
+   */
+  readonly controllers: readonly (readonly string[])[];
   readonly heartbeatNs: bigint;
   readonly leaseNs: bigint;
 }
@@ -81,6 +86,7 @@ export type HolderOutput =
       readonly sentAtNs: bigint;
       readonly echo: bigint;
       readonly wishNs: bigint;
+      readonly set: number;
     }
   /** Write this into the kernel's map: frames pass strictly before it. */
   | { readonly kind: 'raise'; readonly deadlineNs: bigint }
@@ -122,10 +128,12 @@ export function startHolder(terms: HolderTerms, nowNs: bigint): HolderState {
     sent: [],
     nextHeartbeatNs: nowNs,
     peers: new Map(
-      terms.controllers.map((name) => [
-        name,
-        { answeredSeq: 0n, carriesUntilNs: null, echo: 0n, refused: false, outOfTurnNs: null },
-      ]),
+      terms.controllers
+        .flat()
+        .map((name) => [
+          name,
+          { answeredSeq: 0n, carriesUntilNs: null, echo: 0n, refused: false, outOfTurnNs: null },
+        ]),
     ),
     deadlineNs: null,
     held: false,
@@ -186,14 +194,14 @@ function noticeLapse(state: HolderState, nowNs: bigint, rules: Rules): Omit<Hold
 
 function onTick(state: HolderState, nowNs: bigint): HolderStep {
   if (nowNs < state.nextHeartbeatNs) return { state, outputs: [], reason: 'nothing-due' };
-  const { heartbeatNs, controllers } = state.terms;
+  const { heartbeatNs } = state.terms;
   // The next one lies on the same grid: no drift, and after a stall one heartbeat, not a burst.
   const missed = (nowNs - state.nextHeartbeatNs) / heartbeatNs;
   const nextHeartbeatNs = state.nextHeartbeatNs + (missed + 1n) * heartbeatNs;
   const numbered = numberHeartbeat({ ...state, nextHeartbeatNs }, nowNs);
   return {
     state: numbered,
-    outputs: controllers.map((to) => heartbeatTo(numbered, to, nowNs)),
+    outputs: [...numbered.peers.keys()].map((to) => heartbeatTo(numbered, to, nowNs)),
     reason: 'heartbeat',
   };
 }
@@ -205,8 +213,9 @@ function numberHeartbeat(state: HolderState, sentAtNs: bigint): HolderState {
 }
 
 function heartbeatTo(state: HolderState, to: string, sentAtNs: bigint): HolderOutput {
+  const { seq, wishNs, terms } = state;
   const echo = state.peers.get(to)?.echo ?? 0n;
-  return { kind: 'heartbeat', to, seq: state.seq, sentAtNs, echo, wishNs: state.wishNs };
+  return { kind: 'heartbeat', to, seq, sentAtNs, echo, wishNs, set: terms.set };
 }
 
 type Answer = Extract<HolderEvent, { kind: 'answer' }>;
@@ -244,15 +253,14 @@ function withPeer(state: HolderState, name: string, peer: ControllerAnswers): Ho
   return { ...state, peers: new Map(state.peers).set(name, peer) };
 }
 
-/** The deadline is where the majority-th newest ack carries the lease: that many reach so far. */
+/** The deadline is where the lease is carried in each of the sets. */
 function raiseDeadline(state: HolderState, nowNs: bigint, rules: Rules): HolderStep {
-  const reached = [...state.peers.values()]
-    .map(({ carriesUntilNs }) => carriesUntilNs)
-    .filter((untilNs) => untilNs !== null)
-    .sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-  const all = state.terms.controllers.length;
-  const needed = rules.majority ? majority(all) : Math.floor(all / 2);
-  const deadlineNs = reached[rules.distinctControllers ? needed - 1 : 0];
+  const { controllers } = state.terms;
+  const counting = rules.leaseOfBothSets ? controllers : controllers.slice(0, 1);
+  const ends = counting.map((names) => carriedUntilNs(state, names, rules));
+  const deadlineNs = ends.reduce((least, end) =>
+    least === undefined || end === undefined ? undefined : earlier(least, end),
+  );
   if (deadlineNs === undefined || (state.deadlineNs !== null && deadlineNs <= state.deadlineNs)) {
     return { state, outputs: [], reason: 'acked' };
   }
@@ -261,6 +269,21 @@ function raiseDeadline(state: HolderState, nowNs: bigint, rules: Rules): HolderS
   const held = isEffective(raised, nowNs, rules);
   if (held && !state.held) outputs.push({ kind: 'lease-held', deadlineNs });
   return { state: { ...raised, held }, outputs, reason: 'acked' };
+}
+
+/** Where the majority-th newest ack of one set carries the lease: that many reach so far. */
+function carriedUntilNs(
+  { peers }: HolderState,
+  names: readonly string[],
+  rules: Rules,
+): bigint | undefined {
+  const reached = names
+    .map((name) => peers.get(name)?.carriesUntilNs ?? null)
+    .filter((untilNs) => untilNs !== null)
+    .sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
+  const all = names.length;
+  const needed = rules.majority ? majority(all) : Math.floor(all / 2);
+  return reached[rules.distinctControllers ? needed - 1 : 0];
 }
 
 /**
@@ -293,8 +316,7 @@ function countRefusals(state: HolderState, nowNs: bigint): HolderStep {
   };
 }
 
-/** Whether the newest answers of a majority of controllers are refusals. */
+/** Whether the newest answers of a majority of controllers (of each set) are refusals. */
 export function isRefused({ peers, terms }: HolderState): boolean {
-  const refusals = [...peers.values()].filter(({ refused }) => refused).length;
-  return refusals >= majority(terms.controllers.length);
+  return isQuorum(terms.controllers, (name) => peers.get(name)?.refused === true);
 }

@@ -34,6 +34,18 @@ export interface Rules {
   readonly newerOnly: boolean;
   /** Controller: promises only to a holder that lately received this controller's answers. */
   readonly echo: boolean;
+  /** Holder: while one set of controllers replaces another, a lease needs majorities of both. */
+  readonly leaseOfBothSets: boolean;
+  /** Controller: a set is granted under only once it was read, together with the retired marks. */
+  readonly readSetFirst: boolean;
+  /** Controller: a set that it refused, durably, is granted under no more. */
+  readonly refuseOldSet: boolean;
+  /** Store: while one set replaces another, a majority of votes is one of both sets. */
+  readonly votesOfBothSets: boolean;
+  /** Store: old controllers refuse only when every host that is there has moved. */
+  readonly hostsMoveFirst: boolean;
+  /** Store: the last lease under the old set is waited for before the new set counts alone. */
+  readonly waitForLastLease: boolean;
 }
 
 export const allRules: Rules = {
@@ -51,4 +63,10 @@ export const allRules: Rules = {
   promiseFromReceipt: true,
   newerOnly: true,
   echo: true,
+  leaseOfBothSets: true,
+  readSetFirst: true,
+  refuseOldSet: true,
+  votesOfBothSets: true,
+  hostsMoveFirst: true,
+  waitForLastLease: true,
 };

@@ -9,16 +9,13 @@ import type { SeenAssignment } from './store-model.js';
  * frames must not pass any more.
  */
 export function assignments({ world, roles, store, violated }: CheckParts): Check {
-  const { controllers } = world.config;
-  const majority = Math.floor(controllers.length / 2) + 1;
-
   const mayBeTaken = (id: string, before: SeenAssignment): void => {
     const { host, incarnation } = before;
     if (host === null) return;
     const enforced = store.enrolled.get(host)?.enforced ?? false;
     const current = store.enrolled.get(host)?.incarnation === incarnation;
-    const standing = store.standing(host, incarnation);
-    if (standing < majority) {
+    if (!store.isVotedOut(host, incarnation)) {
+      const standing = store.standing(host, incarnation);
       violated('quorum', `${id} is taken from ${host}/${incarnation} with ${standing} votes`);
     }
     if (!enforced && current && !store.fenced.has(`${host}/${incarnation}`)) {

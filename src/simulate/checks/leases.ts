@@ -5,32 +5,41 @@ import type { Check, CheckParts } from './check.js';
 const remembered = 8_192;
 
 interface Held {
-  /** Controller → send time of the newest heartbeat that it acknowledged; the host's clock, ns. */
-  readonly ackedNs: Map<string, number>;
+  /**
+   * By set of controllers, then by controller: send time of the newest heartbeat under that set that
+   * it acknowledged; the host's clock, ns.
+   */
+  readonly ackedNs: Map<number, Map<string, number>>;
   waiting: boolean;
 }
 
 /**
  * A lease worked out from packets alone: the time at which this check saw a heartbeat leave, and the
  * acknowledgements that it saw arrive. Frames may pass only before the majority-th newest of those
- * send times plus the lease; and a controller whose acknowledgement could still carry a lease must
+ * send times plus the lease, in each list of the set of controllers that the heartbeats named, as it
+ * stood in the store; and a controller whose acknowledgement could still carry a lease must
  * not vote.
  */
 export function leases(parts: CheckParts): Check {
   const { world, store, violated } = parts;
-  const { controllers, timing, fencing } = world.config;
+  const { timing, fencing } = world.config;
   const leaseNs = timing.leaseMs * 1e6;
-  const majority = Math.floor(controllers.length / 2) + 1;
   const departures = new Departures();
   const held = new Map<string, Held>();
   /** `controller>host/incarnation` → the heartbeat sent last that it acknowledged. */
   const promised = new Map<string, Departure>();
 
-  const endNs = ({ ackedNs }: Held): number => {
-    const times = [...ackedNs.values()].sort((a, b) => b - a);
-    const decisive = times[majority - 1];
-    return decisive === undefined ? 0 : decisive + leaseNs;
+  const endOfSetNs = (set: number, ackedNs: ReadonlyMap<string, number>): number => {
+    const ends = (store.sets.get(set) ?? []).map((names) => {
+      const times = names.map((name) => ackedNs.get(name) ?? 0).sort((a, b) => b - a);
+      return times[Math.floor(names.length / 2)] ?? 0;
+    });
+    const decisive = ends.length === 0 ? 0 : Math.min(...ends);
+    return decisive === 0 ? 0 : decisive + leaseNs;
   };
+  // A deadline is only ever raised: that of another set before still stands.
+  const endNs = ({ ackedNs }: Held): number =>
+    Math.max(0, ...[...ackedNs].map(([set, acked]) => endOfSetNs(set, acked)));
   const look = () => {
     if (!fencing.enforce) return;
     for (const { name, up, kernel, clock } of world.hosts.values()) {
@@ -61,12 +70,14 @@ export function leases(parts: CheckParts): Check {
   };
   const acked = (to: string, packet: Packet) => {
     const { incarnation, sender } = packet;
-    const leftNs = departures.of(to, sender, packet)?.atNs;
-    if (leftNs === undefined) return;
+    const sent = departures.of(to, sender, packet);
+    if (sent === undefined) return;
     const id = `${to}/${incarnation}`;
-    const lease = held.get(id) ?? { ackedNs: new Map<string, number>(), waiting: false };
+    const lease = held.get(id) ?? { ackedNs: new Map(), waiting: false };
     held.set(id, lease);
-    lease.ackedNs.set(sender, Math.max(lease.ackedNs.get(sender) ?? 0, leftNs));
+    const acked = lease.ackedNs.get(sent.set) ?? new Map<string, number>();
+    lease.ackedNs.set(sent.set, acked);
+    acked.set(sender, Math.max(acked.get(sender) ?? 0, sent.atNs));
     if (endNs(lease) > 0) lookAtEnd(to, lease);
   };
   const noteAck = (controller: string, packet: Packet) => {
@@ -87,7 +98,7 @@ export function leases(parts: CheckParts): Check {
       if (packet.type === 'ack') noteAck(from, packet);
       if (packet.type !== 'heartbeat') return;
       const { clock, boots: boot } = world.host(from);
-      departures.note(from, packet, { atNs: clock.nowNs(), boot });
+      departures.note(from, packet, { atNs: clock.nowNs(), boot, set: packet.set });
     },
     arrived: (to, packet) => {
       if (packet.type === 'ack') acked(to, packet);
@@ -116,6 +127,7 @@ export function leases(parts: CheckParts): Check {
 interface Departure {
   readonly atNs: number;
   readonly boot: number;
+  readonly set: number;
 }
 
 function isLater(one: Departure, than: Departure): boolean {

@@ -3,6 +3,7 @@ import { linkPart, type Part } from '../troubles.js';
 import type { CheckParts } from './check.js';
 import type { SeenRole } from './roles.js';
 import type { ServiceTimes } from './service-times.js';
+import { hasMajorities } from './store-model.js';
 import { recoveryNs } from './undisturbed.js';
 
 /** A role that nothing keeps from being taken over works again within this time. */
@@ -65,17 +66,16 @@ export class Stalled {
 
   #spareFor(role: SeenRole): string | undefined {
     const { world, store } = this.#parts;
-    const { controllers, hosts } = world.config;
+    const { hosts } = world.config;
+    const sets = store.lately(recoveryNs);
     if (!this.#well(['store', ...(role.targets.length > 0 ? ['target', 'reach:target'] : [])]))
       return undefined;
-    const well = controllers.filter((name) => this.#wellController(name));
-    const majority = Math.floor(controllers.length / 2) + 1;
-    if (well.length < majority) return undefined;
+    const well = sets.flat().filter((name) => this.#wellController(name));
+    if (!hasMajorities(sets, (name) => well.includes(name))) return undefined;
     const spare = hosts.find(({ name, pool, capacity }) => {
       if (pool !== role.pool || capacity !== null || store.drained.has(name)) return false;
-      return (
-        this.#wellHost(name) && well.filter((one) => this.#linked(one, name)).length >= majority
-      );
+      const linked = well.filter((one) => this.#linked(one, name));
+      return this.#wellHost(name) && hasMajorities(sets, (one) => linked.includes(one));
     });
     return spare?.name;
   }

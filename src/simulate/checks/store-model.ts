@@ -22,6 +22,33 @@ export class StoreModel {
     { readonly incarnation: number; readonly enforced: boolean }
   >();
   readonly drained = new Set<string>();
+  /** By number: lists of controllers whose majorities count, each of them. */
+  readonly sets = new Map<number, Sets>();
+  /** Those that counted until then; true time, ns. */
+  readonly #former: { readonly sets: Sets; readonly untilNs: number }[] = [];
+  readonly #nowNs: () => number;
+  #set = 0;
+
+  constructor(nowNs: () => number) {
+    this.#nowNs = nowNs;
+  }
+
+  /** Whose majorities count now. */
+  get electorate(): Sets {
+    return this.sets.get(this.#set) ?? [];
+  }
+
+  /** And whose did within this time: hosts and controllers may not have heard of it. */
+  lately(durationNs: number): Sets {
+    const sinceNs = this.#nowNs() - durationNs;
+    const former = this.#former.filter(({ untilNs }) => untilNs >= sinceNs);
+    return [...this.electorate, ...former.flatMap(({ sets }) => sets)];
+  }
+
+  /** One set of controllers is about to replace another. */
+  get changing(): boolean {
+    return this.electorate.length > 1;
+  }
 
   apply({ key, value }: StoredChange): void {
     const [head = '', first = '', second = '', third = ''] = key.split('/');
@@ -43,6 +70,9 @@ export class StoreModel {
       case 'fenced':
         member(this.fenced, `${first}/${second}`, value);
         return;
+      case 'config':
+        this.#configure(value as SeenConfig);
+        return;
       case 'drained':
         member(this.drained, first, value);
         return;
@@ -51,9 +81,38 @@ export class StoreModel {
     }
   }
 
+  #configure({ config, controllers }: SeenConfig): void {
+    const set = controllers?.set ?? 0;
+    const from = controllers?.from ?? null;
+    const sets = from === null ? [config.controllers] : [from, config.controllers];
+    if (set !== this.#set) {
+      this.#former.push({ sets: this.electorate, untilNs: this.#nowNs() });
+    }
+    this.#set = set;
+    this.sets.set(set, sets);
+  }
+
+  /** Whether the standing votes are a majority of every set that counts. */
+  isVotedOut(host: string, incarnation: number): boolean {
+    const standing = this.votes.get(`${host}/${incarnation}`);
+    return hasMajorities(this.electorate, (name) => standing?.has(name) ?? false);
+  }
+
   standing(host: string, incarnation: number): number {
     return this.votes.get(`${host}/${incarnation}`)?.size ?? 0;
   }
+}
+
+export type Sets = readonly (readonly string[])[];
+
+interface SeenConfig {
+  readonly config: { readonly controllers: readonly string[] };
+  readonly controllers?: { readonly set: number; readonly from: readonly string[] | null };
+}
+
+/** More than half of each list. */
+export function hasMajorities(sets: Sets, counts: (name: string) => boolean): boolean {
+  return sets.every((names) => names.filter(counts).length > names.length / 2);
 }
 
 function set<T>(map: Map<string, T>, key: string, value: T | undefined): void {

@@ -2,6 +2,7 @@ import { secondNs } from '../time.js';
 import { linkPart, type Part } from '../troubles.js';
 import type { CheckParts } from './check.js';
 import type { SeenRole } from './roles.js';
+import { hasMajorities } from './store-model.js';
 
 /**
  * After trouble a host or a controller gets this long to be of use again: its agent waits between
@@ -30,14 +31,14 @@ export class Undisturbed {
 
   /** A role has stopped working on this host. */
   stopped(role: SeenRole, host: string): void {
-    const { world, store, violated } = this.#parts;
+    const { store, violated } = this.#parts;
     this.#update();
     const assignment = store.assignments.get(role.id);
     const planned = assignment?.state !== 'assigned' || assignment.host !== host;
     if (planned || this.#harmed(role, host)) return;
-    const { controllers } = world.config;
-    const reached = controllers.filter((controller) => this.#ready.has(`${controller}>${host}`));
-    if (reached.length <= controllers.length / 2) return;
+    const sets = store.lately(recoveryNs);
+    const reached = sets.flat().filter((controller) => this.#ready.has(`${controller}>${host}`));
+    if (!hasMajorities(sets, (name) => reached.includes(name))) return;
     violated(
       'undisturbed',
       `${role.id} stops on ${host}, which is well and reached by ${reached.join(', ')}`,
@@ -52,7 +53,7 @@ export class Undisturbed {
 
   #update(): void {
     const { world } = this.#parts;
-    for (const controller of world.config.controllers) {
+    for (const controller of world.hosts.keys()) {
       for (const host of world.hosts.keys()) this.#updateOne(controller, host);
     }
   }

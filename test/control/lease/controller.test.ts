@@ -16,6 +16,7 @@ const term = {
   leaseNs: ms(200),
   marginPercent: 1,
   longer: null,
+  sets: { lowest: 0, newest: 0 },
 };
 
 /** A controller whose steps are told one after the other; times in ms of its own clock. */
@@ -37,6 +38,7 @@ class Story {
       ...ids,
       echo: 0n,
       wishNs: 0n,
+      set: 0,
       ackId: this.#ackId,
       ...changed,
     };
@@ -198,7 +200,7 @@ test('a longer lease is granted if the store allows it for that incarnation, and
     story.promise(1_000);
     const ids = { incarnation: 1, nonce: 'first', seq: 20_000n, sentAtNs: ms(20_000) };
     const echo = story.lastAckId;
-    const event = { kind: 'heartbeat', ...ids, echo, wishNs, ackId: 99n } as const;
+    const event = { kind: 'heartbeat', ...ids, echo, wishNs, set: 0, ackId: 99n } as const;
     const { outputs, state } = stepGrants(story.state, event, ms(1_050), its);
     const [answer] = outputs;
     const leaseNs = answer?.kind === 'answer' ? answer.leaseNs : 0n;
@@ -239,10 +241,20 @@ test('own stand-still gives hosts time to be read, but not for ever', async (t) 
   t.match(story.step({ kind: 'tick' }, 2_202), [{ kind: 'lapsed' }]);
 });
 
+test('nothing is promised under a set that was refused, or that was not read yet', async (t) => {
+  const heartbeat = (set: number) => {
+    const ids = { incarnation: 1, nonce: 'n', seq: 1n, sentAtNs: 1n } as const;
+    const event = { kind: 'heartbeat', ...ids, echo: 0n, wishNs: 0n, set, ackId: 1n } as const;
+    return stepGrants(noGrants, event, ms(1), { ...term, sets: { lowest: 2, newest: 3 } }).reason;
+  };
+  t.same([1, 2, 3, 4].map(heartbeat), ['set-refused', 'challenged', 'challenged', 'set-not-read']);
+});
+
 test('before control nothing is answered', async (t) => {
   const event = { kind: 'heartbeat', incarnation: 1, nonce: 'n', seq: 1n, sentAtNs: 1n } as const;
   const waiting = { ...term, controlled: false };
-  const step = stepGrants(noGrants, { ...event, echo: 0n, wishNs: 0n, ackId: 1n }, ms(1), waiting);
+  const rest = { echo: 0n, wishNs: 0n, set: 0, ackId: 1n };
+  const step = stepGrants(noGrants, { ...event, ...rest }, ms(1), waiting);
   t.same(step, { state: noGrants, outputs: [], reason: 'not-controlling' });
 });
 

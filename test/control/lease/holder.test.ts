@@ -14,7 +14,8 @@ const ms = (count: number) => BigInt(count) * 1_000_000n;
 const terms = {
   incarnation: 3,
   nonce: 'this-start',
-  controllers: ['c1', 'c2', 'c3'],
+  set: 0,
+  controllers: [['c1', 'c2', 'c3']],
   heartbeatNs: ms(50),
   leaseNs: ms(200),
 };
@@ -101,6 +102,21 @@ test('what does not belong to this start, incarnation or cluster is ignored', as
   t.notOk(story.effective(2));
 });
 
+test('while one set of controllers replaces another, a lease needs majorities of both', async (t) => {
+  const joint = { ...terms, set: 1, controllers: [terms.controllers.flat(), ['c1', 'c4', 'c5']] };
+  const story = new Story();
+  story.state = startHolder(joint, ms(0));
+  const beats = story.tick(0);
+  t.match(beats, Array(5).fill({ kind: 'heartbeat', set: 1 }), 'each controller once');
+  story.answer(1, 'c1', 'ack', 1);
+  t.same(story.answer(2, 'c2', 'ack', 1), [], 'of the old ones only');
+  story.tick(50);
+  story.answer(51, 'c3', 'ack', 2);
+  t.match(story.answer(52, 'c4', 'ack', 2), [{ kind: 'raise', deadlineNs: ms(200) }, {}]);
+  t.same(story.answer(53, 'c5', 'ack', 2), [], 'the old ones carry it no further');
+  t.match(story.answer(54, 'c1', 'ack', 2), [{ kind: 'raise', deadlineNs: ms(250) }]);
+});
+
 test('the shorter of own and granted lease counts', async (t) => {
   const story = new Story();
   story.tick(0);
@@ -117,7 +133,7 @@ test('a longer lease counts while it is asked for, and never shortens the deadli
   const outputs = story.answer(1, 'c2', 'ack', 1, { leaseNs: ms(10_000) });
   t.same(outputs[0], { kind: 'raise', deadlineNs: ms(10_000) });
   story.wish(20, 0);
-  t.match(story.tick(50), [{ wishNs: 0n }, {}, {}]);
+  t.match(story.tick(50), [{ wishNs: 0n, set: 0 }, {}, {}]);
   story.answer(51, 'c1', 'ack', 2, { leaseNs: ms(10_000) });
   t.same(story.answer(51, 'c2', 'ack', 2, { leaseNs: ms(10_000) }), [], 'not asked for any more');
   t.ok(story.effective(9_999));
@@ -140,9 +156,9 @@ test('each heartbeat echoes the newest answer of its own controller', async (t) 
   story.answer(1, 'c1', 'ack', 1, { ackId: 7n });
   story.answer(1, 'c2', 'ack', 1, { ackId: 8n });
   t.same(story.tick(50), [
-    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(50), echo: 7n, wishNs: 0n },
-    { kind: 'heartbeat', to: 'c2', seq: 2n, sentAtNs: ms(50), echo: 8n, wishNs: 0n },
-    { kind: 'heartbeat', to: 'c3', seq: 2n, sentAtNs: ms(50), echo: 0n, wishNs: 0n },
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(50), echo: 7n, wishNs: 0n, set: 0 },
+    { kind: 'heartbeat', to: 'c2', seq: 2n, sentAtNs: ms(50), echo: 8n, wishNs: 0n, set: 0 },
+    { kind: 'heartbeat', to: 'c3', seq: 2n, sentAtNs: ms(50), echo: 0n, wishNs: 0n, set: 0 },
   ]);
 });
 
@@ -150,7 +166,7 @@ test('a challenge is echoed at once, but no ball game is played', async (t) => {
   const story = new Story();
   story.tick(0);
   t.same(story.answer(2, 'c1', 'challenge', 1, { ackId: 5n }), [
-    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(2), echo: 5n, wishNs: 0n },
+    { kind: 'heartbeat', to: 'c1', seq: 2n, sentAtNs: ms(2), echo: 5n, wishNs: 0n, set: 0 },
   ]);
   t.same(story.answer(4, 'c1', 'challenge', 2, { ackId: 6n }), []);
   t.equal(story.state.peers.get('c1')?.echo, 6n, 'the next one in turn echoes it');

@@ -1,5 +1,6 @@
 import type { BallotFacts } from '../../../src/control/ballots.js';
-import { majority } from '../../../src/control/votes.js';
+import { electorsOf, isQuorum } from '../../../src/control/electorate.js';
+import type { SetStore } from './set-store.js';
 
 /** Rules of the store's part, each to be broken by a test: docs/architecture.md, leases. */
 export interface StoreRules {
@@ -13,6 +14,16 @@ export interface StoreRules {
   readonly minority: boolean;
   /** Votes of a minority are taken back at all: without, it is safe but not for long alive. */
   readonly withdrawn: boolean;
+  /** Changing the controllers: a commit needs majorities of both sets. */
+  readonly bothCommit: boolean;
+  /** The last lease under the old set is waited for. */
+  readonly lastLeaseWaited: boolean;
+  /** A majority of the old set refuses it before that. */
+  readonly oldSetRefused: boolean;
+  /** A refusal outlasts its controller's restart. */
+  readonly refusalDurable: boolean;
+  /** A refusal is told to others only by the start of pulse that obeys it. */
+  readonly refusalFenced: boolean;
 }
 
 export const allStoreRules: StoreRules = {
@@ -21,6 +32,11 @@ export const allStoreRules: StoreRules = {
   writtenFirst: true,
   minority: true,
   withdrawn: true,
+  bothCommit: true,
+  lastLeaseWaited: true,
+  oldSetRefused: true,
+  refusalDurable: true,
+  refusalFenced: true,
 };
 
 interface Slot {
@@ -34,11 +50,13 @@ export interface Rests {
   readonly mine: number | undefined;
   /** Of a withdrawal. */
   readonly others?: BallotFacts['others'];
+  /** Of a withdrawal: the set of controllers that it counted. */
+  readonly revision?: number;
 }
 
 /** The votes against one incarnation in a store with revisions; commits as soon as it may. */
 export class VoteStore {
-  readonly #controllers: number;
+  readonly #sets: SetStore;
   readonly #rules: StoreRules;
   readonly #slots = new Map<number, Slot>();
   readonly #nonces = new Map<number, number>();
@@ -47,8 +65,8 @@ export class VoteStore {
   #committed = false;
   #withdrawals = 0;
 
-  constructor(controllers: number, rules: StoreRules) {
-    this.#controllers = controllers;
+  constructor(sets: SetStore, rules: StoreRules) {
+    this.#sets = sets;
     this.#rules = rules;
   }
 
@@ -71,14 +89,18 @@ export class VoteStore {
     const slot = this.#slots.get(me);
     const state = slot?.standing ? 'expired' : 'withdrawn';
     const value = { state, lastAckAgoMs: 0, atMs: 0, bootId: '' } as const;
+    const { electorate } = this.#sets;
     return {
+      me: String(me),
+      electorate,
+      newcomer: this.#sets.isNewcomer(me),
       mine: slot === undefined ? undefined : { value, revision: slot.revision },
-      others: Array.from({ length: this.#controllers }, (_, index) => index)
-        .filter((index) => index !== me)
-        .map((index) => ({
-          controller: String(index),
-          standing: this.stands(index),
-          revision: this.#slots.get(index)?.revision,
+      others: electorsOf(electorate)
+        .filter((name) => name !== String(me))
+        .map((controller) => ({
+          controller,
+          standing: this.stands(Number(controller)),
+          revision: this.#slots.get(Number(controller))?.revision,
         })),
       // When it votes changes nothing about what may be: here everybody votes at once.
       spare: false,
@@ -92,19 +114,30 @@ export class VoteStore {
     if (this.#nonces.get(index) !== rests.nonce || late) return false;
     this.#slots.set(index, { standing: true, revision: ++this.#revision });
     this.#remembered.add(index);
-    const standing = [...this.#slots.values()].filter((slot) => slot.standing).length;
-    const counted = this.#rules.standing ? standing : this.#remembered.size;
-    if (counted >= majority(this.#controllers)) this.#committed = true;
+    this.look();
     return true;
   }
 
-  withdraw(index: number, { nonce, mine, others = [] }: Rests): boolean {
+  /** Commits if the votes suffice under the controllers that stand there now. */
+  look(): void {
+    const counts = (name: string) =>
+      this.#rules.standing ? this.stands(Number(name)) : this.#remembered.has(Number(name));
+    const { sets } = this.#sets.electorate;
+    if (isQuorum(this.#rules.bothCommit ? sets : sets.slice(-1), counts)) this.#committed = true;
+  }
+
+  isStart(index: number, nonce: number): boolean {
+    return this.#nonces.get(index) === nonce;
+  }
+
+  withdraw(index: number, { nonce, mine, others = [], revision }: Rests): boolean {
     const changed = others.some(
       ({ controller, revision }) => this.#slots.get(Number(controller))?.revision !== revision,
     );
     if (this.#nonces.get(index) !== nonce || this.#slots.get(index)?.revision !== mine)
       return false;
-    if ((this.#committed || changed) && this.#rules.minority) return false;
+    const reconfigured = revision !== undefined && revision !== this.#sets.electorate.set;
+    if ((this.#committed || changed || reconfigured) && this.#rules.minority) return false;
     this.#slots.set(index, { standing: false, revision: ++this.#revision });
     this.#withdrawals++;
     return true;

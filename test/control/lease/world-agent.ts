@@ -13,6 +13,8 @@ export interface AgentSurroundings {
   readonly leaseMs: number;
   readonly rules: StoreRules;
   readonly store: VoteStore;
+  /** Whether it is a controller at all. */
+  counts(): boolean;
   nowMs(): number;
   /** Start number of its pulse. */
   nonce(): number;
@@ -52,7 +54,7 @@ export class WorldAgent {
   }
 
   look(): void {
-    if (this.#busy) return;
+    if (this.#busy || !this.#around.counts()) return;
     const { index, store, leaseMs, nowMs, nonce } = this.#around;
     const facts = store.facts(index);
     const decision = decideBallot(this.#ballot, facts, nowMs(), leaseMs);
@@ -67,7 +69,9 @@ export class WorldAgent {
     }
     if (!this.#around.rules.withdrawn) return;
     this.#busy = true;
-    this.#withdraw({ nonce: nonce(), mine: facts.mine?.revision, others: facts.others });
+    const { mine, others, electorate } = facts;
+    const rests = { nonce: nonce(), mine: mine?.revision, others, revision: electorate.set };
+    this.#withdraw(rests);
   }
 
   /** Stop acking, then vote: lapsed or not, if an operator says so. */

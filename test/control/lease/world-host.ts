@@ -1,3 +1,4 @@
+import type { Electorate } from '../../../src/control/electorate.js';
 import {
   type HolderEvent,
   type HolderOutput,
@@ -19,7 +20,8 @@ export type SentHeartbeat = Omit<Extract<HolderOutput, { kind: 'heartbeat' }>, '
 };
 
 export interface HostSurroundings {
-  readonly controllers: number;
+  /** The controllers that it begins with; names are indexes. */
+  readonly electorate: Electorate;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly rules: Rules;
@@ -37,10 +39,12 @@ export class WorldHost {
   #up = true;
   #mapNs: bigint | null = null;
   #starts = 0;
+  #electorate: Electorate;
   #lapses = 0;
 
   constructor(around: HostSurroundings) {
     this.#around = around;
+    this.#electorate = around.electorate;
     this.#holder = this.#newHolder();
   }
 
@@ -76,6 +80,16 @@ export class WorldHost {
     this.#mapNs = null;
   }
 
+  get set(): number {
+    return this.#electorate.set;
+  }
+
+  /** Counts its lease by other controllers from now on: like a restart of pulse. */
+  move(electorate: Electorate): void {
+    this.#electorate = electorate;
+    this.restartPulse();
+  }
+
   restartPulse(): void {
     if (!this.#up) return;
     this.#holder = this.#newHolder();
@@ -103,11 +117,13 @@ export class WorldHost {
   }
 
   #newHolder(): HolderState {
-    const { controllers, heartbeatMs, leaseMs, clock } = this.#around;
+    const { heartbeatMs, leaseMs, clock } = this.#around;
+    const { set, sets } = this.#electorate;
     const terms = {
       incarnation,
       nonce: `n${++this.#starts}`,
-      controllers: Array.from({ length: controllers }, (_, index) => `c${index}`),
+      set,
+      controllers: sets.map((names) => names.map((name) => `c${name}`)),
       heartbeatNs: BigInt(heartbeatMs) * 1_000_000n,
       leaseNs: BigInt(leaseMs) * 1_000_000n,
     };
@@ -134,9 +150,9 @@ export class WorldHost {
         this.#lapses++;
         return;
       case 'heartbeat': {
-        const { seq, sentAtNs, echo, wishNs } = output;
+        const { seq, sentAtNs, echo, wishNs, set } = output;
         const { nonce } = this.#holder.terms;
-        const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs };
+        const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set };
         this.#around.send(Number(output.to.slice(1)), ids);
         return;
       }

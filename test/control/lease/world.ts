@@ -1,6 +1,7 @@
 import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
+  type GrantedSets,
   type GrantTerm,
   type HostGrants,
   type LongLease,
@@ -9,8 +10,10 @@ import {
 } from '../../../src/control/lease/grants.js';
 import type { HolderEvent } from '../../../src/control/lease/holder.js';
 import { allRules, type Rules } from '../../../src/control/lease/rules.js';
+import { SetStore } from './set-store.js';
 import { allStoreRules, type StoreRules, VoteStore } from './vote-store.js';
 import { WorldAgent } from './world-agent.js';
+import { WorldChange } from './world-change.js';
 import { incarnation, type SentHeartbeat, WorldHost } from './world-host.js';
 import { type LinkState, WorldNetwork } from './world-network.js';
 import { Clock, EventQueue, Random } from './world-parts.js';
@@ -22,6 +25,9 @@ import { Clock, EventQueue, Random } from './world-parts.js';
  */
 export interface WorldOptions {
   readonly controllers: number;
+  /** Those of them that it begins with, and those that a change replaces them by; left out: all. */
+  readonly first?: readonly number[];
+  readonly next?: readonly number[];
   readonly seed: number;
   readonly rules?: Partial<Rules>;
   readonly storeRules?: Partial<StoreRules>;
@@ -64,6 +70,8 @@ export class World {
   readonly #controllers: Controller[] = [];
   readonly #network: WorldNetwork;
   readonly #store: VoteStore;
+  readonly #sets: SetStore;
+  readonly change: WorldChange;
   readonly #storeRules: StoreRules;
   /** What the store allows for a while, for a planned restart of the host's pulse. */
   #longer: LongLease | null = null;
@@ -78,7 +86,9 @@ export class World {
     this.#random = new Random(options.seed);
     this.#network = new WorldNetwork(options.controllers, this.#random, this.#queue);
     this.#storeRules = { ...allStoreRules, ...options.storeRules };
-    this.#store = new VoteStore(options.controllers, this.#storeRules);
+    const all = Array.from({ length: options.controllers }, (_, index) => index);
+    this.#sets = new SetStore(options.first ?? all, this.#storeRules);
+    this.#store = new VoteStore(this.#sets, this.#storeRules);
     const clockOf = (which: number) =>
       new Clock(this.#queue, options.rates[which] ?? 1, options.offsetsUs[which] ?? 0);
     for (let index = 0; index < options.controllers; index++) {
@@ -94,11 +104,34 @@ export class World {
     }
     this.#host = new WorldHost({
       ...options,
+      electorate: this.#sets.electorate,
       rules: this.#rules,
       queue: this.#queue,
       clock: clockOf(0),
       send: (index, heartbeat) => this.#sendHeartbeat(index, heartbeat),
       raised: () => this.#judge('lease made longer'),
+    });
+    this.change = new WorldChange({
+      sets: this.#sets,
+      rules: this.#storeRules,
+      host: this.#host,
+      next: options.next ?? all,
+      all,
+      longer: () => this.#longer !== null,
+      delayUs: () => this.#random.below(this.#random.below(3) === 0 ? 1_500_000 : 30_000),
+      agentDoes: (index, delayUs, action) => this.#agentDoes(index, delayUs, action),
+      read: (index) => this.#readSet(index),
+      tell: (index, sets) => this.#tellSets(index, sets),
+      write: (index, carryOut) => {
+        const nonce = this.#controller(index).start;
+        const fenced = () => this.#store.isStart(index, nonce) || !this.#storeRules.refusalFenced;
+        const write = () => fenced() && carryOut();
+        this.#transact(index, write, (done) => {
+          if (done === undefined) this.change.look();
+        });
+      },
+      wait: (index, action) => this.#waitLease(index, action),
+      committed: () => this.#reconfigured(),
     });
     this.#host.start();
   }
@@ -112,7 +145,7 @@ export class World {
   get committedUs(): number | undefined {
     return this.#committedUs;
   }
-  get host(): Pick<WorldHost, 'effective' | 'refused' | 'lapses' | 'ackedByAll'> {
+  get host(): Pick<WorldHost, 'effective' | 'refused' | 'lapses' | 'ackedByAll' | 'set'> {
     return this.#host;
   }
   get withdrawals(): number {
@@ -156,12 +189,15 @@ export class World {
   #takeControl(controller: Controller): void {
     const { index, start } = controller;
     this.#store.start(index, start);
+    const lowest = this.#storeRules.refusalDurable ? this.#sets.refusesBelow(index) : 0;
+    this.#tellSets(index, { lowest, newest: this.#sets.electorate.set });
     controller.agent = this.#newAgent(index, controller.clock);
     controller.term = { ...controller.term, controlled: true, longer: this.#longer };
-    const stands = this.#store.stands(index);
+    const stands = this.#store.stands(index) || this.#store.committed;
     if (stands) this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
     else this.#grant(index, { kind: 'watch', incarnation });
     controller.agent.connected(stands);
+    this.change.again(index);
   }
 
   restartAgent(index: number): void {
@@ -171,6 +207,7 @@ export class World {
     controller.agent = this.#newAgent(index, controller.clock);
     const stopped = controller.grants.grants.some((grant) => grant.stopped);
     controller.agent.connected(stopped || this.#store.stands(index));
+    this.change.again(index);
   }
 
   /** SIGSTOP of pulse, until SIGCONT: heartbeats wait in its socket. */
@@ -191,6 +228,40 @@ export class World {
   /** Its writes reach the store only later. */
   cutStore(index: number, lengthUs: number): void {
     this.#controller(index).still.storeUs = this.nowUs + lengthUs;
+  }
+
+  /** What a commit retired before is read after the configuration. */
+  #readSet(index: number): void {
+    if (this.#store.committed || this.#store.stands(index)) {
+      this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed: false });
+    }
+    this.#controller(index).agent.look();
+  }
+
+  #tellSets(index: number, { lowest, newest }: GrantedSets): void {
+    const controller = this.#controller(index);
+    const { sets } = controller.term;
+    controller.term = {
+      ...controller.term,
+      sets: { lowest: Math.max(lowest, sets.lowest), newest: Math.max(newest, sets.newest) },
+    };
+  }
+
+  /** One lease with margin, on the clock of whoever drives the change. */
+  #waitLease(index: number, action: () => void): void {
+    const { clock } = this.#controller(index);
+    const { leaseMs, marginPercent } = this.#options;
+    const leaseNs = BigInt(leaseMs) * 1_000_000n;
+    const endNs = clock.nowNs() + promiseNs({ leaseNs, marginPercent });
+    this.#agentDoes(index, clock.untilUs(endNs), action);
+  }
+
+  /** Other majorities count now: votes that stand may suffice. */
+  #reconfigured(): void {
+    this.#store.look();
+    if (!this.#store.committed || this.#committedUs !== undefined) return;
+    this.#committedUs = this.nowUs;
+    this.#judge('failover committed after the controllers changed');
   }
 
   /** An agent that wants this incarnation stopped and voted out, lapsed or not. */
@@ -232,6 +303,7 @@ export class World {
       rules: this.#storeRules,
       store: this.#store,
       nowMs: () => clock.nowMs(),
+      counts: () => this.#sets.counts(index),
       nonce: () => this.#controller(index).start,
       stopAcks: (onlyIfLapsed) => this.#grant(index, { kind: 'stop', incarnation, onlyIfLapsed }),
       resumeAcks: () => this.#grant(index, { kind: 'resume', incarnation }),
@@ -275,6 +347,7 @@ export class World {
       for (const { index: each, agent } of this.#controllers) {
         if (done) this.#agentDoes(each, this.#options.stopDelayUs, () => agent.look());
       }
+      if (done) this.change.look();
     });
   }
 
@@ -287,7 +360,8 @@ export class World {
     const { leaseMs, marginPercent } = this.#options;
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
     const inheritedUntilNs = clock.nowNs() + promiseNs({ leaseNs, marginPercent });
-    return { inheritedUntilNs, controlled, leaseNs, marginPercent, longer: null };
+    const sets = { lowest: 0, newest: 0 };
+    return { inheritedUntilNs, controlled, leaseNs, marginPercent, longer: null, sets };
   }
 
   #controller(index: number): Controller {
