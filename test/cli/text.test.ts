@@ -35,6 +35,19 @@ test('status shows spares, roles and what is wrong', (t) => {
   t.end();
 });
 
+test('status tells how far a change of controllers is, and what it waits for', (t) => {
+  const world = new World();
+  const config = clusterConfig({ controllers: ['h1', 'h2', 'h4'] });
+  const controllers = { set: 1, since: 0, from: ['h1', 'h2', 'h3'] };
+  world.write('config', { generation: 2, config, controllers });
+  world.write('controllers/h1/sets', { accepts: 1, refusesBelow: 0 });
+  const status = statusOf(world.view, config, undefined, () => new Map());
+  t.match(status.controllersChange, { phase: 'reading', waitsFor: ['h2', 'h3', 'h4'] });
+  const text = statusText(status);
+  t.match(text, /controllers change, h1, h2, h3 → h1, h2, h4.*\nreading: .*: h2, h3, h4$/m);
+  t.end();
+});
+
 test('a time line draws each step on one scale', (t) => {
   const world = new World();
   world.write('failovers/web1-2', {
