@@ -113,7 +113,9 @@ export interface Searchable {
 export function search(model: Searchable): Searched {
   const states = new StateSet(model.words);
   const cameFrom: number[] = [-1];
-  const acts: string[] = [''];
+  /** What happened, by number: millions of texts would not fit. */
+  const names = new Map<string, number>([['', 0]]);
+  const acts: number[] = [0];
   let transitions = 0;
   let bad: number | undefined;
   states.add(model.first);
@@ -123,12 +125,16 @@ export function search(model: Searchable): Searched {
       const added = states.add(state);
       if (added < 0) return;
       cameFrom[added] = next;
-      acts[added] = act;
+      const name = names.get(act) ?? names.size;
+      names.set(act, name);
+      acts[added] = name;
       if (bad === undefined && model.isBad(state)) bad = added;
     });
   }
   if (bad === undefined) return { states: states.size, transitions, story: undefined };
   const story: string[] = [];
-  for (let at = bad; at > 0; at = cameFrom[at] as number) story.unshift(acts[at] as string);
+  const texts = [...names.keys()];
+  for (let at = bad; at > 0; at = cameFrom[at] as number)
+    story.unshift(texts[acts[at] as number] as string);
   return { states: states.size, transitions, story };
 }
