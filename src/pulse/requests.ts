@@ -19,9 +19,15 @@ const distinctPeers = (most: number) =>
       message: 'names a peer twice',
     });
 const set = z.int().min(0).max(lastSet);
+/** One that is named twice would count twice for a majority. */
+const distinctNames = z
+  .array(name)
+  .min(1)
+  .max(9)
+  .refine((names) => new Set(names).size === names.length, { message: 'names one twice' });
 const electorate = z.strictObject({
   set,
-  sets: z.array(z.array(name).min(1).max(9)).min(1).max(2),
+  sets: z.array(distinctNames).min(1).max(2),
 });
 const incarnations = z.array(z.strictObject({ host: name, incarnation })).max(100_000);
 const timing = {

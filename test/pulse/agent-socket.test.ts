@@ -113,6 +113,8 @@ test('what may be enrolled', async (t) => {
   await host.order({ kind: 'retire' });
   t.equal(await ask({ incarnation: 4, guardMapPath: next }), 'ok');
   const twice = [...peers, ...peers];
+  const sets = [['c1', 'c1', 'c2']];
+  t.match(await ask({ electorate: { set: 1, sets } }), /US_PULSE_REQUEST/, 'who counts twice');
   const doubled = await host.client.request(enrol(host, twice, { incarnation: 4 }));
   t.match(doubled, { kind: 'error', code: 'US_PULSE_REQUEST' });
 });
