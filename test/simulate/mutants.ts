@@ -189,7 +189,7 @@ export const mutants: readonly Mutant[] = [
     broken: 'no vote is ever taken back',
     sabotage: () => ({ store: (store) => wrapped(store, { refuse: takesVoteBack }) }),
     kinds: ['link-cut', 'pulse-stopped'],
-    seeds: 5,
+    seeds: 60,
   },
   {
     name: 'newmajority',
