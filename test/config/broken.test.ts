@@ -39,10 +39,10 @@ const expected: Readonly<Record<string, readonly [string, number, string, string
     'write a duration with its unit, e.g. 200ms, 2s or 1m',
   ],
   'health-without-port': [
-    'services[0].health.tcp',
+    'services[0].health',
     33,
-    'tcp is missing',
-    'add it: write a port number, 1 to 65535',
+    'health asks nothing',
+    'write {tcp: 80}, or {http: 80, path: /healthz}',
   ],
   'host-address-missing': [
     'hosts[2]',
