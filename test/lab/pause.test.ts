@@ -71,11 +71,12 @@ test('a host whose every process is stopped', async (t) => {
     await pauseAndJudge(t, scene);
   });
 
-  await t.test('and is caught if it does not: with its guard taken away', async (t) => {
+  await t.test('and is caught if it does not: with both its guards taken away', async (t) => {
     await toOwner(scene);
     const mac = macOf(await stage.status(), 'web1');
     t.match(judge.verdict(await given(scene)), { ok: true, missed: 0 }, 'all well until here');
     await must(stage, 'web1', ['tc', 'qdisc', 'del', 'dev', 'eth0', 'clsact']);
+    await must(stage, owner, ['tc', 'filter', 'del', 'dev', 'eth1', 'egress']);
     const { epoch } = personality(await stage.status(), 'web1');
     await lab.pause(owner);
     const record = await stage.failover('web1', epoch + 1, 20_000);
