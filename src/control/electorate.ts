@@ -34,10 +34,11 @@ export function electorsOf({ sets }: Pick<Electorate, 'sets'>): readonly string[
   return [...new Set(sets.flat())];
 }
 
-/** Whether those who are counted are a majority of each set. */
+/** Whether those who are counted are a majority of each set. Of no set nobody is: not even by default. */
 export function isQuorum(
   sets: readonly (readonly string[])[],
   counted: (controller: string) => boolean,
 ): boolean {
+  if (sets.length === 0) return false;
   return sets.every((names) => names.filter(counted).length >= majority(names.length));
 }
