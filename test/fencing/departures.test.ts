@@ -1,4 +1,4 @@
-import { test } from 'tap';
+import { type Test, test } from 'tap';
 import { objectPath } from '../../src/bpf/place.js';
 import { BpfGuard } from '../../src/fencing/guard.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
@@ -24,7 +24,8 @@ const over4 = (payload: Uint8Array, protocol = UDP) =>
 const over6 = (payload: Uint8Array) =>
   ethernet(...mac, 0x86dd, ipv6({ from: 'fd66::1', to: 'fd66::2', next: UDP }, payload));
 
-test('frames of our networks leave while the lease holds, all others always', (t) => {
+/** A host with its underlay NIC. */
+function stage(t: Test) {
   const place = ownBpffs(t);
   const here = new TestNamespace(t, 'dh');
   here.ip('link add eth1 type veth peer name other');
@@ -35,6 +36,11 @@ test('frames of our networks leave while the lease holds, all others always', (t
     filter.close();
     guard.close();
   });
+  return { place, here, filter, guard };
+}
+
+test('frames of our networks leave while the lease holds, all others always', (t) => {
+  const { place, filter, guard } = stage(t);
   const path = guard.prepare(1);
   filter.set(100, []);
   filter.hold(1);
@@ -76,18 +82,9 @@ test('frames of our networks leave while the lease holds, all others always', (t
 });
 
 test('one at a time, for the newest incarnation; none when it is let go', (t) => {
-  const place = ownBpffs(t);
-  const here = new TestNamespace(t, 'dh');
-  here.ip('link add eth1 type veth peer name other');
+  const { here, filter, guard } = stage(t);
   here.tc('qdisc add dev eth1 clsact');
   here.tc('filter add dev eth1 egress prio 3 protocol all u32 match u32 0 0 flowid 1:1');
-  const options = { cluster: 'lab.test', underlayInterface: 'eth1', hostNamespacePath: here.path };
-  const filter = new BpfPeerFilter({ ...place, ...options, log: quiet });
-  const guard = new BpfGuard({ ...place, log: quiet });
-  t.teardown(() => {
-    filter.close();
-    guard.close();
-  });
   const show = () => here.tc('filter show dev eth1 egress').match(/us_departures.* id (\d+)/)?.[1];
   t.throws(() => filter.hold(1), { code: 'US_GUARD_NO_LEASE' });
   guard.prepare(1);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { test } from 'tap';
 import type { Timeline } from '../../src/control/timeline.js';
-import { macOf, personality } from '../../src/demo/stage.js';
+import { macOf, must, personality } from '../../src/demo/stage.js';
 import { judgeOf } from '../../src/lab/lab-judge.js';
 import { incarnationOf, openLab, understudy, untilRuns, untilSpare } from './harness.js';
 
@@ -39,6 +39,14 @@ test('what waited for a cable does not leave after the lease', async (t) => {
   const record = await stage.failover('web1', epoch + 1, 20_000);
   t.equal(record.outcome, 'ok');
   const last = judge.lastFrame(mac, owner);
+  t.ok(last !== undefined, 'it sent until the cable was pulled');
+  const waiting = ['ip', 'neigh', 'show', 'dev', 'eth1', 'nud', 'incomplete'];
+  const gateway = stage.config.networks[0]?.gateways[0] ?? '';
+  t.match(
+    await must(stage, owner, waiting),
+    `${gateway} `,
+    'and what it sent to the client’s edge waits',
+  );
   await lab.heal(owner);
   await untilSpare(stage, owner, incarnationOf(before, owner));
   // The kernel gives a neighbour three seconds to answer; it answered, or the host were no spare.

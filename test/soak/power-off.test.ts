@@ -8,8 +8,8 @@ const options = missing === undefined ? {} : { skip: missing };
 tap.setTimeout(200_000);
 
 /**
- * Not among the fast tests: seconds may go by until systemd has ended the container's last process. What
- * it carries is taken over long before that (test/units/systemd.test.ts).
+ * Not among the fast tests, since it takes a lab of its own: that what the host carried is taken over
+ * complete is in test/units/systemd.test.ts; here the host has to be off, too.
  */
 test('power off in good order takes no time-out, and is taken over', options, async (t) => {
   const world = await openSystemdLab(t, 'power-off');
