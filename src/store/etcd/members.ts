@@ -74,9 +74,12 @@ export class Members {
         } catch (thrown) {
           throwIfAborted(signals);
           if (!isWorthAnotherMember(thrown)) throw refused(what.action, what.object, thrown);
+          this.#bad(standing);
+          // What the end of the budget cut short says nothing; what was heard before does.
+          const cutShort = deadlineMs === leftMs && codeOf(thrown) === status.DEADLINE_EXCEEDED;
+          if (cutShort && failures.has(standing.member.endpoint)) continue;
           last = thrown;
           failures.set(standing.member.endpoint, messageOf(thrown));
-          this.#bad(standing);
         }
       }
       await pause(this.#timers, roundPauseMs, ...signals);

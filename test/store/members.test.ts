@@ -1,0 +1,35 @@
+import { status } from '@grpc/grpc-js';
+import { test } from 'tap';
+import type { Member } from '../../src/store/etcd/member.js';
+import { Members } from '../../src/store/etcd/members.js';
+import { VirtualTimers } from './virtual-timers.js';
+
+/** A member that nobody connects to: what a try comes to is the test's. */
+const nobody = (endpoint: string): Member => ({
+  endpoint,
+  reconnect: () => {},
+  call: () => Promise.reject(new Error('not asked')),
+  exchange: () => Promise.reject(new Error('not asked')),
+  open: () => {
+    throw new Error('not asked');
+  },
+  close: () => {},
+});
+
+test('a try that the end of the budget cuts short does not hide why the others failed', async (t) => {
+  const timers = new VirtualTimers();
+  const members = new Members(['http://e1:2379'], timers, nobody);
+  const why = (code: number, message: string) => Object.assign(new Error(message), { code });
+  const asked = members.call(
+    { action: 'cannot read', object: 'x' },
+    { budgetMs: 60 },
+    async (_, ms) => {
+      throw ms < 30
+        ? why(status.DEADLINE_EXCEEDED, 'Deadline exceeded after 0.000s')
+        : why(status.UNAVAILABLE, 'connect ECONNREFUSED');
+    },
+  );
+  const refused = t.rejects(asked, { code: 'US_STORE_UNREACHABLE', message: /ECONNREFUSED/ });
+  await timers.runMs(100);
+  await refused;
+});
