@@ -12,6 +12,7 @@ import type { RoleParts } from './role-parts.js';
 import { attachSpecs, nicsOf, personalityNamespace } from './specs.js';
 import type { RoleWork } from './task.js';
 import { put } from './transactions.js';
+import { workloadSpec } from './workload-spec.js';
 
 /** A volume that left the file is masked already: its last writes may wait for ever. */
 const detachBudgetMs = 5_000;
@@ -237,22 +238,10 @@ export class PersonalityWork implements RoleWork {
   }
 
   async #workload(epoch: number, signal: AbortSignal): Promise<void> {
-    const { watch, workload, namespacePath } = this.#parts;
-    const personality = configOf(watch.view)?.personalities.find(({ name }) => name === this.#name);
-    if (personality === undefined) return;
-    await workload.ensure(
-      {
-        personality: this.#name,
-        epoch,
-        namespacePath: namespacePath(this.#name),
-        mounts: this.#volumes.map(({ lun, mount }) => ({
-          source: this.#parts.hostMount(this.#name, lun),
-          target: mount,
-        })),
-        workload: personality.workload,
-      },
-      signal,
-    );
+    const config = configOf(this.#parts.watch.view);
+    if (config === undefined) return;
+    const spec = workloadSpec(config, this.#name, epoch, this.#parts);
+    if (spec !== undefined) await this.#parts.workload.ensure(spec, signal);
   }
 
   #volumeReport(spec: AttachSpec, volume: AttachedVolume): VolumeReport {

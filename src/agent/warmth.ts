@@ -3,17 +3,22 @@ import { configOf } from '../control/view.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import type { Timers } from '../store/timers.js';
+import type { WorkloadAdapter } from '../workload/types.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
+import type { RoleParts } from './role-parts.js';
 import { attachSpecs } from './specs.js';
+import { workloadSpec } from './workload-spec.js';
 
 /** Getting ready for the next takeover must not slow down the one that is under way. */
 const calmMs = 1_000;
 
 /**
  * Keeps this host ready for disks it does not have: the path to their portals tried, a disk process
- * waiting. Nothing of a volume is read (that would be before the fence). And for services that it does
- * not dispatch: the kernel takes long to check their program.
+ * waiting. Nothing of a volume is read (that would be before the fence). For services that it does not
+ * dispatch: the kernel takes long to check their program. And for units that do not run here: what
+ * puts them into their personality is written, so that they cannot start outside of it at boot, and
+ * no takeover waits for systemd to read its files again.
  */
 export class Warmth {
   readonly #parts: WarmthParts;
@@ -48,20 +53,34 @@ export class Warmth {
   async #warm(signal: AbortSignal): Promise<void> {
     const { watch, host } = this.#parts;
     const config = configOf(watch.view);
-    const pool = config?.hosts.find(({ name }) => name === host)?.pool;
-    if (config === undefined || pool === null || pool === undefined) return;
-    // Neither waits for the other: a target that is away leaves services as quick as ever.
-    const both = await Promise.allSettled([
-      this.#warmDispatch(config, pool),
-      this.#warmDisks(config, pool, signal),
+    if (config === undefined) return;
+    const pool = config.hosts.find(({ name }) => name === host)?.pool ?? null;
+    // None waits for another: a target that is away leaves services as quick as ever.
+    const all = await Promise.allSettled([
+      this.#warmWorkloads(config, pool, signal),
+      ...(pool === null
+        ? []
+        : [this.#warmDispatch(config, pool), this.#warmDisks(config, pool, signal)]),
     ]);
-    for (const one of both) if (one.status === 'rejected') throw one.reason;
+    for (const one of all) if (one.status === 'rejected') throw one.reason;
   }
 
   async #warmDispatch(config: ClusterConfig, pool: string): Promise<void> {
     const incarnation = this.#parts.incarnation();
     const mayDispatch = config.services.some((service) => service.pool === pool);
     if (mayDispatch && incarnation !== undefined) await this.#parts.dispatch.warm(incarnation);
+  }
+
+  /** Of all personalities that could come here: units of those that no longer can are let go of. */
+  async #warmWorkloads(
+    config: ClusterConfig,
+    pool: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { workload } = this.#parts;
+    const possible = config.personalities.filter((one) => pool !== null && one.pool === pool);
+    const specs = possible.flatMap(({ name }) => workloadSpec(config, name, 0, this.#parts) ?? []);
+    await workload.prepare(specs, signal);
   }
 
   async #warmDisks(config: ClusterConfig, pool: string, signal: AbortSignal): Promise<void> {
@@ -80,10 +99,11 @@ export class Warmth {
   }
 }
 
-export interface WarmthParts {
+export interface WarmthParts extends Pick<RoleParts, 'namespacePath' | 'hostMount'> {
   readonly host: string;
   readonly watch: ClusterWatch;
   readonly storage: StorageAdapter;
+  readonly workload: WorkloadAdapter;
   readonly dispatch: DispatchAdapter;
   readonly log: Log;
   readonly timers: Timers;

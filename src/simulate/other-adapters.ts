@@ -15,6 +15,7 @@ export class SimWorkloads implements WorkloadAdapter {
 
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
+  async prepare(): Promise<void> {}
 
   async ensure({ personality, epoch }: WorkloadSpec, signal: AbortSignal): Promise<void> {
     if (this.#kernel.workloads.get(personality)?.epoch === epoch) return;

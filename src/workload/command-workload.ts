@@ -62,6 +62,9 @@ export class CommandWorkload implements WorkloadAdapter {
     this.#idle.clear();
   }
 
+  /** A command needs nothing before it runs. */
+  async prepare(): Promise<void> {}
+
   async ensure(spec: WorkloadSpec, signal: AbortSignal): Promise<void> {
     checkSpec(spec, this.#parts.runDirectory);
     await this.#inTurn(spec.personality, async () => {

@@ -22,6 +22,11 @@ export class HostWorkloads implements WorkloadAdapter {
     await this.#units.stop();
   }
 
+  /** A command needs nothing before it runs. */
+  async prepare(specs: readonly WorkloadSpec[], signal: AbortSignal): Promise<void> {
+    await this.#units.prepare(specs, signal);
+  }
+
   /** Also ends a workload of the other kind, from before the cluster file was changed. */
   async ensure(spec: WorkloadSpec, signal: AbortSignal): Promise<void> {
     if (spec.workload.kind === 'unit') {

@@ -41,6 +41,12 @@ export interface WorkloadAdapter {
   /** Lets go of everything and leaves it running: an agent's restart is no outage. */
   stop(): Promise<void>;
   /**
+   * Makes this host ready for the workloads that could come to it, ahead of any takeover; starts
+   * nothing. What was made ready before and is not among them is taken back. Their epochs do not
+   * matter. Idempotent.
+   */
+  prepare(specs: readonly WorkloadSpec[], signal: AbortSignal): Promise<void>;
+  /**
    * The workload runs when this resolves (for a command: was executed). Idempotent; what runs with
    * another epoch, command or set of mounts is stopped first.
    */

@@ -1,12 +1,10 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { UnderstudyError } from '../errors.js';
+import { DropIns } from './drop-ins.js';
 import { endAll } from './ending.js';
 import { enterScript } from './enter.js';
 import { Records, type WorkloadRecord } from './record.js';
 import { requireSystemd, type Systemctl, systemctl } from './systemctl.js';
 import type { ObservedWorkload, WorkloadAdapter, WorkloadSpec } from './types.js';
-import { dropInMark, unitDropIn } from './unit-dropin.js';
+import { unitOf } from './unit-name.js';
 
 export interface UnitWorkloadOptions {
   /** Default /run/understudy. */
@@ -27,13 +25,19 @@ const startStopMs = 100_000;
 export class UnitWorkload implements WorkloadAdapter {
   readonly #records: Records;
   readonly #runDirectory: string;
-  readonly #unitDirectory: string;
+  readonly #dropIns: DropIns;
   readonly #control: Systemctl;
   readonly #known = new Map<string, WorkloadRecord>();
+  /**
+   * How often drop-ins were changed, and up to which change systemd has read them. At first nobody knows:
+   * an earlier agent may have died between writing one and having it read.
+   */
+  #written = 1;
+  #read = 0;
 
   constructor(options: UnitWorkloadOptions = {}) {
     this.#runDirectory = options.runDirectory ?? '/run/understudy';
-    this.#unitDirectory = options.unitDirectory ?? '/etc/systemd/system';
+    this.#dropIns = new DropIns(options.unitDirectory ?? '/etc/systemd/system');
     this.#control = options.systemctl ?? systemctl;
     this.#records = new Records(this.#runDirectory);
   }
@@ -50,13 +54,32 @@ export class UnitWorkload implements WorkloadAdapter {
   }
 
   /**
-   * Writes the drop-in of an eligible host, ahead of any failover; starts nothing.
+   * Writes the drop-ins of units that could come here, and takes away those of others. A unit that
+   * runs here keeps its own, whatever the cluster file says by now: `ensure` and `remove` see to it.
    *
-   * @throws US_WORKLOAD_NO_SYSTEMD, US_WORKLOAD_FOREIGN_DROPIN, US_WORKLOAD_SPEC
+   * @throws US_WORKLOAD_NO_SYSTEMD, US_WORKLOAD_FOREIGN_DROPIN, US_WORKLOAD_SPEC; the first of them,
+   * once the other units are ready
    */
-  async prepare(spec: WorkloadSpec, signal: AbortSignal): Promise<void> {
-    requireSystemd(this.#control, spec.personality);
-    if (this.#writeDropIn(spec)) await this.#control.run(['daemon-reload'], quickMs, signal);
+  async prepare(specs: readonly WorkloadSpec[], signal: AbortSignal): Promise<void> {
+    const units = specs.filter(({ workload }) => workload.kind === 'unit');
+    const [first] = units;
+    if (first !== undefined) requireSystemd(this.#control, first.personality);
+    else if (!this.#control.booted()) return;
+    const refused: unknown[] = [];
+    const kept = new Set([...this.#known.values()].map(({ spec }) => unitOf(spec)));
+    for (const spec of units) {
+      try {
+        if (kept.has(unitOf(spec))) continue;
+        kept.add(unitOf(spec));
+        if (this.#dropIns.write(spec)) this.#written++;
+      } catch (thrown) {
+        refused.push(thrown);
+      }
+    }
+    const removed = this.#dropIns.removeOthers(kept);
+    if (removed) this.#written++;
+    if (removed || kept.size > 0) await this.#reload(signal);
+    if (refused.length > 0) throw refused[0];
   }
 
   async ensure(spec: WorkloadSpec, signal: AbortSignal): Promise<void> {
@@ -65,8 +88,10 @@ export class UnitWorkload implements WorkloadAdapter {
     if (known !== undefined && JSON.stringify(known.spec) !== JSON.stringify(spec)) {
       await this.remove(spec.personality, signal);
     }
-    await this.prepare(spec, signal);
-    // Before the start: what a dead agent had started must be found by the next one.
+    requireSystemd(this.#control, spec.personality);
+    if (this.#dropIns.write(spec)) this.#written++;
+    // Before the start: what a dead agent had started must be found by the next one. And before anything
+    // is waited for: `prepare` leaves the drop-in of what is known.
     const record = { spec, process: null };
     this.#known.set(spec.personality, record);
     this.#records.write(record);
@@ -74,7 +99,16 @@ export class UnitWorkload implements WorkloadAdapter {
       `${spec.personality}.enter`,
       enterScript(spec, this.#runDirectory, null),
     );
+    await this.#reload(signal);
     await this.#start(unit, signal);
+  }
+
+  /** Without it systemd would start a unit as it was before, outside of its personality. */
+  async #reload(signal: AbortSignal): Promise<void> {
+    const written = this.#written;
+    if (this.#read >= written) return;
+    await this.#control.run(['daemon-reload'], quickMs, signal);
+    this.#read = Math.max(this.#read, written);
   }
 
   /** After a failure systemd's count of starts (StartLimitBurst=) begins anew: we pace them ourselves. */
@@ -138,55 +172,6 @@ export class UnitWorkload implements WorkloadAdapter {
       restarts: Number(shown.get('NRestarts') ?? 0),
       lastEnd: shown.get('Result') === 'success' ? '' : (shown.get('Result') ?? ''),
     };
-  }
-
-  /** Returns whether something changed on disk. */
-  #writeDropIn(spec: WorkloadSpec): boolean {
-    const directory = join(this.#unitDirectory, `${unitOf(spec)}.d`);
-    const path = join(directory, '50-understudy.conf');
-    const text = unitDropIn(spec);
-    const present = readIfThere(path);
-    if (present === text) return false;
-    if (present !== undefined && !present.startsWith(dropInMark)) throw foreign(spec, path);
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
-    writeFileSync(`${path}.new`, text, { mode: 0o644 });
-    renameSync(`${path}.new`, path);
-    return true;
-  }
-}
-
-/** The unit's name, checked: it becomes a path and an argument. */
-function unitOf({ personality, workload }: WorkloadSpec): string {
-  if (
-    workload.kind === 'unit' &&
-    /^[A-Za-z0-9_][A-Za-z0-9:_.@\\-]*\.service$/.test(workload.unit)
-  ) {
-    return workload.unit;
-  }
-  throw new UnderstudyError({
-    code: 'US_WORKLOAD_SPEC',
-    action: 'cannot run the workload of',
-    object: personality,
-    cause: `${JSON.stringify(workload)} names no service unit`,
-    remedy: 'write workload: {unit: NAME.service}',
-  });
-}
-
-function foreign(spec: WorkloadSpec, path: string): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_WORKLOAD_FOREIGN_DROPIN',
-    action: 'cannot prepare the unit of',
-    object: spec.personality,
-    cause: `${path} is there and was not written by understudy`,
-    remedy: 'rename that file',
-  });
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
   }
 }
 

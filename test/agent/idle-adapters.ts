@@ -45,6 +45,7 @@ export class IdleStorage implements StorageAdapter {
 export class IdleWorkload implements WorkloadAdapter {
   async start() {}
   async stop() {}
+  async prepare() {}
   async ensure() {}
   async remove(_personality: string) {}
   async abort() {}

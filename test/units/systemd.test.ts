@@ -130,6 +130,7 @@ test('hosts that systemd runs', options, async (t) => {
     await untilProperty(host ?? '', 'shop@web1', 'ActiveState', 'active');
     t.equal(await page(world), 'kept\n', 'it serves from the LUN, on the personality’s address');
     const other = hosts.find((name) => name !== host) ?? '';
+    await untilProperty(other, 'shop@web1', 'NetworkNamespacePath', '/run/netns/us-web-1');
     const { code } = await stage.lab.exec(other, ['systemctl', 'is-active', 'shop@web1']);
     t.not(code, 0);
   });

@@ -79,6 +79,95 @@ test('ensure writes the drop-in once and starts the unit', async (t) => {
   t.same(asked.slice(2), ['start nginx@web1.service'], 'nothing to reload');
 });
 
+test('what is prepared is written and read by systemd ahead of the first start', async (t) => {
+  const { asked, options, dropIn } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.start(never);
+  const other: WorkloadSpec = {
+    ...spec,
+    personality: 'web2',
+    workload: { kind: 'unit', unit: 'nginx@web2.service' },
+  };
+  const none: WorkloadSpec = { ...spec, personality: 'web3', workload: { kind: 'none' } };
+  await workload.prepare([spec, other, none], never);
+  t.same(asked, ['daemon-reload'], 'once for all');
+  t.equal(readFileSync(dropIn, 'utf8'), unitDropIn(spec));
+  await workload.prepare([spec, other, none], never);
+  await workload.ensure({ ...spec, epoch: 4 }, never);
+  t.same(asked.slice(1), ['start nginx@web1.service'], 'the takeover waits for no reload');
+});
+
+test('what can no longer come here is given back to its user', async (t) => {
+  const { asked, options, dropIn } = stage(t);
+  const first = new UnitWorkload(options);
+  await first.prepare([spec], never);
+  const theirs = join(options.unitDirectory, 'mine.service.d', '50-understudy.conf');
+  mkdirSync(join(theirs, '..'), { recursive: true });
+  writeFileSync(theirs, '[Service]\nNice=5\n');
+  // The agent was away when the cluster file changed.
+  const second = new UnitWorkload(options);
+  await second.start(never);
+  asked.length = 0;
+  await second.prepare([], never);
+  t.notOk(existsSync(join(dropIn, '..')), 'no empty folder is left');
+  t.ok(existsSync(theirs), 'what is not ours stays');
+  t.same(asked, ['daemon-reload']);
+  await second.prepare([], never);
+  t.same(asked.length, 1, 'nothing to read anew');
+});
+
+test('a unit that runs here keeps its drop-in', async (t) => {
+  const { options, dropIn } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.ensure(spec, never);
+  await workload.prepare([], never);
+  t.ok(existsSync(dropIn));
+  await workload.remove('web1', never);
+  await workload.prepare([], never);
+  t.notOk(existsSync(dropIn), 'until it has left');
+});
+
+test('an earlier agent may have died before systemd read its drop-in', async (t) => {
+  const { asked, options } = stage(t);
+  await new UnitWorkload(options).prepare([spec], never);
+  asked.length = 0;
+  const next = new UnitWorkload(options);
+  await next.start(never);
+  await next.ensure(spec, never);
+  t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
+});
+
+test('a reload that failed is tried again before the unit starts', async (t) => {
+  const { asked, options } = stage(t);
+  let fails = true;
+  const { run } = options.systemctl;
+  options.systemctl.run = async (args) => {
+    if (args[0] === 'daemon-reload' && fails) throw new Error('no bus');
+    return run(args);
+  };
+  const workload = new UnitWorkload(options);
+  await t.rejects(workload.prepare([spec], never), { message: 'no bus' });
+  await t.rejects(workload.ensure(spec, never), { message: 'no bus' });
+  t.same(asked, [], 'it would have started outside of its personality');
+  fails = false;
+  await workload.ensure(spec, never);
+  t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
+});
+
+test('somebody else’s drop-in of one unit leaves the others ready', async (t) => {
+  const { options, dropIn } = stage(t);
+  const other: WorkloadSpec = {
+    ...spec,
+    personality: 'web0',
+    workload: { kind: 'unit', unit: 'a.service' },
+  };
+  mkdirSync(join(options.unitDirectory, 'a.service.d'), { recursive: true });
+  writeFileSync(join(options.unitDirectory, 'a.service.d', '50-understudy.conf'), '[Unit]\n');
+  const workload = new UnitWorkload(options);
+  await t.rejects(workload.prepare([other, spec], never), { code: 'US_WORKLOAD_FOREIGN_DROPIN' });
+  t.ok(existsSync(dropIn));
+});
+
 test('the next agent knows the unit; another epoch stops it first', async (t) => {
   const { asked, options, show } = stage(t);
   const first = new UnitWorkload(options);
@@ -96,7 +185,7 @@ test('the next agent knows the unit; another epoch stops it first', async (t) =>
   ]);
   asked.length = 0;
   await second.ensure({ ...spec, epoch: 4 }, never);
-  t.same(asked, ['stop nginx@web1.service', 'start nginx@web1.service']);
+  t.same(asked, ['stop nginx@web1.service', 'daemon-reload', 'start nginx@web1.service']);
 });
 
 test('remove stops, abort kills first; the drop-in stays', async (t) => {
