@@ -156,6 +156,9 @@ export class MaskKeeper {
       if (worker.wanted === order) break;
     }
     worker.running = false;
+    // Whoever lets in others there from now on may: the target is nobody's of this cluster.
+    const closed = worker.wanted.retired === true && worker.settled === worker.wanted;
+    if (closed) this.#workers.delete(target);
   }
 
   #retryLater(target: string, worker: Worker, failure: unknown): void {

@@ -46,6 +46,41 @@ test('a look at all masks that takes long is not joined by the next ones', async
   await keeper.stop();
 });
 
+test('a target that left the configuration is closed once, and then nobody of ours any more', async (t) => {
+  const applied: MaskOrder[] = [];
+  const looks: string[] = [];
+  const ledger = new MaskLedger(join(t.testdir(), 'epochs.json'));
+  const mask = {
+    ledger,
+    apply: async (order: MaskOrder) => {
+      await ledger.admit(order);
+      applied.push(order);
+    },
+    // Somebody lets another machine in, by hand.
+    holds: async ({ target }: MaskOrder) => {
+      looks.push(target);
+      return false;
+    },
+  };
+  const store = new MemoryStore(new MemoryBackend());
+  const parts = { mask, store, log: quiet, timers: systemTimers(), nowMs: () => 0 };
+  const keeper = new MaskKeeper(parts);
+  const order = { target: 'iqn.t:a', personality: 'web1', generation: 1, epoch: 1, host: 'h1' };
+  await keeper.order([{ ...order, initiator: 'iqn.i' }], 1);
+  await until(() => applied.length === 1);
+  await keeper.order([], 2);
+  await until(async () => (await ledger.targets()).size === 0);
+  t.equal(applied.at(-1)?.initiator, undefined, 'nobody is let in by us');
+  await keeper.verify();
+  t.same(looks, [], 'it is not looked at');
+  t.equal(applied.length, 2, 'and not closed again');
+
+  await keeper.order([{ ...order, generation: 3, epoch: 2, initiator: 'iqn.i' }], 3);
+  await until(() => applied.length === 3);
+  t.equal(applied.at(-1)?.initiator, 'iqn.i', 'back in the configuration, it is ours again');
+  await keeper.stop();
+});
+
 test('garbage in the store ends no watch: masks follow what can be read', async (t) => {
   const store = new MemoryStore(new MemoryBackend());
   const applied: MaskOrder[] = [];
