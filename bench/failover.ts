@@ -3,12 +3,12 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultTiming, fastTiming, openBench, type Timing } from './failover-lab.js';
 import { intoPage, table } from './markdown.js';
-import { KeepalivedPair } from './peer.js';
-import { everySeries, playRound, type Round, type Series, untilReady } from './rounds.js';
+import { PeerPair } from './peer.js';
+import { everySeries, peerOf, playRound, type Round, type Series, untilReady } from './rounds.js';
 
 /**
  * What a client sees of failovers, ours and keepalived's in turn on one switch:
- * `npm run bench:failover -- [--part default|fast|faults|moves] [--kills N] [--record FILE] [--page]`.
+ * `npm run bench:failover -- [--part default|fast|faults|moves|peers] [--kills N] [--record FILE] [--page]`.
  *
  * Parts are played one after the other, each in a lab of its own. With --record rounds are also added to
  * a file, and the tables are of all that is in it; --page puts them into docs/benchmarks.md.
@@ -23,6 +23,10 @@ const parts: Readonly<Record<string, Part>> = {
   fast: { timing: fastTiming, series: ['disk', 'plain', 'keepalived'] },
   faults: { timing: defaultTiming, series: ['leader too', 'etcd leader too'] },
   moves: { timing: defaultTiming, series: ['move disk', 'move plain'] },
+  peers: {
+    timing: defaultTiming,
+    series: ['plain', 'keepalived 1 s', 'ucarp', 'pacemaker tuned', 'pacemaker'],
+  },
 };
 
 type Recorded = Round & { readonly timing: string };
@@ -42,7 +46,7 @@ for (const name of values.part ?? Object.keys(parts)) {
   if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(parts)}`);
   if (Number(values.kills) > 0) await play(part, Number(values.kills));
 }
-const text = [defaultTiming, fastTiming].map(tableOf).join('\n\n');
+const text = [defaultTiming, fastTiming].filter(wasPlayed).map(tableOf).join('\n\n');
 process.stdout.write(`${text}\n`);
 if (values.page) {
   const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}`;
@@ -56,11 +60,15 @@ async function play({ timing, series }: Part, kills: number): Promise<void> {
   process.once('SIGINT', () => stop.abort(new Error('interrupted')));
   const bench = await openBench(timing, stop.signal);
   try {
-    const pair = await KeepalivedPair.up(bench.lab, timing.advertMs);
+    const peers = new Map<Series, PeerPair>();
+    for (const one of series) {
+      const kind = peerOf(one, timing.advertMs);
+      if (kind !== undefined) peers.set(one, await PeerPair.up(bench.lab, kind));
+    }
     await untilReady(bench);
     for (let kill = 1; kill <= kills && !stop.signal.aborted; kill++) {
       for (const one of series) {
-        const round = { timing: timing.name, ...(await playRound(bench, pair, one)) };
+        const round = { timing: timing.name, ...(await playRound(bench, peers, one)) };
         rounds.push(round);
         if (values.record !== undefined) {
           appendFileSync(values.record, `${JSON.stringify(round)}\n`);
@@ -82,6 +90,10 @@ function recorded(path: string | undefined): Recorded[] {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Recorded);
 }
 
+function wasPlayed({ name }: Timing): boolean {
+  return rounds.some(({ timing }) => timing === name);
+}
+
 function tableOf(timing: Timing): string {
   const mine = rounds.filter((round) => round.timing === timing.name);
   const peer = median(mine.filter(({ series }) => series === 'keepalived').map(gapOf));
@@ -89,7 +101,8 @@ function tableOf(timing: Timing): string {
     const found = mine.filter((round) => round.series === series);
     if (found.length === 0) return [];
     const gaps = found.map(gapOf);
-    const own = series === 'keepalived' ? '' : round(median(gaps) - timing.leaseMs);
+    const own =
+      peerOf(series, timing.advertMs) !== undefined ? '' : round(median(gaps) - timing.leaseMs);
     const https = found.flatMap(({ httpMs }) => (httpMs === undefined ? [] : [httpMs]));
     return [
       [
@@ -117,6 +130,12 @@ function title(series: Series, timing: Timing): string {
     'leader too': 'with a LUN, the leading controller in the same instant',
     'move disk': 'planned move, with a LUN',
     'move plain': 'planned move, without volumes',
+    'keepalived 1 s': 'keepalived, advert 1 s (its default), no storage, no fencing',
+    ucarp: 'ucarp, its defaults (advert 1 s), no storage, no fencing',
+    'pacemaker tuned':
+      'Pacemaker, IPaddr2, no storage, token 300 ms, a fencing agent that answers at once',
+    pacemaker:
+      'Pacemaker, IPaddr2, no storage, default token, a fencing agent that answers at once',
   };
   return titles[series];
 }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { argvText, writeLabFiles } from '../src/lab/files.js';
 import { Host } from '../src/lab/host.js';
 import type { Lab } from '../src/lab/lab.js';
@@ -5,22 +6,25 @@ import { ownMountPoints } from '../src/lab/mount-points.js';
 import { controlNode, portName } from '../src/lab/plan.js';
 import { labDirectory } from '../src/lab/state.js';
 import type { Nodes } from '../src/observe/observers.js';
+import type { PeerKind } from './peers.js';
 
 /**
- * keepalived on the lab's own switch: two hosts with the same power switch as the lab's, a virtual
- * address on a virtual MAC (VRRP version 3, use_vmac), no storage and no fencing. It is pinged from the
- * lab's control node.
+ * Another product on the lab's own switch: two hosts with the same power switch as the lab's. Their
+ * address is pinged from the lab's control node.
  */
-export class KeepalivedPair {
-  static readonly address = '10.66.200.100';
+export class PeerPair {
   static readonly client = controlNode.name;
+  readonly kind: PeerKind;
   readonly #hosts: readonly Host[];
+  readonly #lab: Lab;
 
-  private constructor(hosts: readonly Host[]) {
+  private constructor(kind: PeerKind, hosts: readonly Host[], lab: Lab) {
+    this.kind = kind;
     this.#hosts = hosts;
+    this.#lab = lab;
   }
 
-  static async up(lab: Lab, advertMs: number): Promise<KeepalivedPair> {
+  static async up(lab: Lab, kind: PeerKind): Promise<PeerPair> {
     const directory = labDirectory(lab.name);
     const outside = `/proc/${lab.pid}/root${directory}`;
     const place = {
@@ -29,72 +33,68 @@ export class KeepalivedPair {
       mountPoints: ownMountPoints([process.execPath]),
     };
     const hosts = [1, 2].map((number) => {
-      const name = `k${number}`;
-      const index = firstIndex + number;
-      writeLabFiles(outside, filesOf(name, advertMs));
+      const name = `${kind.letter}${number}`;
+      const index = kind.firstIndex + number;
+      writeLabFiles(outside, filesOf(name, kind.script(name, number)));
       const ports = { eth1: portName('int', name, index), eth2: portName('sto', name, index) };
-      const addresses = { internal: `10.66.200.${number}`, storage: `10.77.200.${number}` };
+      const subnet = kind.firstIndex;
+      const addresses = {
+        internal: `10.66.${subnet}.${number}`,
+        storage: `10.77.${subnet}.${number}`,
+      };
       return new Host({ name, ...addresses, ports, portGroup: 100 + index }, index, place);
     });
-    const pair = new KeepalivedPair(hosts);
+    const pair = new PeerPair(kind, hosts, lab);
     for (const host of hosts) await host.powerOn();
+    await pair.settled();
     return pair;
   }
 
+  get address(): string {
+    return `10.66.${this.kind.firstIndex}.100`;
+  }
+
   /** The host that holds the address: the one whose kernel has it. */
-  async holder(lab: Lab): Promise<Host> {
+  async holder(): Promise<Host> {
     for (const host of this.#hosts) {
       if (host.process === undefined) continue;
-      const { stdout } = await lab.exec(host.command(['ip', '-o', '-4', 'addr']));
-      if (stdout.includes(`${KeepalivedPair.address}/`)) return host;
+      const { stdout } = await this.#lab.exec(host.command(['ip', '-o', '-4', 'addr']));
+      if (stdout.includes(` ${this.address}/`)) return host;
     }
-    throw new Error('no host of keepalived holds the address');
+    throw new Error(`no host of ${this.kind.letter}1 and ${this.kind.letter}2 holds the address`);
+  }
+
+  /** Both take part again, so that the next cut finds a standby. */
+  async settled(): Promise<void> {
+    const { ready } = this.kind;
+    for (const endMs = Date.now() + settledMs; ready !== undefined; await pause(100)) {
+      const asked = await Promise.all(
+        this.#hosts.map((host) => this.#lab.exec(host.command(['sh', '-c', ready]))),
+      );
+      if (asked.every(({ code }) => code === 0)) break;
+      if (Date.now() > endMs) {
+        throw new Error(`not ready: ${asked.map(({ stdout, stderr }) => stdout + stderr)}`);
+      }
+    }
+    await pause(this.kind.settleMs);
   }
 }
 
-/** Beyond the numbers of the lab's own hosts. */
-const firstIndex = 200;
+const settledMs = 90_000;
 
 /** What a host's first process starts as pulse and agent (src/lab/init-scripts.ts). */
-function filesOf(name: string, advertMs: number) {
+function filesOf(name: string, script: string) {
   const folder = `hosts/${name}`;
-  const settings = '/etc/understudy/keepalived.yaml';
-  const run = ['-p', '/run/keepalived.pid', '-r', '/run/vrrp.pid'];
-  const daemon = ['keepalived', '-n', '-l', '-P', '-f', settings, ...run];
   return [
-    { path: `${folder}/keepalived.yaml`, content: configuration(name, advertMs) },
+    // A host wants some settings.
+    { path: `${folder}/peer.yaml`, content: '' },
     { path: `${folder}/cluster.key`, content: '' },
     { path: `${folder}/agent.command`, content: argvText(['sleep', 'infinity']) },
     {
       path: `${folder}/pulse.command`,
-      content: argvText([
-        ...['sh', '-c', 'echo -10 > /proc/self/autogroup; exec "$@"', 'favoured'],
-        ...daemon,
-      ]),
+      content: argvText(['sh', '-c', `echo -10 > /proc/self/autogroup\n${script}`]),
     },
   ];
-}
-
-/** Nobody preempts: the one that comes back stays behind, as with ours. */
-function configuration(name: string, advertMs: number): string {
-  return `global_defs {
-  router_id ${name}
-  max_auto_priority 99
-}
-vrrp_instance shared {
-  state BACKUP
-  nopreempt
-  interface eth1
-  use_vmac
-  version 3
-  virtual_router_id 51
-  priority 250
-  advert_int ${advertMs / 1_000}
-  virtual_ipaddress {
-    ${KeepalivedPair.address}/16
-  }
-}
-`;
 }
 
 /** The lab's nodes as observers use them. */

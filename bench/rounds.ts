@@ -5,7 +5,8 @@ import { etcdLeader } from '../src/lab/etcd.js';
 import { collect } from '../src/lab/shell.js';
 import { HttpWatch, type Nodes, PingWatch } from '../src/observe/observers.js';
 import { addresses, type Bench, type Kind } from './failover-lab.js';
-import { KeepalivedPair, nodesOf } from './peer.js';
+import { nodesOf, PeerPair } from './peer.js';
+import { keepalived, type PeerKind, pacemaker, ucarp } from './peers.js';
 
 /** What a client saw of one takeover. */
 export interface Round {
@@ -25,21 +26,46 @@ export const everySeries = [
   'leader too',
   'move disk',
   'move plain',
+  'keepalived 1 s',
+  'ucarp',
+  'pacemaker tuned',
+  'pacemaker',
 ] as const;
 export type Series = (typeof everySeries)[number];
+
+/** Other products: whom a series is about. */
+export function peerOf(series: Series, advertMs: number): PeerKind | undefined {
+  switch (series) {
+    case 'keepalived':
+      return keepalived(advertMs, 'k', 200);
+    case 'keepalived 1 s':
+      return keepalived(1_000, 's', 203);
+    case 'ucarp':
+      return ucarp('u', 206);
+    case 'pacemaker tuned':
+      return pacemaker(300, 't', 209);
+    case 'pacemaker':
+      return pacemaker(undefined, 'p', 212);
+    default:
+      return undefined;
+  }
+}
+
+/** Of those series that are about another product, each on hosts of its own. */
+export type Peers = ReadonlyMap<Series, PeerPair>;
 
 const answerMs = 20_000;
 const readyMs = 30_000;
 const lookMs = 50;
 const program = new URL('../../bin/understudy', import.meta.url).pathname;
 
-export async function playRound(bench: Bench, pair: KeepalivedPair, series: Series) {
+export async function playRound(bench: Bench, peers: Peers, series: Series) {
+  const peer = peers.get(series);
+  if (peer !== undefined) return cutPeer(bench, peer, series);
   switch (series) {
     case 'disk':
     case 'plain':
       return cut(bench, series, series, []);
-    case 'keepalived':
-      return cutKeepalived(bench, pair);
     case 'etcd leader too':
       return cut(bench, series, 'disk', [await etcdLeader(bench.lab)]);
     case 'leader too':
@@ -48,6 +74,8 @@ export async function playRound(bench: Bench, pair: KeepalivedPair, series: Seri
       return move(bench, series, 'disk');
     case 'move plain':
       return move(bench, series, 'plain');
+    default:
+      throw new Error(`${series} has no hosts`);
   }
 }
 
@@ -71,10 +99,10 @@ async function cut(
   return { series, ...seen, stepsMs: stepsOf(record) };
 }
 
-async function cutKeepalived({ lab }: Bench, pair: KeepalivedPair): Promise<Round> {
-  const ping = new PingWatch(nodesOf(lab), KeepalivedPair.client, KeepalivedPair.address);
+async function cutPeer({ lab }: Bench, pair: PeerPair, series: Series): Promise<Round> {
+  const ping = new PingWatch(nodesOf(lab), PeerPair.client, pair.address);
   await ping.answerAfter(Date.now(), answerMs);
-  const host = await pair.holder(lab);
+  const host = await pair.holder();
   await pause(Math.random() * 50);
   const cutMs = Date.now();
   await host.cut();
@@ -82,9 +110,8 @@ async function cutKeepalived({ lab }: Bench, pair: KeepalivedPair): Promise<Roun
   const gapMs = ping.longestGapMs(cutMs) ?? Number.NaN;
   await ping.stop();
   await host.powerOn();
-  // It says nowhere that it listens; a backup is one after its first second.
-  await pause(1_500);
-  return { series: 'keepalived', gapMs };
+  await pair.settled();
+  return { series, gapMs };
 }
 
 async function move({ stage, lab }: Bench, series: Series, kind: Kind): Promise<Round> {
