@@ -1,6 +1,7 @@
 import { configOf, parseRoleId } from '../control/view.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { Timers } from '../store/timers.js';
+import { atMost } from './at-most.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { type Log, Loop } from './loop.js';
 import { type HostFacts, networkSpec, networksHere, nicsOf, peerSpec } from './specs.js';
@@ -81,15 +82,16 @@ export class Forwarding {
       this.#adopted = true;
     }
     const wanted = networksHere(watch.view, config, facts.host);
-    for (const network of wanted) {
-      // Not one that is gone from the file: its role is being let go of.
-      if (config.networks.some(({ name }) => name === network)) await this.ensure(network, signal);
-    }
+    // Not one that is gone from the file: its role is being let go of.
+    const named = [...wanted].filter((one) => config.networks.some(({ name }) => name === one));
+    // One network that cannot be set up, or taken away, leaves the others as they should be.
+    const ended = [await settled(atMost(1, named, (network) => this.ensure(network, signal)))];
     const inUse = new Set(this.#parts.networksInUse());
-    for (const network of [...this.#present]) {
-      if (wanted.has(network) || inUse.has(network)) continue;
-      await this.#turn(network, () => this.#takeDown(network, signal));
-    }
+    const surplus = [...this.#present].filter((one) => !wanted.has(one) && !inUse.has(one));
+    const takeDown = (network: string) =>
+      this.#turn(network, () => this.#takeDown(network, signal));
+    ended.push(await settled(atMost(1, surplus, takeDown)));
+    for (const end of ended) if (end.status === 'rejected') throw end.reason;
   }
 
   async #setUp(network: string, signal: AbortSignal): Promise<void> {
@@ -139,6 +141,11 @@ export class Forwarding {
     );
     return mine;
   }
+}
+
+async function settled(work: Promise<void>): Promise<PromiseSettledResult<void>> {
+  const [end] = await Promise.allSettled([work]);
+  return end;
 }
 
 export interface ForwardingParts {
