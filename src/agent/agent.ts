@@ -254,7 +254,7 @@ export class Agent {
   }
 
   #report(): ReportRecord | undefined {
-    const { incarnation, heldSet } = this.#enrolment;
+    const { incarnation, heldSet, leased } = this.#enrolment;
     if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
     const { granting } = this.#granting;
     const set = heldSet === 0 ? {} : { set: heldSet };
@@ -262,6 +262,7 @@ export class Agent {
       incarnation,
       granting,
       ...set,
+      leased,
       ...this.#owner.reports(),
       health: this.#health.healths(),
     };

@@ -41,7 +41,7 @@ export class Enrolment {
   #told = '';
   /** What pulse holds, and under which set of controllers it counts that lease. */
   #counting: { readonly incarnation: number; readonly set?: number } | undefined;
-  /** The newest of those under which it said that it holds the lease, perhaps before this agent knew. */
+  /** The newest that it said it holds the lease for, and under which set, perhaps before this agent knew. */
   #held: { readonly incarnation: number; readonly set: number } | undefined;
   /** Pulse says that a majority refuses this incarnation: the store is asked whether that is final. */
   #refused: number | undefined;
@@ -59,6 +59,11 @@ export class Enrolment {
   /** The set of controllers under which the lease is held; 0: the first, or none is. */
   get heldSet(): number {
     return this.#held?.incarnation === this.#incarnation ? (this.#held?.set ?? 0) : 0;
+  }
+
+  /** Whether this incarnation has held its lease, as pulse says. */
+  get leased(): boolean {
+    return this.#held !== undefined && this.#held.incarnation === this.#incarnation;
   }
 
   start(): void {
@@ -82,9 +87,9 @@ export class Enrolment {
   }
 
   #holds(incarnation: number, set: number): void {
-    const before = this.heldSet;
+    const [before, leasedBefore] = [this.heldSet, this.leased];
     this.#held = { incarnation, set };
-    if (this.heldSet !== before) this.#parts.onHeld();
+    if (this.heldSet !== before || this.leased !== leasedBefore) this.#parts.onHeld();
   }
 
   async #enrol(): Promise<void> {
@@ -226,7 +231,7 @@ export interface EnrolmentParts {
   /** Aborts and removes everything of ours on this host; returns when nothing is left. */
   dropEverything(): Promise<void>;
   onIncarnation(incarnation: number): void;
-  /** The lease is held under another set of controllers. */
+  /** The lease is held for the first time, or under another set of controllers. */
   onHeld(): void;
 }
 

@@ -1,8 +1,7 @@
-import { countsByUs } from './controllers-change.js';
+import { isEligible } from './eligible.js';
 import { unplaced } from './failover.js';
 import type { AssignmentRecord, FailoverRecord } from './records.js';
 import { type Role, roleId, type View } from './view.js';
-import { isShutOut } from './votes.js';
 
 /** What an owner that has let go of a role writes in its stead. */
 export interface Handover {
@@ -31,7 +30,7 @@ export function decideHandover(
   const named = config.hosts.some(({ name }) => name === to);
   const host = to === null || !named ? undefined : view.hosts.get(to);
   const incarnation = host?.value.incarnation ?? 0;
-  const may = to !== null && !isShutOut(view, to, incarnation) && countsByUs(view, to, incarnation);
+  const may = to !== null && isEligible(view, to, incarnation);
   if (to === null || host === undefined || !may) {
     const next = { ...unplaced(kept.value), cause, reason };
     return { assignmentRevision: kept.revision, toHostRevision: undefined, next, record: null };

@@ -1,9 +1,9 @@
 import type { ClusterConfig, HostConfig } from '../config/types.js';
-import { countsByUs } from './controllers-change.js';
+import { isEligible, isJoining } from './eligible.js';
 import { lookup } from './lookup.js';
 import type { AssignmentRecord } from './records.js';
 import { incarnationId, parseRoleId, type Role, roleId, type View } from './view.js';
-import { isShutOut, outOfTouch, standingVotes } from './votes.js';
+import { outOfTouch, standingVotes } from './votes.js';
 
 /** Where a role goes, or why nowhere. */
 export type Placement =
@@ -17,7 +17,8 @@ export type Placement =
 
 export type HoldReason =
   | 'no-spare-in-pool' // nobody in the pool is up, enrolled and not drained
-  | 'no-room-in-pool' // those who are carry as much as they may
+  | 'no-lease-in-pool' // those who are enrolled wait for their first lease: controllers do not hear them
+  | 'no-room-in-pool' // those who are up carry as much as they may
   | 'not-proven-silent' // its lease is not enforced, and nobody has switched it off
   | 'unknown-role'; // the configuration no longer names it
 
@@ -59,6 +60,8 @@ export class Survey {
   readonly #config: ClusterConfig;
   readonly #view: View;
   readonly #up = new Map<string, Up[]>();
+  /** Pools of hosts that may be up any moment. */
+  readonly #joining = new Set<string>();
   readonly #carried = new Map<string, Carried>();
   /** Where roles are to be, as far as this round has changed it. */
   readonly #noted = new Map<string, Where>();
@@ -68,8 +71,10 @@ export class Survey {
     this.#view = view;
     const deaf = outOfTouch(view);
     for (const host of config.hosts) {
+      if (host.pool === null) continue;
+      if (isJoining(view, host.name)) this.#joining.add(host.pool);
       const up = upNow(view, host, liveness, deaf);
-      if (host.pool === null || up === undefined) continue;
+      if (up === undefined) continue;
       const pool = this.#up.get(host.pool) ?? [];
       pool.push(up);
       this.#up.set(host.pool, pool);
@@ -87,9 +92,9 @@ export class Survey {
   }
 
   /**
-   * Chooses a host for a role: of its pool, enrolled, not drained, with room for one more personality
-   * where the file bounds that, and heard by all controllers that hear anybody; or, where such a one
-   * was sought in vain, one of the `doubted`.
+   * Chooses a host for a role: of its pool, enrolled, not drained, with a lease that it holds or held
+   * already, with room for one more personality where the file bounds that, and heard by all controllers
+   * that hear anybody; or, where such a one was sought in vain, one of the `doubted`.
    *
    * A personality prefers a spare (a host without any), then the least loaded; it avoids hosts of
    * other members of its services, so that one failure never takes two. A dispatcher prefers a host
@@ -116,7 +121,11 @@ export class Survey {
       }
     }
     if (best === undefined) {
-      return { kind: 'hold', reason: up > 0 ? 'no-room-in-pool' : 'no-spare-in-pool' };
+      if (up > 0) return { kind: 'hold', reason: 'no-room-in-pool' };
+      return {
+        kind: 'hold',
+        reason: this.#joining.has(pool) ? 'no-lease-in-pool' : 'no-spare-in-pool',
+      };
     }
     const { host, incarnation } = best.at;
     const why = explain(role, best.load, candidates, pool);
@@ -197,7 +206,7 @@ function upNow(
   const { name } = host;
   const incarnation = view.hosts.get(name)?.value.incarnation;
   if (incarnation === undefined || view.drained.has(name) || deaf.has(name)) return undefined;
-  if (isShutOut(view, name, incarnation) || !countsByUs(view, name, incarnation)) return undefined;
+  if (!isEligible(view, name, incarnation)) return undefined;
   const votes = standingVotes(view, name, incarnation);
   const doubted =
     lapsed.has(incarnationId(name, incarnation)) ||

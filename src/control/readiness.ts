@@ -1,6 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
+import { isEligible } from './eligible.js';
 import { parseRoleId, roleId, type View } from './view.js';
-import { isShutOut } from './votes.js';
 
 /** What is prepared costs memory and a little time: not for a thousand personalities. */
 export const mostKeptReady = 16;
@@ -43,7 +43,7 @@ function firstSpare(view: View, config: ClusterConfig, pool: string): string | u
     .filter(({ name, pool: its }) => {
       const record = view.hosts.get(name)?.value;
       if (its !== pool || record === undefined || busy.has(name)) return false;
-      return !view.drained.has(name) && !isShutOut(view, name, record.incarnation);
+      return !view.drained.has(name) && isEligible(view, name, record.incarnation);
     })
     .map(({ name }) => ({ name, load: dispatchers.get(name) ?? 0 }))
     .sort((a, b) => a.load - b.load || (a.name < b.name ? -1 : 1));

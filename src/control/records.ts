@@ -59,6 +59,8 @@ export interface FeaturesRecord {
   readonly version?: string;
   /** Whether its agent and pulse know that the set of controllers may change. */
   readonly controllerSets?: boolean;
+  /** Whether its reports say `leased`. */
+  readonly tellsLease?: boolean;
 }
 
 /** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */
@@ -125,6 +127,8 @@ export interface ReportRecord {
   readonly granting?: boolean;
   /** The set of controllers under which its pulse holds the lease; absent: the first. */
   readonly set?: number;
+  /** This incarnation has held its lease: a majority of controllers heard it. It stays so. */
+  readonly leased?: boolean;
   readonly personalities: readonly PersonalityReport[];
   readonly services: readonly ServiceReport[];
   /** Member health as seen where the member is. */

@@ -1,10 +1,11 @@
 import type { ClusterConfig } from '../config/types.js';
+import { isJoining } from './eligible.js';
 import { lookup } from './lookup.js';
 import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, Cause } from './records.js';
 import { parseRoleId, type Role, roleId, type View } from './view.js';
 
-/** A new leader waits at most this long for a pool's hosts to enrol before it places anything. */
+/** A new leader waits at most this long for a pool's hosts to be up before it places anything. */
 export const placementPatienceMs = 5_000;
 
 /** One assignment to be written; the transaction compares the revisions it rests on. */
@@ -52,7 +53,10 @@ function placeUnplaced(
   now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
 ): Stewardship {
   const holds: Stewardship['holds'][number][] = [];
-  const waiting = config.hosts.some((host) => host.pool !== null && !view.hosts.has(host.name));
+  // What is placed before they have their leases would all go to whoever came first.
+  const waiting = config.hosts.some(
+    ({ name, pool }) => pool !== null && (!view.hosts.has(name) || isJoining(view, name)),
+  );
   const patientUntilMs = now.leaderSinceMs + placementPatienceMs;
   const rewrites: Rewrite[] = [];
   let survey: Survey | undefined;

@@ -1,8 +1,8 @@
 import { rewriteTransaction } from '../agent/transactions.js';
+import { isEligible } from '../control/eligible.js';
 import { choosePlacement } from '../control/placement.js';
 import { draining } from '../control/stewardship.js';
 import { configOf, type Role, roleId, type View } from '../control/view.js';
-import { isShutOut } from '../control/votes.js';
 import { UnderstudyError } from '../errors.js';
 import type { Store } from '../store/types.js';
 import { type Actor, auditOperations } from './audit.js';
@@ -76,7 +76,7 @@ function target(view: View, role: Role, wish: string | undefined): string {
   if (host.pool !== pool)
     throw refused(role, `${wish} is not in pool ${pool}`, 'name one of its pool');
   if (wish === kept.value.host) throw refused(role, `it is on ${wish} already`, 'nothing to do');
-  if (enrolled === undefined || isShutOut(view, wish, enrolled.incarnation)) {
+  if (enrolled === undefined || !isEligible(view, wish, enrolled.incarnation)) {
     throw refused(role, `${wish} is not up`, 'name a host that is up');
   }
   return wish;

@@ -95,7 +95,8 @@ export function applied(view: View, application: Application): Foresight {
     if (hosts.has(name) || !view.features.has(name)) continue;
     const { enforce: enforced } = config.config.fencing;
     hosts.set(name, kept({ incarnation: 1, bootToken: '', enforced }));
-    reports.set(name, kept({ incarnation: 1, set, personalities: [], services: [], health: [] }));
+    const nothing = { personalities: [], services: [], health: [] };
+    reports.set(name, kept({ incarnation: 1, set, leased: true, ...nothing }));
     const why = 'its agent runs and is in the definition now';
     writes.push({ key: hostKey(name), text: 'incarnation 1', why });
   }

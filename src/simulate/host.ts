@@ -201,7 +201,7 @@ export class SimHost {
       pulsePort,
       bootId: this.#bootId,
       bootToken: this.#bootToken,
-      features: { vlan: true, kernel: 'simulated', controllerSets: true },
+      features: { vlan: true, kernel: 'simulated', controllerSets: true, tellsLease: true },
       announce: true,
       store: sabotage.store?.(store, this.name) ?? store,
       pulse: sabotage.pulse?.(port, process) ?? port,

@@ -28,6 +28,7 @@ class FakePulse implements PulsePort {
   readonly orders: string[] = [];
   #held: number | undefined;
   readonly #waiting = new Map<string, () => void>();
+  #listener: (event: PulseEvent) => void = () => {};
 
   /** Electorates that it was told to count by. */
   readonly electorates: unknown[] = [];
@@ -66,9 +67,14 @@ class FakePulse implements PulsePort {
 
   /** As pulse does after hello: before its agent has read which incarnation this host has. */
   onEvent(listener: (event: PulseEvent) => void): void {
+    this.#listener = listener;
     if (this.holding !== undefined) {
       listener({ kind: 'lease-held', deadlineMs: 1, ...this.holding });
     }
+  }
+
+  tell(event: PulseEvent): void {
+    this.#listener(event);
   }
 
   /** The next time that it is done. */
@@ -116,7 +122,7 @@ async function agentOf(
     dropEverything: async () => {
       did.push('drop');
     },
-    onHeld: () => {},
+    onHeld: () => did.push(`leased ${enrolment.leased}`),
     onIncarnation: (number) => did.push(`incarnation ${number}`),
   });
   enrolment.start();
@@ -181,6 +187,21 @@ test('a host that was never here enrols as its first incarnation', async (t) => 
   const { did } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' });
   await pulse.done('enrol 1');
   t.same(did, ['drop', 'incarnation 1']);
+});
+
+test('a lease that was held says so of its own incarnation only', async (t) => {
+  const pulse = new FakePulse();
+  const { did, enrolment, put } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' });
+  await pulse.done('enrol 1');
+  t.equal(enrolment.leased, false);
+  for (const deadlineMs of [1, 2]) pulse.tell({ kind: 'lease-held', incarnation: 1, deadlineMs });
+  t.equal(enrolment.leased, true);
+  t.same(did, ['drop', 'incarnation 1', 'leased true'], 'told once');
+  await put(retiredKey('h1', 1), {});
+  await pulse.done('enrol 2');
+  t.equal(enrolment.leased, false);
+  pulse.tell({ kind: 'lease-held', incarnation: 1, deadlineMs: 3 });
+  t.equal(enrolment.leased, false, 'late news of the one before');
 });
 
 test('an agent that restarts within a boot goes on, and lets go of nothing', async (t) => {

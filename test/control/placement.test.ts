@@ -81,6 +81,40 @@ test('a controller that hears no other keeps nobody from a role, and gets none',
   t.end();
 });
 
+test('a host that reaches the store but no controller gets nothing, however often it enrols', (t) => {
+  const world = new World();
+  for (const [name, { value }] of world.view.hosts) world.tellLease(name, value.incarnation, true);
+  // h3 and h4 are cut off from the controllers: voted out, enrolled anew, not voted on yet.
+  for (const name of ['h3', 'h4']) {
+    world.retire(name, 1);
+    world.enrol(name, 2);
+  }
+  world.assign(web1, 'h4');
+  world.assign(web2, 'h1');
+  const replace = () => new Survey(world.view, config, quiet).replace(web1, 'h4');
+  t.match(replace(), { kind: 'place', host: 'h2' }, 'the report of its last life counts no more');
+  world.tellLease('h3', 2, false);
+  t.match(replace(), { kind: 'place', host: 'h2' });
+  world.retire('h2', 1);
+  world.retire('h1', 1);
+  t.match(
+    replace(),
+    { kind: 'hold', reason: 'no-lease-in-pool' },
+    'nor does it when it is the last',
+  );
+  world.tellLease('h3', 2, true);
+  t.match(replace(), { kind: 'place', host: 'h3' }, 'controllers hear it again');
+  t.end();
+});
+
+test('a host whose agent does not tell of its lease counts as one that holds it', (t) => {
+  const world = new World();
+  world.retire('h1', 1);
+  world.enrol('h1', 2);
+  t.match(choosePlacement(world.view, config, web1, quiet), { kind: 'place', host: 'h1' });
+  t.end();
+});
+
 test('a host that never enrolled gets nothing, nor does one of another pool', (t) => {
   const world = new World();
   world.remove('hosts/h1');

@@ -33,6 +33,15 @@ test('a host that nothing would be placed on keeps nothing ready', async (t) => 
   t.same(ready(world), { h1: [], h2: [], h3: [], h4: [] });
 });
 
+test('a host that has not held its lease keeps nothing ready', async (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  world.tellLease('h3', 1, false);
+  t.same(ready(world).h3, []);
+  t.same(ready(world).h4, ['personality/web1', 'personality/web2']);
+});
+
 test('what is nowhere yet, or on its way here, is not kept ready', async (t) => {
   const world = new World();
   world.assign(web1, null);

@@ -18,6 +18,21 @@ test('the leader waits for the hosts of the file, then for nobody', (t) => {
   t.end();
 });
 
+test('the leader waits for first leases as it does for hosts: none gets all for being the first', (t) => {
+  const world = new World();
+  for (const name of ['h1', 'h2', 'h3', 'h4']) world.tellLease(name, 1, name === 'h2');
+  t.match(decideStewardship(world.view, now).holds, [{ reason: 'waiting-for-hosts' }]);
+  const late = decideStewardship(world.view, { ...now, nowMs: placementPatienceMs });
+  t.ok(late.rewrites.length === 3 && late.rewrites.every(({ next }) => next.host === 'h2'));
+  for (const name of ['h1', 'h3', 'h4']) world.tellLease(name, 1, true);
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { next: { host: 'h1' } },
+    { next: { host: 'h2' } },
+    { next: { host: 'h3' } },
+  ]);
+  t.end();
+});
+
 test('each placement of a round sees the load of those before it', (t) => {
   const { rewrites } = decideStewardship(new World().view, now);
   t.same(
@@ -112,6 +127,15 @@ test('an owner hands over to nobody when the chosen host was shut out meanwhile'
     next: { host: null, epoch: 5, state: 'unplaced' },
     record: null,
   });
+  t.end();
+});
+
+test('an owner hands over to nobody when the chosen host enrolled anew and has no lease yet', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1', { state: 'draining', to: 'h3', epoch: 4 });
+  world.tellLease('h3', 1, true);
+  world.enrol('h3', 2);
+  t.match(decideHandover(world.view, web1, owner), { next: { host: null, state: 'unplaced' } });
   t.end();
 });
 

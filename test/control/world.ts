@@ -3,8 +3,10 @@ import {
   assignmentKey,
   configKey,
   drainedKey,
+  featuresKey,
   fencedKey,
   hostKey,
+  reportKey,
   retiredKey,
   voteKey,
 } from '../../src/control/keys.js';
@@ -103,6 +105,13 @@ export class World {
 
   enrol(host: string, incarnation: number, enforced = true): void {
     this.write(hostKey(host), { incarnation, bootToken: `${host}-${incarnation}`, enforced });
+  }
+
+  /** Its agent is of a version that says whether the host has held its lease, and says this. */
+  tellLease(host: string, incarnation: number, leased: boolean): void {
+    this.write(featuresKey(host), { vlan: true, kernel: '6.1', tellsLease: true });
+    const nothing = { personalities: [], services: [], health: [] };
+    this.write(reportKey(host), { incarnation, leased, ...nothing });
   }
 
   assign(role: Role, host: string | null, changes: Partial<AssignmentRecord> = {}): void {
