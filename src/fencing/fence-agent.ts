@@ -7,6 +7,11 @@ import type { PowerAdapter } from './types.js';
 
 /** What an agent exits with for `action=status` of a machine that is off (FenceAgentAPI). */
 const statusOff = 2;
+/**
+ * What an agent started may outlive it in a session of its own, with its output open (ssh that shares
+ * connections): the last words are waited for so long, once it has ended or was killed.
+ */
+const lastWordsMs = 500;
 const longestAnswerChars = 4_000;
 const longestPasswordBytes = 1_000;
 
@@ -51,15 +56,30 @@ function run(
       if (told.length < longestAnswerChars) told += text;
     };
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', hear);
+    let lastWords: NodeJS.Timeout | undefined;
+    const settle = (then: () => void) => {
+      clearTimeout(lastWords);
+      limit.removeEventListener('abort', abort);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      then();
+    };
+    const end = (code: number | null) =>
+      settle(() => {
+        if (limit.aborted) reject(failed(host, power.agent, messageOf(limit.reason)));
+        else resolve({ code, told: `${tail(told)} (exit code ${code})` });
+      });
     const abort = () => {
       if (child.pid !== undefined) killGroup(child.pid);
+      lastWords ??= setTimeout(() => end(null), lastWordsMs);
     };
-    child.on('error', (thrown) => reject(failed(host, power.agent, messageOf(thrown))));
-    child.on('close', (code) => {
-      limit.removeEventListener('abort', abort);
-      if (limit.aborted) reject(failed(host, power.agent, messageOf(limit.reason)));
-      else resolve({ code, told: `${tail(told)} (exit code ${code})` });
+    child.on('error', (thrown) =>
+      settle(() => reject(failed(host, power.agent, messageOf(thrown)))),
+    );
+    child.on('exit', (code) => {
+      lastWords ??= setTimeout(() => end(code), lastWordsMs);
     });
+    child.on('close', end);
     limit.addEventListener('abort', abort, { once: true });
     if (limit.aborted) abort();
     // An agent that ends without reading is told about by its exit code.

@@ -68,6 +68,27 @@ test('an agent that hangs is ended in time, with all that it started', async (t)
   t.match(state, /^(?:gone|Z)$/, 'what it started has ended too');
 });
 
+/** Like ssh with ControlPersist: in a session of its own, with the agent's output open. */
+const persistent = `setsid sleep 1000 & echo $! > "\${0%/*}/child"`;
+
+function endPersistent(power: PowerConfig): void {
+  const pid = Number(readFileSync(power.agent.replace(/agent$/, 'child'), 'utf8'));
+  process.kill(pid, 'SIGKILL');
+}
+
+test('an agent that hangs is given up in time, also when what it started cannot be found', async (t) => {
+  const power = agent(t, `${persistent}; wait`, { timeoutMs: 500 });
+  await t.rejects(new FenceAgents().switchOff('h2', power, never), { code: 'US_POWER_AGENT' });
+  endPersistent(power);
+});
+
+test('an agent that has ended is believed although something of it lives on', async (t) => {
+  const power = agent(t, `case $options in *action=status*) exit 2 ;; esac; ${persistent}`);
+  await new FenceAgents().switchOff('h2', power, never);
+  endPersistent(power);
+  t.pass('off');
+});
+
 test('an agent that is not there is told by name', async (t) => {
   const power = agent(t, '', { agent: 'fence_of_no_kind' });
   await t.rejects(new FenceAgents().switchOff('h2', power, never), {
