@@ -157,10 +157,20 @@ export class Namespaces {
     }
   }
 
-  /** Whose namespace it is; undefined for one that is not ours. */
+  /**
+   * Whose namespace it is; undefined for one that is not ours. That is asked on a socket of its own, unless
+   * one is kept: a socket that stayed in somebody else's namespace would keep it from ending.
+   */
   async tagOf(path: string, options: RequestOptions): Promise<Tag | undefined> {
-    const loopback = await findLink(this.at(path), 'lo', options);
-    return parseTag(loopback?.alias ?? '');
+    this.#refuseWhenClosed();
+    const kept = this.#sockets.get(path);
+    if (kept?.identity === namespaceIdentity(path)) return tagIn(kept.netlink, options);
+    const netlink = inNetworkNamespace(path, () => new NetlinkTransport());
+    try {
+      return await tagIn(netlink, options);
+    } finally {
+      netlink.close();
+    }
   }
 
   /** A job that was still running must not open sockets again that nobody would close. */
@@ -174,6 +184,11 @@ export class Namespaces {
     this.#host?.close();
     this.#host = undefined;
   }
+}
+
+async function tagIn(netlink: NetlinkTransport, options: RequestOptions): Promise<Tag | undefined> {
+  const loopback = await findLink(netlink, 'lo', options);
+  return parseTag(loopback?.alias ?? '');
 }
 
 export { loopbackIndex };

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { type NamespaceSpec, type PeerFilter, preparedEpoch } from '../../src/network/types.js';
 import { insidePath, NetLab, nic, pings, RecordingGuard, vxlan } from './lab.js';
@@ -174,6 +175,20 @@ test('what is not ours is refused and left as it was', async (t) => {
   t.strictSame(await other.observe(signal), []);
   await t.rejects(other.removeNamespace('web1', signal), { code: 'US_NET_FOREIGN' });
   await t.rejects(other.removeNetwork('blue', signal), { code: 'US_NET_FOREIGN' });
+});
+
+test('a namespace of somebody else ends when they end it, though it is named like ours', async (t) => {
+  const { lab, h1, path } = setUp(t, 'likeours');
+  const name = path.split('/').at(-1) ?? '';
+  execFileSync('ip', ['netns', 'add', name]);
+  lab.inside('h1', `ip link add theirs type veth peer name inside netns ${path}`);
+  t.strictSame(await h1.observe(signal), []);
+  await t.rejects(h1.removeNamespace('web1', signal), { code: 'US_NET_FOREIGN' });
+  execFileSync('ip', ['netns', 'del', name]);
+  // The kernel ends a namespace a moment after its last user, and with it all that was in it.
+  const theirs = () => /theirs/.test(lab.inside('h1', 'ip -o link show'));
+  for (const started = Date.now(); theirs() && Date.now() - started < 5_000; ) await pause(10);
+  t.notOk(theirs(), 'the other end of its cable is gone');
 });
 
 test('what a crash left unfinished is made anew', async (t) => {
