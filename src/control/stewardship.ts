@@ -53,10 +53,9 @@ function placeUnplaced(
   now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
 ): Stewardship {
   const holds: Stewardship['holds'][number][] = [];
-  // What is placed before they have their leases would all go to whoever came first.
-  const waiting = config.hosts.some(
-    ({ name, pool }) => pool !== null && (!view.hosts.has(name) || isJoining(view, name)),
-  );
+  const inPools = config.hosts.filter(({ pool }) => pool !== null);
+  const waiting = inPools.some(({ name }) => !view.hosts.has(name));
+  const joining = inPools.some(({ name }) => isJoining(view, name));
   const patientUntilMs = now.leaderSinceMs + placementPatienceMs;
   const rewrites: Rewrite[] = [];
   let survey: Survey | undefined;
@@ -64,7 +63,9 @@ function placeUnplaced(
     if (rewrites.length >= mostPlacements) break;
     const kept = view.assignments.get(roleId(role));
     if (kept !== undefined && kept.value.host !== null) continue;
-    if (waiting && now.nowMs < patientUntilMs) {
+    // When everything starts, all would go to whoever had the first lease. What worked before does not wait.
+    const early = waiting || (joining && kept === undefined);
+    if (early && now.nowMs < patientUntilMs) {
       return {
         rewrites: [],
         holds: [{ role, reason: 'waiting-for-hosts' }],

@@ -18,6 +18,8 @@ export const unenforcedBoundMs = 1_200_000;
 /** Never more than this between one fault and the next. */
 const longestPauseMs = 5_000;
 const longestFaultMs = 25_000;
+/** What works again must go on working: several times as long as anything that is tried again. */
+export const watchedMs = 5_000;
 
 export interface RunOptions {
   readonly config: ClusterConfig;
@@ -110,7 +112,7 @@ class Run {
     this.#bootTheOthers();
     const recoveredMs = await this.#untilAllWork('after the last fault');
     await this.#untilUnchanging();
-    await this.#pass(1_000);
+    await this.#pass(watchedMs);
     const { time } = this.#world;
     return {
       seed: this.#options.seed,

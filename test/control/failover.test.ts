@@ -53,6 +53,37 @@ test('a majority of votes moves the personality to a spare with the next epoch',
   t.end();
 });
 
+test('two hosts that reach the store but no controller do not hand a role to and fro', (t) => {
+  const world = placed();
+  for (const name of ['h1', 'h2', 'h3', 'h4']) world.tellLease(name, 1, true);
+  // The dispatcher prefers h3 and h4, which carry no member of its service: they take turns enrolling.
+  const cutOff = new Map([
+    ['h3', 1],
+    ['h4', 1],
+  ]);
+  const reenrol = (host: string) => {
+    const incarnation = cutOff.get(host) ?? 0;
+    for (const controller of ['h1', 'h2']) world.vote(host, incarnation, controller);
+    world.retire(host, incarnation);
+    cutOff.set(host, incarnation + 1);
+    world.enrol(host, incarnation + 1);
+    world.tellLease(host, incarnation + 1, false);
+  };
+  world.assign(web, 'h4', { incarnation: 1 });
+  for (const host of cutOff.keys()) reenrol(host);
+  const went: (string | null)[] = [];
+  for (let round = 0; round < 6; round++) {
+    for (const verdict of decideFailovers(initialFailoverState, world.view, leader).verdicts) {
+      if (verdict.kind !== 'fail-over') continue;
+      went.push(verdict.commit.next.host);
+      world.assign(web, verdict.commit.next.host, verdict.commit.next);
+    }
+    for (const host of cutOff.keys()) reenrol(host);
+  }
+  t.same(went, ['h1'], 'to a host that is well, once');
+  t.end();
+});
+
 test('a host that comes back may have its role again if there is nobody else', (t) => {
   const world = placed();
   for (const controller of ['h2', 'h3']) world.vote('h1', 1, controller);

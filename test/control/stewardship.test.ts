@@ -22,6 +22,14 @@ test('the leader waits for first leases as it does for hosts: none gets all for 
   const world = new World();
   for (const name of ['h1', 'h2', 'h3', 'h4']) world.tellLease(name, 1, name === 'h2');
   t.match(decideStewardship(world.view, now).holds, [{ reason: 'waiting-for-hosts' }]);
+  const back = new World();
+  back.tellLease('h4', 1, false);
+  for (const role of [web1, web2, web]) back.assign(role, null);
+  t.equal(
+    decideStewardship(back.view, now).rewrites.length,
+    3,
+    'what worked before waits for nobody',
+  );
   const late = decideStewardship(world.view, { ...now, nowMs: placementPatienceMs });
   t.ok(late.rewrites.length === 3 && late.rewrites.every(({ next }) => next.host === 'h2'));
   for (const name of ['h1', 'h3', 'h4']) world.tellLease(name, 1, true);

@@ -7,7 +7,7 @@ import { hasMajorities } from './store-model.js';
 import { recoveryNs } from './undisturbed.js';
 
 /** A role that nothing keeps from being taken over works again within this time. */
-export const takeoverBoundMs = 10_000;
+export const takeoverBoundMs = 3_000;
 const lookEveryMs = 500;
 
 /**
@@ -52,15 +52,16 @@ export class Stalled {
   }
 
   /**
-   * An owner whose lease runs, and whose disks or kernel are in trouble, has not failed: no other host
-   * takes its role (docs/what-happens-when.md), and it works again when they do.
+   * An owner whose lease runs has not failed, though its disks, kernel, agent or way to the store be in
+   * trouble: no other host takes its role (docs/what-happens-when.md), and it works again when they do.
    */
   #waitsForItsHost(role: SeenRole): boolean {
     const { world, store } = this.#parts;
     const assignment = store.assignments.get(role.id);
     if (assignment === undefined || assignment.host === null) return false;
-    const { up, kernel } = world.host(assignment.host);
-    if (this.#well([`disk:${assignment.host}`]) || !up) return false;
+    const { host } = assignment;
+    const { up, kernel } = world.host(host);
+    if (this.#well([`disk:${host}`, `agent:${host}`, `reach:${host}`]) || !up) return false;
     return kernel.leaseRuns(assignment.incarnation);
   }
 
