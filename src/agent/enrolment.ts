@@ -159,6 +159,9 @@ export class Enrolment {
     this.#counting = undefined;
     if (old > 0) maps.forget(old);
     const incarnation = old + 1;
+    // A cluster that this host belonged to before may have left one under this number: its NICs would
+    // pass frames again with our lease, or it would have no limit.
+    maps.forget(incarnation);
     const key = hostKey(host);
     const { enforce: enforced } = config.fencing;
     const record: HostRecord = { incarnation, bootToken, enforced };

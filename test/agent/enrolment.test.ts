@@ -186,7 +186,17 @@ test('a host that was never here enrols as its first incarnation', async (t) => 
   const pulse = new FakePulse();
   const { did } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' });
   await pulse.done('enrol 1');
-  t.same(did, ['drop', 'incarnation 1']);
+  t.same(did, ['drop', 'forget 1', 'incarnation 1']);
+});
+
+test('a deadline that another cluster left under the same number is nobody’s', async (t) => {
+  const pulse = new FakePulse();
+  const { did } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' });
+  await pulse.done('enrol 1');
+  // Else NICs of that cluster, which go by that map, would pass frames again.
+  t.ok(did.indexOf('forget 1') > did.indexOf('drop'), 'once all of this cluster is gone');
+  t.ok(did.indexOf('forget 1') < did.indexOf('incarnation 1'), 'and before it may be used');
+  t.ok(did.includes('forget 1'));
 });
 
 test('a lease that was held says so of its own incarnation only', async (t) => {
@@ -196,7 +206,7 @@ test('a lease that was held says so of its own incarnation only', async (t) => {
   t.equal(enrolment.leased, false);
   for (const deadlineMs of [1, 2]) pulse.tell({ kind: 'lease-held', incarnation: 1, deadlineMs });
   t.equal(enrolment.leased, true);
-  t.same(did, ['drop', 'incarnation 1', 'leased true'], 'told once');
+  t.same(did, ['drop', 'forget 1', 'incarnation 1', 'leased true'], 'told once');
   await put(retiredKey('h1', 1), {});
   await pulse.done('enrol 2');
   t.equal(enrolment.leased, false);
@@ -216,7 +226,7 @@ test('an agent that finds its incarnation retired ends what pulse still does for
   const before = { incarnation: 4, bootToken: 'this boot', retired: true };
   const { did } = await agentOf(t, pulse, before);
   await pulse.done('enrol 5');
-  t.same(did, ['drop', 'forget 4', 'incarnation 5']);
+  t.same(did, ['drop', 'forget 4', 'forget 5', 'incarnation 5']);
   t.same(pulse.orders, ['retire', 'enrol 5']);
 });
 
@@ -236,6 +246,6 @@ test('an expelled incarnation lets go of everything before the next one enrols',
     write: [{ kind: 'put', key: retiredKey('h1', 4), value: '{}' }],
   });
   await pulse.done('enrol 5');
-  t.same(did, ['incarnation 4', 'drop', 'forget 4', 'incarnation 5']);
+  t.same(did, ['incarnation 4', 'drop', 'forget 4', 'forget 5', 'incarnation 5']);
   t.match(JSON.parse((await store.get(hostKey('h1')))?.value ?? ''), { incarnation: 5 });
 });
