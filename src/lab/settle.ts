@@ -1,10 +1,14 @@
+import { statusOfView } from '../agent/cluster-status.js';
+import { ClusterWatch } from '../agent/cluster-watch.js';
 import { waitUntilSettled } from '../cli/run/apply.js';
+import type { HostStatus } from '../control/status.js';
 import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { enterNetworkNamespace } from '../ffi/namespace.js';
 import { applyConfig } from '../operate/apply.js';
 import { personHere } from '../operate/audit.js';
 import { EtcdStore } from '../store/etcd.js';
+import type { Store } from '../store/types.js';
 import { runScript } from './inside.js';
 import type { Lab } from './lab.js';
 import { controlNode } from './plan.js';
@@ -22,8 +26,8 @@ const etcdMs = 20_000;
 const lastLines = 6;
 
 /**
- * Applies the lab's definition and waits until every personality and service runs. Moves this
- * process's network into the lab's control node.
+ * Applies the lab's definition and waits until every personality and service runs, every host is
+ * up and every controller grants. Moves this process's network into the lab's control node.
  *
  * @throws {UnderstudyError} US_LAB_SETTLE with the ends of the daemons' logs, which go with the lab
  */
@@ -39,7 +43,9 @@ export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
     const start = startTargetDaemon(labDirectory(lab.name));
     await runScript(lab.pid, 'start the target daemon', start);
     options.say('nodes are up; waiting until every personality runs');
-    await waitUntilSettled(store, within(settleMs, signal)).catch((thrown: unknown) => {
+    const limit = within(settleMs, signal);
+    const settled = waitUntilSettled(store, limit).then(() => untilComplete(store, limit));
+    await settled.catch((thrown: unknown) => {
       signal.throwIfAborted();
       throw new UnderstudyError({
         code: 'US_LAB_SETTLE',
@@ -52,6 +58,28 @@ export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
   } finally {
     await store.stop();
   }
+}
+
+/**
+ * A spare that has not enrolled, or a controller that takes part in no majority yet, is missing as if it had
+ * failed: the first fault in the lab would be the second one.
+ */
+async function untilComplete(store: Store, signal: AbortSignal): Promise<void> {
+  const stop = new AbortController();
+  const watch = new ClusterWatch(store);
+  watch.start(AbortSignal.any([signal, stop.signal]));
+  try {
+    await watch.until(() => {
+      const hosts = statusOfView(watch.view, undefined)?.hosts;
+      return hosts?.every(isComplete) ?? false;
+    }, signal);
+  } finally {
+    stop.abort();
+  }
+}
+
+function isComplete({ state, controller, granting }: HostStatus): boolean {
+  return state === 'up' && (granting || !controller);
 }
 
 function lastWords(lab: Lab): string {

@@ -8,7 +8,7 @@ import type { Lab, LabOptions } from '../../src/lab/lab.js';
 import { collect } from '../../src/lab/shell.js';
 
 /** Four hosts, one LAN (IPv4 alone, so that only the announcement speaks), two members, a client. */
-const pair = `
+export const pair = `
 cluster: CLUSTER
 controllers: [h1, h2, h3]
 hosts: [{name: h1}, {name: h2}, {name: h3}, {name: h4}]
