@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
 import { ensureXdp, removeXdp } from '../bpf/attach-xdp.js';
@@ -26,6 +26,7 @@ const dispatchPriority = 2;
 /** 'us'. */
 const dispatchHandle = 0x7573;
 const nicName = 'eth0';
+const xdpPinPrefix = 'xdp-';
 
 /** setTimeout takes no more. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -54,8 +55,15 @@ export class BpfDispatcher implements DispatchAdapter {
     this.#nowMs = options.nowMs ?? (() => Number(bootNs() / 1_000_000n));
   }
 
-  /** Nothing: what an earlier process left is looked at with the first service. */
-  async start(_signal: AbortSignal): Promise<void> {}
+  /**
+   * What an earlier process left is looked at with the first service. Where no service stands there may be
+   * none, and nothing else would take the program off the underlay NIC.
+   */
+  async start(_signal: AbortSignal): Promise<void> {
+    const { namespaceDirectory, namespacePrefix = 'us-' } = this.#options;
+    const dispatcher = `${namespacePrefix}${namespaceOf('')}`;
+    if (!filesIn(namespaceDirectory).some((name) => name.startsWith(dispatcher))) this.#dropXdp();
+  }
 
   /** Lets go of descriptors; nothing stops in the kernel. */
   async stop(): Promise<void> {
@@ -69,8 +77,7 @@ export class BpfDispatcher implements DispatchAdapter {
   /** @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE */
   warm(incarnation: number): Promise<void> {
     return this.#inTurn(async () => {
-      this.#plane ??= new DataPlane(this.#options, incarnation);
-      this.#plane.programFd(incarnation, dispatchProgram);
+      this.#planeFor(incarnation).programFd(incarnation, dispatchProgram);
     });
   }
 
@@ -81,12 +88,12 @@ export class BpfDispatcher implements DispatchAdapter {
   ensure(spec: DispatchSpec): Promise<void> {
     return this.#inTurn(async () => {
       const { service, namespace, incarnation, members } = spec;
-      this.#plane ??= new DataPlane(this.#options, incarnation);
-      const programFd = this.#plane.programFd(incarnation, dispatchProgram);
-      const changed = await this.#change(this.#plane, (planner) => planner.put(spec));
+      const plane = this.#planeFor(incarnation);
+      const programFd = plane.programFd(incarnation, dispatchProgram);
+      const changed = await this.#change(plane, (planner) => planner.put(spec));
       const done = ensureFilter(this.#spot(namespace), programFd);
       this.#attached.set(service, incarnation);
-      this.#attachXdp(this.#plane, spec);
+      this.#attachXdp(plane, spec);
       const fields = { service, incarnation, members: members.length, changed, done };
       if (changed || done === 'attached') this.#options.log.info(fields, 'dispatcher');
     });
@@ -106,6 +113,8 @@ export class BpfDispatcher implements DispatchAdapter {
       }
       this.#attached.delete(service);
       this.#detachXdp(service);
+      // For whom it was is not known yet: services that stay have it attached again.
+      if (this.#plane === undefined) this.#dropXdp();
       if (this.#plane?.layout.services.has(service) !== true) return;
       await this.#change(this.#plane, (planner) => planner.remove(service));
     });
@@ -146,6 +155,7 @@ export class BpfDispatcher implements DispatchAdapter {
         continue;
       }
       planner.remove(service);
+      this.#detachXdp(service);
       this.#options.log.info({ service }, 'left-over service removed from the dispatcher');
     }
     change(planner);
@@ -194,8 +204,31 @@ export class BpfDispatcher implements DispatchAdapter {
     removeXdp({ pinPath: this.#xdpPin(nic) });
   }
 
+  /** Adopts what an earlier process left: XDP is there for each of its services until it is looked at. */
+  #planeFor(incarnation: number): DataPlane {
+    if (this.#plane !== undefined) return this.#plane;
+    const plane = new DataPlane(this.#options, incarnation);
+    this.#plane = plane;
+    const [nic, ...others] = this.#pinnedXdp();
+    const services = [...plane.layout.services.keys()];
+    if (nic === undefined || others.length > 0 || services.length === 0) this.#dropXdp();
+    else for (const service of services) this.#xdp.set(service, nic);
+    return plane;
+  }
+
+  /** NICs that have a program of this or an earlier process, by their pins. */
+  #pinnedXdp(): readonly string[] {
+    return filesIn(join(this.#options.bpffs, 'understudy', 'dispatch'))
+      .filter((name) => name.startsWith(xdpPinPrefix))
+      .map((name) => decodeURIComponent(name.slice(xdpPinPrefix.length)));
+  }
+
+  #dropXdp(): void {
+    for (const nic of this.#pinnedXdp()) removeXdp({ pinPath: this.#xdpPin(nic) });
+  }
+
   #xdpPin(nic: string): string {
-    return join(pinFolder(this.#options, 'dispatch'), `xdp-${pinName(nic)}`);
+    return join(pinFolder(this.#options, 'dispatch'), `${xdpPinPrefix}${pinName(nic)}`);
   }
 
   #spot(namespace: string): FilterSpot {
@@ -218,6 +251,10 @@ export class BpfDispatcher implements DispatchAdapter {
     this.#turn = mine.catch(() => {});
     return mine;
   }
+}
+
+function filesIn(folder: string): readonly string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
 }
 
 /** As the agent names it (DispatchSpec.namespace): all that is left to go by after a restart. */

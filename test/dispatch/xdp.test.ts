@@ -102,3 +102,25 @@ test('another program on the NIC stays there, and packets go by tc', async (t) =
   await dispatcher.ensure(spec());
   t.not(programOn(host, 'eth1'), undefined, 'when it has gone, ours comes');
 });
+
+test('what an earlier agent left on the NIC goes with the wish for it', async (t) => {
+  const { host, lease, newDispatcher } = await stage(t);
+  lease.raise(noLimit);
+  const open = () => newDispatcher({ underlayNamespacePath: host.path });
+  const leave = async () => {
+    const dispatcher = await open();
+    await dispatcher.ensure(spec());
+    await dispatcher.stop();
+    t.ok(programOn(host, 'eth1') !== undefined);
+    return open();
+  };
+  const gone = (why: string) => until(why, () => programOn(host, 'eth1') === undefined);
+  await (await leave()).ensure(service());
+  await gone('the file wishes it no more');
+  await (await leave()).remove('web');
+  await gone('the service is elsewhere');
+  await leave();
+  const nowhere = 'of-no-namespace-';
+  await newDispatcher({ underlayNamespacePath: host.path, namespacePrefix: nowhere });
+  await gone('its namespace was taken away already');
+});
