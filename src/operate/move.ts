@@ -79,6 +79,10 @@ function target(view: View, role: Role, wish: string | undefined): string {
   if (enrolled === undefined || !isEligible(view, wish, enrolled.incarnation)) {
     throw refused(role, `${wish} is not up`, 'name a host that is up');
   }
+  // It would be moved on at once: stopped twice, and perhaps on a machine that is about to be opened.
+  if (view.drained.has(wish)) {
+    throw refused(role, `${wish} is drained`, `name another host, or: understudy undrain ${wish}`);
+  }
   return wish;
 }
 

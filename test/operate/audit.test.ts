@@ -93,6 +93,16 @@ test('what is refused, or changes nothing, leaves none', async (t) => {
   t.equal(await store.get(drainedKey('h9')), undefined);
 });
 
+test('a move to a host that is drained is refused: it would be moved on at once', async (t) => {
+  const { store, view } = await cluster();
+  await drain(store, await view(), { host: 'h4', drained: true }, alice);
+  await t.rejects(move(store, await view(), 'web1', 'h4', alice), {
+    code: 'US_MOVE_REFUSED',
+    reason: 'h4 is drained',
+  });
+  t.equal((await view()).assignments.get('personality/web1')?.value.state, 'assigned');
+});
+
 test('names and details are text of one line, within a bound', (t) => {
   const [first] = auditOperations(
     { who: `a\nb\u001b[31m${'x'.repeat(5_000)}`, from: 'API', host: 'Host.Example/..' },
