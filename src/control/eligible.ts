@@ -12,15 +12,15 @@ import { isShutOut } from './votes.js';
  * the enrolment need not compare what the report said.
  */
 export function isEligible(view: View, host: string, incarnation: number): boolean {
-  if (isShutOut(view, host, incarnation) || !hasHeldLease(view, host, incarnation)) return false;
-  return countsByUs(view, host, incarnation);
+  if (!hasHeldLease(view, host, incarnation) || !countsByUs(view, host, incarnation)) return false;
+  return !isShutOut(view, host, incarnation);
 }
 
 /** Enrolled and not shut out, but no majority of controllers has acknowledged it yet. */
 export function isJoining(view: View, host: string): boolean {
   const incarnation = view.hosts.get(host)?.value.incarnation;
-  if (incarnation === undefined || isShutOut(view, host, incarnation)) return false;
-  return !hasHeldLease(view, host, incarnation);
+  if (incarnation === undefined || hasHeldLease(view, host, incarnation)) return false;
+  return !isShutOut(view, host, incarnation);
 }
 
 function hasHeldLease(view: View, host: string, incarnation: number): boolean {
