@@ -37,6 +37,12 @@ export function isNetworkAddress({ bytes, bits }: Prefix): boolean {
   return bytes.every((octet, index) => (octet & ~maskAt(bits, index) & 0xff) === 0);
 }
 
+/** The prefix itself, in one spelling: 10.0.0.0/24 for 10.0.0.1/24. */
+export function prefixText({ bytes, bits }: Prefix): string {
+  const network = bytes.map((octet, index) => octet & maskAt(bits, index));
+  return `${ipaddr.fromByteArray(network).toString()}/${bits}`;
+}
+
 const noHost: readonly string[] = [
   'unspecified',
   'broadcast',

@@ -1,4 +1,4 @@
-import { contains, parseAddress, parsePrefix } from './addresses.js';
+import { contains, parseAddress, parsePrefix, prefixText } from './addresses.js';
 import { doubles, type Fault, type Path, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
@@ -25,6 +25,7 @@ export function checkPersonalities(file: ClusterFile): readonly Fault[] {
         ...personality.routes.flatMap((route, at) =>
           checkRoute(route, personality, [...path, 'routes', at]),
         ),
+        ...checkTargets(personality, path),
       ];
     }),
     ...doubles(
@@ -96,4 +97,15 @@ function checkRoute(
   const what = `${via} is on no network of ${name}`;
   const write = 'write a next hop in the subnet of one of its NICs';
   return [...faults, { path: [...path, 'via'], what, write }];
+}
+
+/** Two next hops for one target would take each other's place each time the host looks. */
+function checkTargets({ name, routes }: Personality, path: Path): readonly Fault[] {
+  const items = routes.flatMap(({ to, via }, at) => {
+    const whole = via.includes(':') ? '::/0' : '0.0.0.0/0';
+    const prefix = parsePrefix(to === 'default' ? whole : to);
+    if (prefix === undefined) return [];
+    return [{ value: prefixText(prefix), path: [...path, 'routes', at, 'to'] }];
+  });
+  return doubles(items, (to) => `${name} has two routes to ${to}`, 'write one next hop for it');
 }

@@ -173,6 +173,20 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'next hop',
   ],
   ['via: 10.10.0.1', 'via: gateway', 'personalities[0].routes[0].via', 'no IP address', 'next hop'],
+  [
+    'routes: [{to: default, via: 10.10.0.1}]',
+    'routes: [{to: 10.9.8.7/16, via: 10.10.0.1}, {to: 10.9.0.0/16, via: 10.10.0.2}]',
+    'personalities[0].routes[1].to',
+    'web1 has two routes to 10.9.0.0/16',
+    'one next hop',
+  ],
+  [
+    'routes: [{to: default, via: 10.10.0.1}]',
+    'routes: [{to: default, via: 10.10.0.1}, {to: 0.0.0.0/0, via: 10.10.0.2}]',
+    'personalities[0].routes[1].to',
+    'web1 has two routes to 0.0.0.0/0',
+    'one next hop',
+  ],
   ['to: default', 'to: everywhere', 'personalities[0].routes[0].to', 'no prefix', 'default'],
   ['to: default', 'to: "fd00:99::/64"', 'personalities[0].routes[0].via', 'cannot lead', 'family'],
   [
