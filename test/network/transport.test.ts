@@ -1,3 +1,4 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
 import fc from 'fast-check';
 import koffi from 'koffi';
 import { type Test, test } from 'tap';
@@ -39,7 +40,6 @@ function setUp(t: Test, name: string, more: TransportOptions = {}) {
 test('a refusal carries the code, the errno and the words of the kernel', async (t) => {
   const { netlink, path } = setUp(t, 'refuse');
   const base = { name: 'x1', mtu: 1500, group: 0, namespaceFd: 0 };
-  const { openSync, closeSync } = await import('node:fs');
   const namespaceFd = openSync(path, 'r');
   t.teardown(() => closeSync(namespaceFd));
   const vxlan = { ...base, namespaceFd, local: '10.66.0.1', underlayIndex: 0, port: 4789 };
@@ -103,12 +103,12 @@ test('several lists at once come one after another', async (t) => {
 });
 
 test('a request without an answer in time fails, and its late answer disturbs nobody', async (t) => {
-  const { netlink, path } = setUp(t, 'late', { timeoutMs: 20 });
+  const { netlink, path } = setUp(t, 'late', { timeoutMs: 200 });
   const link = await findLink(netlink, 'eth1', options);
-  const busy = occupyThreads();
+  const release = occupyThreads(t);
   const change = changeRequestOf(link?.index ?? 0, 1_400);
   await t.rejects(netlink.request(change, { purpose, slow: true }), { code: 'US_NET_TIMEOUT' });
-  await busy;
+  await release();
   // Behind the late one in the pool.
   await netlink.request(changeRequestOf(link?.index ?? 0, 1_450), { purpose, slow: true });
   t.match(insidePath(path, 'ip -o link show dev eth1'), 'mtu 1450');
@@ -117,14 +117,14 @@ test('a request without an answer in time fails, and its late answer disturbs no
 test('a closed transport waits for its other thread before it gives the descriptor back', async (t) => {
   const { netlink } = setUp(t, 'closing');
   const change = changeRequestOf((await findLink(netlink, 'eth1', options))?.index ?? 0, 1_400);
-  const busy = occupyThreads();
+  const release = occupyThreads(t);
   const sent = netlink.request(change, { purpose, slow: true });
   await new Promise<void>((resolve) => queueMicrotask(resolve));
   netlink.close();
   await t.rejects(sent, { code: 'US_NET_CLOSED' });
   await t.rejects(netlink.request(change, options), { code: 'US_NET_CLOSED' });
   t.throws(() => netlink.requestNow(change, purpose), { code: 'US_NET_CLOSED' });
-  await busy;
+  await release();
 });
 
 test('what was called off is not sent any more', async (t) => {
@@ -176,14 +176,35 @@ test('attributes are read as they were written, and never beyond their end', (t)
   t.end();
 });
 
-/** Keeps all four threads of libuv's pool busy: what is sent off this thread has to wait. */
-async function occupyThreads(): Promise<void> {
-  const usleep = koffi.load('libc.so.6').func('int usleep(uint32_t us)');
-  const sleeps = Array.from(
-    { length: 4 },
-    () => new Promise((done) => usleep.async(150_000, done)),
+/**
+ * Keeps all four threads of libuv's pool busy until they are released: what is sent off this thread has
+ * to wait. Each reads from an event counter that nobody has raised (eventfd(2)).
+ */
+function occupyThreads(t: Test): () => Promise<void> {
+  const libc = koffi.load('libc.so.6');
+  const eventfd = libc.func('int eventfd(uint32_t initial, int flags)');
+  const read = libc.func('intptr_t read(int fd, uint8_t *buffer, size_t count)');
+  const semaphore = 1;
+  const fd = eventfd(0, semaphore) as number;
+  const threads = 4;
+  const reads = Array.from(
+    { length: threads },
+    () => new Promise((done) => read.async(fd, Buffer.alloc(8), 8, done)),
   );
-  await Promise.all(sleeps);
+  let released: Promise<void> | undefined;
+  const release = async () => {
+    const count = Buffer.alloc(8);
+    count.writeBigUInt64LE(BigInt(threads));
+    writeSync(fd, count);
+    await Promise.all(reads);
+    closeSync(fd);
+  };
+  const once = () => {
+    released ??= release();
+    return released;
+  };
+  t.teardown(once);
+  return once;
 }
 
 function changeRequestOf(index: number, mtu: number) {

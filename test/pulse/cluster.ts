@@ -59,12 +59,13 @@ export function enrol(
 export async function settle(
   { controllers, host }: SmallCluster,
   times: { readonly leaseMs: number; readonly clockMarginPercent: number } = timing,
+  heartbeatMs = 50,
 ): Promise<void> {
   for (const controller of controllers) {
     await controller.order(control(controller, [host.peer], times));
   }
   const peers = controllers.map(({ peer }) => peer);
-  await host.order(enrol(host, peers, times));
+  await host.order(enrol(host, peers, { ...times, heartbeatMs }));
   await host.next('lease-held');
 }
 
