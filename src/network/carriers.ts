@@ -126,6 +126,9 @@ export class Carriers {
       if (standing.length > 0)
         throw inUse({ ...purpose, action: 'cannot change network' }, standing);
       await removeLink(this.#namespaces.at(path), found.index, options);
+      // Another's network may have that VNI from now on, here too.
+      const kept = spec.fabric === 'vxlan' && spec.id === found.vxlan?.vni;
+      if (found.vxlan !== undefined && !kept) this.#peerFilter?.set(found.vxlan.vni, undefined);
     }
     await this.#make(path, spec, underlay, tagText(tag), options);
   }

@@ -256,6 +256,21 @@ test('the peer filter follows the peers', async (t) => {
   ]);
 });
 
+test('a VNI that a network no longer has is filtered no more', async (t) => {
+  const { lab, guard } = setUp(t, 'vni');
+  const filtered = new Set<number>();
+  const peerFilter: PeerFilter = {
+    set: (vni, allowed) => (allowed === undefined ? filtered.delete(vni) : filtered.add(vni)),
+    hold: () => {},
+    release: () => {},
+  };
+  const h1 = lab.adapter('h1', { guard, peerFilter });
+  t.teardown(() => h1.stop());
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  await h1.ensureNetwork(vxlan('blue', 101, 1), signal);
+  t.same([...filtered], [101]);
+});
+
 test('two personalities of one host reach each other over the untagged fabric', async (t) => {
   const { lab, h1, path } = setUp(t, 'untagged');
   lab.addHost('h2', 2);
