@@ -1,4 +1,5 @@
-import { configOf, type View } from '../control/view.js';
+import { nicsOf } from '../agent/specs.js';
+import { configOf, parseRoleId, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import { sharedTargets } from '../storage/mask-orders.js';
 import type { Foresight } from './foresee.js';
@@ -15,6 +16,7 @@ export function warningsOf(
     ...absent(after.view),
     ...holds(after),
     ...networks(operations),
+    ...renamed(before, after.view),
     ...volumes(before, after.view),
     ...shared(after.view),
   ];
@@ -69,6 +71,27 @@ function networks(operations: readonly Operation[]): readonly string[] {
     const roles = standing.map((one) => one.object.replace(/^us-|\/.*$/g, '')).join(', ');
     return [
       `${at} refuses to change ${object.split('/')[0]?.slice('usn-'.length)} while ${roles} stands on it (US_NET_IN_USE): give the network another name, or take its roles out first`,
+    ];
+  });
+}
+
+/** One VLAN or VNI is one device on a host, and the old one cannot go while NICs stand on it. */
+function renamed(before: View, after: View): readonly string[] {
+  const [old, young] = [configOf(before), configOf(after)];
+  if (old === undefined || young === undefined) return [];
+  return young.networks.flatMap(({ name, fabric, id }): string[] => {
+    const former = old.networks.find(
+      (one) => one.fabric === fabric && one.id === id && one.name !== name,
+    );
+    if (former === undefined || fabric === 'untagged') return [];
+    const roles = [...before.assignments].flatMap(([text, { value }]) => {
+      const role = parseRoleId(text);
+      const stands = nicsOf(old, role).some(({ network }) => network === former.name);
+      return stands && value.host !== null ? [role.name] : [];
+    });
+    if (roles.length === 0) return [];
+    return [
+      `${name} has the ${fabric} ${id} of ${former.name}, on which ${roles.join(', ')} stand: hosts refuse it (US_NET_EXISTS), and hear of no takeover there; give it another id, or take these roles out first`,
     ];
   });
 }

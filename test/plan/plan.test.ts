@@ -137,6 +137,18 @@ test('what would not work or would hurt is a warning', (t) => {
     planOf(placed(), { ...config, ...changed }).warnings;
   const networks = config.networks.map((network) => ({ ...network, id: 101 }));
   t.match(warn({ networks }), [/^h1 refuses to change blue while web1 /, /^h2 refuses/]);
+  const renamed = (name: string) => (name === 'blue' ? 'azure' : name);
+  t.match(
+    warn({
+      networks: config.networks.map((network) => ({ ...network, name: renamed(network.name) })),
+      personalities: config.personalities.map((role) => ({
+        ...role,
+        networks: role.networks.map((nic) => ({ ...nic, network: renamed(nic.network) })),
+      })),
+      services: config.services.map((role) => ({ ...role, network: renamed(role.network) })),
+    }),
+    [/^azure has the vxlan 100 of blue, on which web1, web2, web stand: hosts refuse it /],
+  );
   const hosts = config.hosts.map((host) => ({ ...host, pool: 'other' }));
   const [one] = config.personalities;
   if (one === undefined) throw new Error('one is expected');
