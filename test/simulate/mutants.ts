@@ -206,12 +206,12 @@ export const mutants: readonly Mutant[] = [
     seeds: 30,
   },
   {
-    name: 'setunread',
-    broken: 'a new controller acknowledges before it has read configuration and retired marks',
-    sabotage: () => ({ pulse: altered(grantAnySet) }),
+    name: 'refuseearly',
+    broken: 'old controllers refuse the old set before all hosts have moved',
     rules: { hostsMoveFirst: false },
     kinds: [...changes, 'agent-stopped', 'agent-killed'],
-    seeds: 1000,
+    faults: 30,
+    seeds: 100,
   },
   {
     name: 'finalnow',
@@ -292,12 +292,6 @@ function altered(alter: (request: PulseRequest) => PulseRequest) {
     onConnect: (listener) => port.onConnect(listener),
     onEvent: (listener) => port.onEvent(listener),
   });
-}
-
-function grantAnySet(request: PulseRequest): PulseRequest {
-  if (request.kind !== 'control') return request;
-  const { lowest = 0 } = request.sets ?? {};
-  return { ...request, sets: { lowest, newest: 60_000 } };
 }
 
 function forgetVotes(request: PulseRequest): PulseRequest {

@@ -85,6 +85,14 @@ test('what is given to a host that is cut off from etcd waits for it, and works 
   }
 });
 
+test('a host that one controller hears, another does not and the third is dead keeps its roles', async (t) => {
+  const changes = ['controllers', 'controllers', 'controllers'];
+  const cuts = ['isolated', 'link-cut', 'split', 'noisy-network', 'pause', 'pulse-stopped'];
+  const kinds = [...changes, ...cuts, 'agent-stopped', 'agent-killed'];
+  const { violations } = await run({ config: variant(5185), seed: 5185, faults: 30, kinds });
+  t.same(violations, []);
+});
+
 test('made-up clusters work soon after power on, also those without enforced leases', async (t) => {
   // Of seed 398 an adapter of the simulator once lacked a method that few clusters need.
   for (const seed of [398, ...Array.from({ length: 20 }, (_, index) => index + 1)]) {

@@ -38,8 +38,9 @@ export class Stalled {
 
   #lookAt(role: SeenRole): void {
     const { world, violated } = this.#parts;
-    const down = this.#times.hostOf(role.id) === undefined && !this.#waitsForItsHost(role);
-    const spare = down ? this.#spareFor(role) : undefined;
+    const down = this.#times.hostOf(role.id) === undefined;
+    const waits = down && (this.#waitsForItsHost(role) || this.#isHalfHeard(role));
+    const spare = down && !waits ? this.#spareFor(role) : undefined;
     if (spare === undefined) {
       this.#sinceNs.delete(role.id);
       return;
@@ -63,6 +64,28 @@ export class Stalled {
     const { up, kernel } = world.host(host);
     if (this.#well([`disk:${host}`, `agent:${host}`, `reach:${host}`]) || !up) return false;
     return kernel.leaseRuns(assignment.incarnation);
+  }
+
+  /**
+   * Too few controllers hear the owner for a lease, and too few that are well do not hear it for votes:
+   * it needs two faults at once (docs/architecture.md, limits).
+   */
+  #isHalfHeard(role: SeenRole): boolean {
+    const { world, store } = this.#parts;
+    const assignment = store.assignments.get(role.id);
+    if (assignment === undefined || assignment.host === null) return false;
+    const { name, up } = world.host(assignment.host);
+    if (!up || !this.#isFine(`host:${name}`, `pulse:${name}`)) return false;
+    const hears = (one: string) =>
+      this.#isFine(`host:${one}`, `pulse:${one}`) &&
+      (one === name || this.#isFine(linkPart(one, name), linkPart(name, one)));
+    const sets = store.lately(recoveryNs);
+    const voters = sets.flat().filter((one) => this.#wellController(one) && !hears(one));
+    return !hasMajorities(sets, hears) && !hasMajorities(sets, (one) => voters.includes(one));
+  }
+
+  #isFine(...parts: readonly Part[]): boolean {
+    return parts.every((part) => this.#parts.world.troubles.fine(part));
   }
 
   #spareFor(role: SeenRole): string | undefined {
