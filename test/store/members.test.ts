@@ -33,3 +33,26 @@ test('a try that the end of the budget cuts short does not hide why the others f
   await timers.runMs(100);
   await refused;
 });
+
+test('many calls that run out of time at once drop the connection once', async (t) => {
+  const timers = new VirtualTimers();
+  let connections = 0;
+  const reconnect = () => {
+    connections++;
+  };
+  const members = new Members(['http://e1:2379'], timers, (endpoint) => ({
+    ...nobody(endpoint),
+    reconnect,
+  }));
+  let late = 200;
+  const ask = () =>
+    members.call({ action: 'cannot read', object: 'x' }, {}, async (_, ms) => {
+      if (late-- <= 0) return 'answered';
+      await new Promise<void>((resolve) => timers.after(ms, resolve));
+      throw Object.assign(new Error('late'), { code: status.DEADLINE_EXCEEDED });
+    });
+  const all = Promise.all(Array.from({ length: 200 }, ask));
+  await timers.runMs(1_000);
+  t.equal((await all).length, 200);
+  t.equal(connections, 1);
+});

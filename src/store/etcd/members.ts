@@ -25,6 +25,8 @@ export interface MembersCallOptions {
 interface Standing {
   readonly member: Member;
   failures: number;
+  /** When its connection was made anew. */
+  connectedMs: number;
   /** Asked before then only when no better member is left. */
   penaltyUntilMs: number;
 }
@@ -39,6 +41,7 @@ export class Members {
     this.#standings = endpoints.map((endpoint) => ({
       member: connect(endpoint),
       failures: 0,
+      connectedMs: Number.NEGATIVE_INFINITY,
       penaltyUntilMs: Number.NEGATIVE_INFINITY,
     }));
     this.#timers = timers;
@@ -63,7 +66,8 @@ export class Members {
       const untried = new Set(this.#standings);
       for (let standing = this.#best(untried); standing; standing = this.#best(untried)) {
         throwIfAborted(signals);
-        const leftMs = endMs - this.#timers.nowMs();
+        const beganMs = this.#timers.nowMs();
+        const leftMs = endMs - beganMs;
         if (leftMs <= 0) throw this.#unreachable(what, budgetMs, failures, last);
         untried.delete(standing);
         const deadlineMs = Math.min(leftMs, longestTryMs, tryMs * 2 ** Math.max(0, round - 1));
@@ -74,7 +78,7 @@ export class Members {
         } catch (thrown) {
           throwIfAborted(signals);
           if (!isWorthAnotherMember(thrown)) throw refused(what.action, what.object, thrown);
-          this.#bad(standing);
+          this.#bad(standing, beganMs);
           // What the end of the budget cut short says nothing; what was heard before does.
           const cutShort = deadlineMs === leftMs && codeOf(thrown) === status.DEADLINE_EXCEEDED;
           if (cutShort && failures.has(standing.member.endpoint)) continue;
@@ -96,7 +100,9 @@ export class Members {
 
   /** A stream on this member failed: others are better for a while. */
   failed(member: Member): void {
-    for (const standing of this.#standings) if (standing.member === member) this.#bad(standing);
+    for (const standing of this.#standings) {
+      if (standing.member === member) this.#bad(standing, this.#timers.nowMs());
+    }
   }
 
   close(): void {
@@ -119,11 +125,18 @@ export class Members {
     this.#lastGood = standing.member;
   }
 
-  #bad(standing: Standing): void {
+  /**
+   * A try that began on an earlier connection says nothing of this one. Else many calls that run out of
+   * time at once would drop each new connection, and with it whoever asks again.
+   */
+  #bad(standing: Standing, beganMs: number): void {
+    const nowMs = this.#timers.nowMs();
     const penaltyMs = Math.min(longestPenaltyMs, firstPenaltyMs * 2 ** standing.failures++);
-    standing.penaltyUntilMs = this.#timers.nowMs() + penaltyMs;
+    standing.penaltyUntilMs = nowMs + penaltyMs;
     if (this.#lastGood === standing.member) this.#lastGood = undefined;
-    if (standing.failures % failuresPerConnection === 0) standing.member.reconnect();
+    if (standing.failures % failuresPerConnection !== 0 || beganMs < standing.connectedMs) return;
+    standing.connectedMs = nowMs;
+    standing.member.reconnect();
   }
 
   #unreachable(
