@@ -102,16 +102,21 @@ export function storeCompliance(t: Test, handles: Handles): void {
     const handle = await handles(t);
     const stores = [handle(), handle(), handle()];
     await stores[0]?.transact({ compare: [], write: [put('n', '0')] });
-    const count = async (store: Store) => {
+    const count = async (store: Store, index: number) => {
       for (let done = 0; done < 20; ) {
         const entry = await store.get('n');
         if (entry === undefined) throw new Error('the counter is gone');
         const { modRevision } = entry;
+        const mark = `counted/${index}/${done}`;
         const result = await store.transact({
-          compare: [{ kind: 'revision', key: 'n', modRevision }],
-          write: [put('n', String(Number(entry.value) + 1))],
+          compare: [
+            { kind: 'revision', key: 'n', modRevision },
+            { kind: 'absent', key: mark },
+          ],
+          write: [put('n', String(Number(entry.value) + 1)), put(mark, '')],
         });
-        if (result.done) done++;
+        // Not done, but marked: an earlier try was carried out, and its answer came too late.
+        if (result.done || result.current.some(({ key }) => key === mark)) done++;
       }
     };
     await Promise.all(stores.map(count));
@@ -151,10 +156,12 @@ export function storeCompliance(t: Test, handles: Handles): void {
     reader.watch('w/', heard.listener, stop.signal);
     await heard.until((lines) => lines.length > 0);
     for (let index = 1; index <= 50; index++) {
-      await writer.transact({ compare: [], write: [put('w/a', String(index))] });
+      // Compared, so that a try that is repeated, because its answer came too late, writes only once.
+      const before = { kind: 'value', key: 'w/a', value: String(index - 1) } as const;
+      await writer.transact({ compare: [before], write: [put('w/a', String(index))] });
     }
     await writer.transact({
-      compare: [],
+      compare: [{ kind: 'exists', key: 'w/a' }],
       write: [put('x/a', 'no'), { kind: 'delete', key: 'w/a' }],
     });
     await heard.until((lines) => lines.at(-1) === 'delete w/a');
@@ -256,7 +263,8 @@ export function storeCompliance(t: Test, handles: Handles): void {
     });
     const write = async (store: Store, name: string) => {
       for (let index = 0; index < 30; index++) {
-        await store.transact({ compare: [], write: [put(`c/${name}${index}`, '')] });
+        const key = `c/${name}${index}`;
+        await store.transact({ compare: [{ kind: 'absent', key }], write: [put(key, '')] });
       }
     };
     await Promise.all(['x', 'y', 'z'].map((name) => write(handle(), name)));

@@ -9,6 +9,7 @@ import { EtcdStore } from '../../src/store/etcd.js';
 import {
   type MemberSpec,
   type RunningEtcd,
+  type RunningMember,
   startEtcd,
   waitForEtcd,
 } from '../../src/store/etcd-process.js';
@@ -78,6 +79,24 @@ export async function leaderOf(etcd: RunningEtcd): Promise<number> {
     if (status !== undefined && status.leader === status.header.member_id) return index;
   }
   throw new Error('no member leads');
+}
+
+/**
+ * The member that serves the one watch there is, by etcd's own count: the first one asked, unless it was
+ * too slow to answer.
+ */
+export async function watchedMember(etcd: RunningEtcd): Promise<RunningMember> {
+  for (;;) {
+    const counts = await Promise.all(etcd.members.map(({ endpoint }) => watchersOf(endpoint)));
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    const member = etcd.members[counts.indexOf(1)];
+    if (total === 1 && member !== undefined) return member;
+  }
+}
+
+async function watchersOf(endpoint: string): Promise<number> {
+  const metrics = await (await fetch(`${endpoint}/metrics`)).text();
+  return Number(/^etcd_debugging_mvcc_watcher_total (\d+)$/m.exec(metrics)?.[1]);
 }
 
 /** Forgets all revisions before `revision`. */
