@@ -4,8 +4,9 @@ import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
 import { preparedEpoch } from '../network/types.js';
+import { keyText, reservationKey } from '../storage/reservation-key.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
-import { untilFenced } from './fenced.js';
+import { fence, keepFence } from './fenced.js';
 import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
@@ -179,9 +180,11 @@ export class PersonalityWork implements RoleWork {
     if (this.#complete !== epoch) {
       await timer.time(
         'fence',
-        () => untilFenced(this.#name, epoch, specs, this.#parts, signal),
-        () => 'the target lets in nobody else',
+        () => fence(this.#name, epoch, specs, this.#parts, signal),
+        (how) => how,
       );
+    } else {
+      await keepFence(specs, this.#parts, signal);
     }
     const attached = await timer.time('storage', () =>
       Promise.all(specs.map((spec) => this.#attach(spec, signal))),
@@ -258,6 +261,8 @@ export class PersonalityWork implements RoleWork {
       targetLun: spec.targetLun,
       serial: volume.serial,
       sizeBytes: volume.sizeBytes,
+      // It was seen to be so, or nothing would have been attached.
+      ...(spec.fence === 'reservation' ? { reservation: keyText(reservationKey(spec)) } : {}),
     };
   }
 

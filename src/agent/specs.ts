@@ -204,6 +204,7 @@ export function attachSpecs(
         format: volume.format,
         access: volume.access,
         chap: volume.chap,
+        fence: volume.fence,
         recordedSerial: view.volumes.get(volumeName)?.value.serial,
       },
     ];

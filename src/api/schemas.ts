@@ -65,6 +65,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           targetLun: count,
           serial: text,
           sizeBytes: count,
+          reservation: text.optional(),
         }),
       ),
     }),

@@ -169,6 +169,7 @@ const volume = z.strictObject({
   filesystem: z.enum(['ext4', 'xfs', 'none']).default('ext4'),
   format: z.enum(['never', 'if-blank']).default('never'),
   access: z.enum(['read-write', 'read-only']).default('read-write'),
+  fence: z.enum(['mask', 'reservation']).default('mask'),
   chap: z.strictObject({ ...chapSide, mutual: z.strictObject(chapSide).optional() }).optional(),
 });
 

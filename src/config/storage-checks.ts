@@ -37,7 +37,19 @@ export function checkVolumes(file: ClusterFile): readonly Fault[] {
       (lun) => `two volumes are ${lun}`,
       'a LUN is one volume: name it once',
     ),
+    ...checkFences(file),
   ];
+}
+
+/** The mask is kept by target: it would lock out the volumes that are not fenced by it, or not be kept. */
+function checkFences({ volumes }: ClusterFile): readonly Fault[] {
+  return volumes.flatMap(({ name, target, fence }, index): Fault[] => {
+    const first = volumes.find((one) => one.target === target);
+    if (first === undefined || first.fence === fence) return [];
+    const what = `volume ${name} is fenced by ${fence}, ${first.name} of the same target by ${first.fence}`;
+    const write = `fence: ${first.fence}, or give it a target of its own`;
+    return [{ path: ['volumes', index, 'fence'], what, write }];
+  });
 }
 
 function checkAccess(volume: ClusterFile['volumes'][number] | undefined, path: Path) {

@@ -95,6 +95,8 @@ export interface VolumeConfig {
   /** Default read-write. */
   readonly access?: 'read-write' | 'read-only' | undefined;
   readonly chap?: ChapConfig | undefined;
+  /** What keeps a failed owner out: the target's mask, or a persistent reservation. Default mask. */
+  readonly fence?: 'mask' | 'reservation' | undefined;
 }
 
 /** The secrets are in files of each host, mode 0600: neither the cluster file nor the store has them. */

@@ -45,6 +45,7 @@ function clusterFileOf(config: ClusterConfig): Fields {
         ...volume,
         filesystem: but('ext4', volume.filesystem),
         format: but('never', volume.format),
+        fence: but('mask', volume.fence ?? 'mask'),
       }),
     ),
     personalities: config.personalities.map(personality),

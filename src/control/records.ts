@@ -159,6 +159,8 @@ export interface VolumeReport {
   readonly targetLun: number;
   readonly serial: string;
   readonly sizeBytes: number;
+  /** Key of the persistent reservation that fences it; absent where the target's mask does. */
+  readonly reservation?: string | undefined;
 }
 
 export interface ServiceReport {

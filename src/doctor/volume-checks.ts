@@ -1,9 +1,10 @@
+import type { ClusterConfig } from '../config/types.js';
 import { sharedTargets } from '../storage/mask-orders.js';
 import { known } from './cluster-checks.js';
 import type { ClusterFacts } from './facts.js';
 import { type Check, notApplicable, ok, problem, warning } from './types.js';
 
-/** iSCSI volumes, and the mask that fences them. */
+/** iSCSI volumes, and what fences them. */
 export const volumeChecks: readonly Check<ClusterFacts>[] = [
   {
     id: 'volume-portals',
@@ -26,12 +27,11 @@ export const volumeChecks: readonly Check<ClusterFacts>[] = [
     title: 'target daemon',
     judge: (facts) =>
       known(facts, ({ view, config }) => {
-        const used = config.personalities.flatMap(({ name, storage }) =>
-          storage.map(({ volume }) => ({ name, volume })),
-        );
-        if (used.length === 0) return notApplicable('no personality has a volume');
+        const used = fencedBy(config, 'mask');
+        if (used.length === 0)
+          return notApplicable('no personality has a volume that a mask fences');
         const late = used.flatMap(({ name, volume }) => {
-          const target = config.volumes.find((one) => one.name === volume)?.target ?? '';
+          const { target } = volume;
           const epoch = view.assignments.get(`personality/${name}`)?.value.epoch;
           const mask = view.masks.get(target)?.value;
           if (mask?.error !== undefined) return [`${target}: ${mask.error}`];
@@ -86,13 +86,26 @@ export const volumeChecks: readonly Check<ClusterFacts>[] = [
     id: 'volume-reservations',
     title: 'reservations',
     judge: (facts) =>
-      known(facts, ({ config }) =>
-        config.volumes.length === 0
-          ? notApplicable('no volume is defined')
-          : notApplicable(
-              'not used by this version: the target’s mask is the fence, so no target needs them',
-            ),
-      ),
+      known(facts, ({ view, config }) => {
+        const used = fencedBy(config, 'reservation');
+        if (used.length === 0) return notApplicable('no volume is fenced by a reservation');
+        const without = used.flatMap(({ name, volume }) => {
+          const owner = view.assignments.get(`personality/${name}`)?.value;
+          if (owner === undefined || owner.host === null) return [];
+          const report = view.reports
+            .get(owner.host)
+            ?.value.personalities.find((one) => one.name === name && one.epoch === owner.epoch);
+          const held = report?.volumes.find((one) => one.name === volume.name)?.reservation;
+          if (held !== undefined) return [];
+          return [`${volume.name}, for ${name} on ${owner.host}: ${report?.detail || 'not taken'}`];
+        });
+        return without.length === 0
+          ? ok('every owner holds those of its volumes')
+          : problem(
+              without.join('; '),
+              'see what the target says; on LIO set enforce_pr_isids of the backstore to 0',
+            );
+      }),
   },
   {
     id: 'volume-format',
@@ -107,3 +120,13 @@ export const volumeChecks: readonly Check<ClusterFacts>[] = [
       }),
   },
 ];
+
+/** Volumes that a personality has, and whose. */
+function fencedBy({ personalities, volumes }: ClusterConfig, how: 'mask' | 'reservation') {
+  return personalities.flatMap(({ name, storage }) =>
+    storage.flatMap((entry) => {
+      const volume = volumes.find((one) => one.name === entry.volume);
+      return volume !== undefined && (volume.fence ?? 'mask') === how ? [{ name, volume }] : [];
+    }),
+  );
+}

@@ -108,13 +108,17 @@ function volumeFacts(spec: AttachSpec, owner: string): readonly Fact[] {
   const { cluster, personality, host, epoch, lun, target, targetLun } = spec;
   const initiator = initiatorName(cluster, personality, host, epoch);
   const session = `${personality}/LUN ${lun} session`;
+  const reserved = spec.fence === 'reservation';
   return [
     {
       id: session,
       kind: 'iscsi',
-      state: { target, targetLun, epoch },
+      state: { target, targetLun, epoch, ...(reserved ? { reserved } : {}) },
+      // To register, a data path may not be there; to be fenced otherwise it may stay.
+      ...(reserved ? { inPlace: ['reserved'] } : {}),
+      changeText: '',
       owner,
-      text: `log in to ${target}, LUN ${targetLun}, at ${spec.portals.join(', ')} as ${initiator}`,
+      text: `${reserved ? 'reserve and ' : ''}log in to ${target}, LUN ${targetLun}, at ${spec.portals.join(', ')} as ${initiator}`,
     },
     {
       id: mountId(personality, lun),

@@ -35,6 +35,7 @@ export interface SimHostParts {
   changed(): void;
   openStore(process: SimProcess): Store;
   letsIn: SimStorageParts['letsIn'];
+  reserve: SimStorageParts['reserve'];
   read: SimStorageParts['read'];
   answering(network: string, address: string): string | undefined;
   switchOff(host: string): void;

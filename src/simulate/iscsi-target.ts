@@ -18,6 +18,7 @@ interface Door {
 export class IscsiTarget {
   readonly #doors = new Map<string, Door>();
   readonly #ledger = new Map<string, LedgerEntry>();
+  readonly #reservations = new Map<string, { initiator: string; epoch: number }>();
   readonly #changed: () => void;
   readonly #sabotage: Sabotage;
 
@@ -28,7 +29,20 @@ export class IscsiTarget {
 
   /** Whether a write of this initiator is accepted now. */
   accepts(target: string, initiator: string): boolean {
-    return this.#sabotage.openTarget || this.#doors.get(target)?.bound === initiator;
+    const reserved = this.#reservations.get(target);
+    const only = reserved?.initiator ?? this.#doors.get(target)?.bound;
+    return this.#sabotage.openTarget || only === initiator;
+  }
+
+  /** @returns the epochs that were thrown out. @throws {UnderstudyError} US_STORAGE_STALE_EPOCH */
+  reserve(target: string, initiator: string, epoch: number): readonly string[] {
+    const last = this.#reservations.get(target);
+    if (last !== undefined && last.epoch > epoch) {
+      throw staleOrder({ target }, `epoch ${last.epoch} is registered`);
+    }
+    this.#reservations.set(target, { initiator, epoch });
+    this.#changed();
+    return last === undefined || last.epoch === epoch ? [] : [`epoch ${last.epoch}`];
   }
 
   /** The mask adapter of one process of understudy-target. */
@@ -70,11 +84,11 @@ export class IscsiTarget {
   }
 }
 
-function staleOrder(order: MaskOrder, cause: string): UnderstudyError {
+function staleOrder({ target }: Pick<MaskOrder, 'target'>, cause: string): UnderstudyError {
   return new UnderstudyError({
     code: 'US_STORAGE_STALE_EPOCH',
     action: 'refused to change the mask of',
-    object: order.target,
+    object: target,
     cause,
     remedy: 'nothing: the order was late',
   });

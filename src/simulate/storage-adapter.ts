@@ -1,4 +1,4 @@
-import type { AttachedVolume, AttachSpec, StorageAdapter } from '../storage/types.js';
+import type { AttachedVolume, AttachSpec, Reserved, StorageAdapter } from '../storage/types.js';
 import { initiatorName } from '../storage/types.js';
 import type { Effort } from './effort.js';
 import type { DataPath, Kernel } from './kernel.js';
@@ -9,6 +9,8 @@ export interface SimStorageParts {
   readonly effort: Effort;
   /** Whether the target lets this initiator in, now and from this host. */
   letsIn(target: string, initiator: string): boolean;
+  /** Makes this epoch the only one that may write. @returns the epochs that were thrown out */
+  reserve(spec: AttachSpec): readonly string[];
   /** The LUN's bytes are read from now on: what an older epoch writes later would be lost. */
   read(spec: AttachSpec): void;
 }
@@ -27,6 +29,12 @@ export class SimStorage implements StorageAdapter {
 
   async warm(_spec: AttachSpec, signal: AbortSignal): Promise<void> {
     await this.#parts.effort.step('try the portals', 0.5, 5, signal);
+  }
+
+  async fence(spec: AttachSpec, signal: AbortSignal): Promise<Reserved> {
+    const { effort, reserve } = this.#parts;
+    await effort.step(`reserve ${spec.target}`, 2, 20, signal);
+    return { key: `epoch ${spec.epoch}`, preempted: reserve(spec) };
   }
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {

@@ -4,6 +4,7 @@ import type { ClusterConfig } from '../config/types.js';
 import { allocationKey, configKey } from '../control/keys.js';
 import type { AllocationRecord } from '../control/records.js';
 import { keepMasks } from '../storage/target-main.js';
+import { initiatorName } from '../storage/types.js';
 import { Codec } from '../store/etcd/codec.js';
 import { EtcdStore } from '../store/etcd.js';
 import { HostClock } from './clock.js';
@@ -183,6 +184,8 @@ export class World {
       changed,
       openStore: (process) => this.#openStore(process, config.name),
       letsIn: (target, initiator) => this.accepts(config.name, target, initiator),
+      reserve: ({ cluster, personality, host, epoch, target }) =>
+        this.target.reserve(target, initiatorName(cluster, personality, host, epoch), epoch),
       read: ({ target, epoch }) => witness.read(target, config.name, epoch),
       answering: (network, address) => this.#answering(network, address),
       switchOff: (host) => this.host(host).powerOff(),

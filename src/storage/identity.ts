@@ -1,7 +1,8 @@
-import { messageOf, UnderstudyError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import type { ChapCredentials } from './chap.js';
-import { lunNotFound } from './iscsi-failures.js';
 import { IscsiSession, type SessionLimits } from './iscsi-session.js';
+import { assertDisk, assertIdentity } from './lun-identity.js';
+import { assertReserved } from './reservation-fence.js';
 import { type Content, isZero, probeBytes, recognize } from './superblock.js';
 import { type AttachSpec, initiatorName } from './types.js';
 
@@ -43,16 +44,13 @@ export async function identify(
   );
   try {
     const lun = spec.targetLun;
-    const [luns, inquiry] = await Promise.all([session.luns(signal), session.inquiry(lun, signal)]);
-    if (!luns.includes(lun) || inquiry.qualifier !== 0 || inquiry.deviceType !== 0) {
-      throw lunNotFound(spec.target, lun, session.portal, luns);
-    }
+    await assertDisk(session, spec, signal);
     const [serial, { blocks, blockSizeBytes }] = await Promise.all([
-      serialOf(session, lun, signal),
+      assertIdentity(session, spec, signal),
       session.capacity(lun, signal),
       session.testUnitReady(lun, signal),
     ]);
-    checkSerial(spec, serial);
+    if (spec.fence === 'reservation') await assertReserved(session, spec, signal);
     const sizeBytes = Number(blocks) * blockSizeBytes;
     const read = (from: number, length: number) =>
       session.read(lun, BigInt(from / blockSizeBytes), length, blockSizeBytes, signal);
@@ -102,44 +100,4 @@ export async function refusesWrites(
   } finally {
     void session.close();
   }
-}
-
-/** The unit serial number, else the world-wide name: what stays with a LUN wherever it is mapped. */
-async function serialOf(session: IscsiSession, lun: number, signal: AbortSignal): Promise<string> {
-  const serial = await session.serial(lun, signal);
-  if (serial !== '') return serial;
-  const designators = await session.designators(lun, signal);
-  const ranked = ['naa', 'eui', 'name', 'vendor'] as const;
-  const found = ranked
-    .map((type) => designators.find((designator) => designator.type === type))
-    .find((designator) => designator !== undefined);
-  return found?.value ?? '';
-}
-
-function checkSerial(spec: AttachSpec, serial: string): void {
-  if (serial === '') {
-    throw identityError(spec, 'it has neither a serial number (VPD 0x80) nor a name (VPD 0x83)', [
-      'give the LUN a serial on the target',
-      '(tgtadm --mode logicalunit --op update --params scsi_sn=…)',
-    ]);
-  }
-  if (spec.recordedSerial === undefined || spec.recordedSerial === serial) return;
-  throw identityError(spec, `it has serial ${serial}, recorded is ${spec.recordedSerial}`, [
-    'check the map on the target; if the LUN was replaced on purpose, give the volume a new name',
-    'in the cluster file and apply it',
-  ]);
-}
-
-function identityError(
-  spec: AttachSpec,
-  cause: string,
-  remedy: readonly string[],
-): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_STORAGE_IDENTITY',
-    action: 'cannot attach volume',
-    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
-    cause: `LUN ${spec.targetLun} of ${spec.target}: ${cause}`,
-    remedy: remedy.join(' '),
-  });
 }

@@ -189,6 +189,14 @@ export class IscsiSession {
     await this.#good(what, lun, scsi.persistentReserve(reservation), signal);
   }
 
+  /** Whether reservations can be made to outlive the target's loss of power. */
+  async reservationsMayPersist(lun: number, signal?: AbortSignal): Promise<boolean> {
+    const what = 'report capabilities';
+    const reply = await this.#send(what, lun, scsi.readReservation('capabilities'), signal);
+    if (reply.senseKey === scsi.senseKeys.illegalRequest) return false;
+    return scsi.parseMayPersist(this.#checked(what, lun, reply));
+  }
+
   async reservationKeys(
     lun: number,
     signal?: AbortSignal,

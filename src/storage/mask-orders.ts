@@ -22,7 +22,7 @@ export interface OwnedMaskOrder extends MaskOrder {
  * A draining personality keeps its mask until its assignment moves: its host still writes back. One
  * that is unplaced, or was never placed, lets in nobody; so does a volume that no personality has.
  * Targets that two personalities share are left out (see `sharedTargets`): tgt's list is by
- * target, so either owner would see the other's LUNs.
+ * target, so either owner would see the other's LUNs. So are those that reservations fence.
  */
 export function maskOrders(
   config: ClusterConfig,
@@ -30,8 +30,11 @@ export function maskOrders(
   generation = 0,
 ): readonly OwnedMaskOrder[] {
   const shared = sharedTargets(config);
+  const reserved = new Set(
+    config.volumes.filter(({ fence }) => fence === 'reservation').map(({ target }) => target),
+  );
   return [...ownersOf(config)]
-    .filter(([target]) => !shared.has(target))
+    .filter(([target]) => !shared.has(target) && !reserved.has(target))
     .map(([target, [personality = '']]) => {
       const assignment = assignments.get(personality);
       const host = assignment?.host ?? null;

@@ -171,10 +171,13 @@ export interface PersistentReservation {
   readonly serviceActionKey: bigint;
   /** Register: every session of this initiator name as well (SPEC_I_PT). */
   readonly registersToo?: string;
+  /** Register: the target keeps all registrations and the reservation through a loss of power (APTPL). */
+  readonly persists?: boolean;
 }
 
 const iscsiProtocol = 5;
 const specifyInitiatorPorts = 8;
+const activatePersistence = 1;
 
 /** A whole iSCSI device: format 00b, no ISID (SPC-4 7.6.4.6). The name ends with NUL, in words of four. */
 function transportId(initiator: string): Buffer {
@@ -197,24 +200,31 @@ export function persistentReserve(reservation: PersistentReservation): Built {
   const data = Buffer.alloc(id.length === 0 ? 24 : 28);
   data.writeBigUInt64BE(reservation.key, 0);
   data.writeBigUInt64BE(reservation.serviceActionKey, 8);
+  data[20] = reservation.persists === true ? activatePersistence : 0;
   if (id.length > 0) {
-    data[20] = specifyInitiatorPorts;
+    data[20] |= specifyInitiatorPorts;
     data.writeUInt32BE(id.length, 24);
   }
   cdb.writeUInt32BE(data.length + id.length, 5);
   return { cdb, transfer: { direction: 'write', data: Buffer.concat([data, id]) } };
 }
 
-const persistentInActions = { keys: 0, holder: 1, status: 3 } as const;
+const persistentInActions = { keys: 0, holder: 1, capabilities: 2, status: 3 } as const;
 
-/** PERSISTENT RESERVE IN: the registered keys, who holds the reservation, all that is known of each. */
+/** PERSISTENT RESERVE IN: the registered keys, who holds it, what the target can, all that is known of each. */
 export function readReservation(what: keyof typeof persistentInActions): Built {
-  const lengthBytes = 8 + 8 * 128;
+  // Of the status there are a hundred bytes for each.
+  const lengthBytes = 8 + (what === 'status' ? 128 : 8) * 128;
   const cdb = Buffer.alloc(10);
   cdb[0] = 0x5e;
   cdb[1] = persistentInActions[what];
   cdb.writeUInt16BE(lengthBytes, 7);
   return { cdb, transfer: read(lengthBytes) };
+}
+
+/** PTPL_C of REPORT CAPABILITIES (SPC-4 6.15.4): whether reservations may outlive a loss of power. */
+export function parseMayPersist(data: Buffer): boolean {
+  return data.length >= 3 && ((data[2] ?? 0) & 1) === 1;
 }
 
 export function parseKeys(data: Buffer): { generation: number; keys: readonly bigint[] } {

@@ -18,6 +18,8 @@ export interface AttachSpec {
   /** Default read-write. Read-only: nothing of the LUN is written, on no way. */
   readonly access?: 'read-write' | 'read-only' | undefined;
   readonly chap?: ChapAccount | undefined;
+  /** What keeps earlier owners out. Default mask. */
+  readonly fence?: 'mask' | 'reservation' | undefined;
   /** Serial recorded at first attach; undefined the first time. A different one is refused. */
   readonly recordedSerial: string | undefined;
 }
@@ -35,11 +37,25 @@ export interface AttachedVolume {
   readonly sizeBytes: number;
 }
 
+/** A volume that is this owner's by a persistent reservation. Keys as sg_persist shows them. */
+export interface Reserved {
+  readonly key: string;
+  /** Keys of earlier owners that were thrown out just now. */
+  readonly preempted: readonly string[];
+}
+
 export interface StorageAdapter {
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
   /** Prepares what may be prepared before the fence (no byte of the volume is read). */
   warm(spec: AttachSpec, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes the volume by a persistent reservation, for `fence: reservation`: when it returns, the target
+   * refuses the writes of every earlier owner, and has ended those under way. Reads nothing of the
+   * volume. Idempotent; where the target has forgotten an attached volume's reservation, its data path is
+   * ended first, and `attach` makes a new one.
+   */
+  fence(spec: AttachSpec, signal: AbortSignal): Promise<Reserved>;
   /**
    * Discovery, inquiry, capacity, serial; data path; block device; mkfs only on a blank LUN and
    * only if asked; mount. Call only after the fence. Idempotent for the same epoch.

@@ -8,6 +8,7 @@ import { loadIscsi, type SessionLimits } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
 import { type ReservedLoop, reapLoops, reserveLoop } from './loop-device.js';
 import { probePortals } from './portal-probe.js';
+import { fenceByReservation, keepReservation } from './reservation-fence.js';
 import {
   assertVolumeId,
   Layout,
@@ -17,7 +18,7 @@ import {
   type VolumeState,
 } from './state.js';
 import { inspect, killDataPath, processOf, takeDown, tearDown } from './teardown.js';
-import type { AttachedVolume, AttachSpec, StorageAdapter } from './types.js';
+import type { AttachedVolume, AttachSpec, Reserved, StorageAdapter } from './types.js';
 
 export interface UserStorageOptions {
   /** Default /run/understudy. */
@@ -88,6 +89,26 @@ export class UserStorage implements StorageAdapter {
     loadIscsi();
     this.#fillIdle();
     await probePortals(spec, signal);
+  }
+
+  async fence(spec: AttachSpec, signal: AbortSignal): Promise<Reserved> {
+    assertVolumeId(spec);
+    return this.#change(spec, signal, async (running) => {
+      const found = await inspect(this.#layout, spec);
+      if (found.kind === 'whole') {
+        refuseOlder(spec, found.state);
+        const kept = sameVolume(spec, found.state)
+          ? await keepReservation(spec, running, this.#limits)
+          : undefined;
+        if (kept !== undefined) return kept;
+      }
+      if (found.kind !== 'nothing') {
+        // To register is to be let in: only who has nothing to write may.
+        this.#log.warn({ ...keyed(spec) }, 'taken down before it is reserved anew');
+        await tearDown(this.#layout, spec, this.#log);
+      }
+      return fenceByReservation(spec, running, this.#limits);
+    });
   }
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {

@@ -1,6 +1,11 @@
 import type { DispatchAdapter, DispatchCounters } from '../../src/dispatch/types.js';
 import type { NetworkAdapter, ObservedNamespace } from '../../src/network/types.js';
-import type { AttachedVolume, StorageAdapter } from '../../src/storage/types.js';
+import type {
+  AttachedVolume,
+  AttachSpec,
+  Reserved,
+  StorageAdapter,
+} from '../../src/storage/types.js';
 import type { ObservedWorkload, WorkloadAdapter } from '../../src/workload/types.js';
 
 /** Adapters of a host on which nothing is; each call succeeds. Tests override what they look at. */
@@ -32,7 +37,10 @@ export class IdleStorage implements StorageAdapter {
   async start() {}
   async stop() {}
   async warm() {}
-  async attach(): Promise<AttachedVolume> {
+  async fence(_spec: AttachSpec, _signal?: AbortSignal): Promise<Reserved> {
+    throw new Error('there is no volume here');
+  }
+  async attach(_spec: AttachSpec): Promise<AttachedVolume> {
     throw new Error('there is no volume here');
   }
   async detach() {}

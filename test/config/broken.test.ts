@@ -216,6 +216,18 @@ const expected: Readonly<Record<string, readonly [string, number, string, string
     'both directions of CHAP have the secret of /etc/us/chap',
     'give the target a secret of its own (RFC 7143, 9.2.1)',
   ],
+  'volume-fence-mixed': [
+    'volumes[1].fence',
+    14,
+    'volume web2-data is fenced by reservation, web1-data of the same target by mask',
+    'fence: mask, or give it a target of its own',
+  ],
+  'volume-fence-unknown': [
+    'volumes[0].fence',
+    13,
+    'fence cannot be lease',
+    'write mask or reservation',
+  ],
   'volume-raw-formatted': [
     'volumes[0].format',
     13,

@@ -124,6 +124,7 @@ lab:
       filesystem: 'ext4',
       format: 'never',
       access: 'read-write',
+      fence: 'mask',
     },
   ]);
   t.strictSame(config.personalities, [

@@ -337,6 +337,11 @@ const noVolumes = () =>
       personalities: clusterConfig().personalities,
     }),
   );
+const reserving = config({ volumes: [{ ...data, fence: 'reservation' }] });
+const holding = (reservation: string) => ({
+  ...running('web1'),
+  volumes: [{ name: 'data', reservation }],
+});
 const noServices = () => cluster(worldInOrder(config({ services: [] })));
 const away = { trouble: 'connection refused', leader: '0' };
 
@@ -482,6 +487,7 @@ const clusterCases: Readonly<Record<string, readonly (readonly [Verdict, Cluster
       ),
     ],
     ['not-applicable', noVolumes()],
+    ['not-applicable', after(() => {}, reserving)],
   ],
   'volume-shared': [
     [
@@ -497,7 +503,12 @@ const clusterCases: Readonly<Record<string, readonly (readonly [Verdict, Cluster
     ],
   ],
   'volume-serial': [['warning', after((world) => world.remove(volumeKey('data')))]],
-  'volume-reservations': [['not-applicable', noVolumes()]],
+  'volume-reservations': [
+    ['not-applicable', noVolumes()],
+    ['problem', after(() => {}, reserving)],
+    ['ok', after((world) => report(world, 'h1', { personalities: [holding('0x1')] }), reserving)],
+    ['problem', after((world) => world.assign(web1, 'h3', { epoch: 2 }), reserving)],
+  ],
   'volume-format': [['not-applicable', noVolumes()]],
 };
 

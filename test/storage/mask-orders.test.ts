@@ -52,6 +52,14 @@ test('a target of two personalities is left alone and named', async (t) => {
   t.same([...sharedTargets(config)], [['iqn.t:a', ['web1', 'web2']]]);
 });
 
+test('a target that reservations fence has no mask', async (t) => {
+  const config = configWith({ a: 'iqn.t:a', b: 'iqn.t:b' }, { web1: ['a', 'b'] });
+  const volumes = config.volumes.map((one) =>
+    one.name === 'a' ? ({ ...one, fence: 'reservation' } as const) : one,
+  );
+  t.match(maskOrders({ ...config, volumes }, new Map()), [{ target: 'iqn.t:b' }]);
+});
+
 test('no two hosts, and no two epochs, have the same initiator name', async (t) => {
   const names = ['h1', 'h2'].flatMap((host) =>
     [1, 2].map((epoch) => initiatorName('test', 'web1', host, epoch)),

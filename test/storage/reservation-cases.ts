@@ -94,6 +94,21 @@ export async function reservationCases(t: Test, world: ReservationTarget): Promi
     await clearReservation(holder, order('h1', 1));
   });
 
+  await t.test('hosts of one name cannot be told apart: so names are never shared', async (t) => {
+    if (!world.byName) return;
+    const shared = 'iqn.2026-11.test:shared';
+    const old = await login(t, shared);
+    const young = await login(t, shared);
+    const asks = await login(t, `${shared}.a`);
+    await takeReservation(asks, order('h1', 1, shared));
+    t.equal(await write(old), 'no error');
+    const next = await login(t, `${shared}.b`);
+    t.equal(await codeOf(takeReservation(next, order('h2', 2, shared))), 'US_STORAGE_RESERVATION');
+    t.equal(await write(young), 'no error', 'the new host would write');
+    t.equal(await write(old), 'no error', 'and so would the old one');
+    await clearReservation(asks, order('h1', 1));
+  });
+
   await t.test('a data path of its own is another nexus', async (t) => {
     const name = initiator('h1', 1);
     const asks = await login(t, `${name}.fence`);

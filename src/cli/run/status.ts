@@ -137,10 +137,13 @@ export function statusText(status: Status): string {
       volume.device,
       volume.mount,
       volume.serial,
+      volume.reservation ?? 'mask',
     ]),
   );
   if (volumes.length > 0) {
-    parts.push(table([['PERSONALITY', 'LUN', 'IS', 'DEVICE', 'MOUNT', 'SERIAL'], ...volumes]));
+    parts.push(
+      table([['PERSONALITY', 'LUN', 'IS', 'DEVICE', 'MOUNT', 'SERIAL', 'FENCE'], ...volumes]),
+    );
   }
   if (status.services.length > 0) {
     parts.push(
