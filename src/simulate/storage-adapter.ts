@@ -10,7 +10,7 @@ export interface SimStorageParts {
   /** Whether the target lets this initiator in, now and from this host. */
   letsIn(target: string, initiator: string): boolean;
   /** Makes this epoch the only one that may write. @returns the epochs that were thrown out */
-  reserve(spec: AttachSpec): readonly string[];
+  reserve(target: string, initiator: string, epoch: number): readonly string[];
   /** The LUN's bytes are read from now on: what an older epoch writes later would be lost. */
   read(spec: AttachSpec): void;
 }
@@ -32,9 +32,17 @@ export class SimStorage implements StorageAdapter {
   }
 
   async fence(spec: AttachSpec, signal: AbortSignal): Promise<Reserved> {
-    const { effort, reserve } = this.#parts;
-    await effort.step(`reserve ${spec.target}`, 2, 20, signal);
-    return { key: `epoch ${spec.epoch}`, preempted: reserve(spec) };
+    const { kernel, effort, letsIn, reserve } = this.#parts;
+    const { cluster, personality, host, epoch, lun, target } = spec;
+    return this.#turns.take(`${personality}/${lun}`, async () => {
+      const there = this.#path(personality, lun);
+      const kept = there?.epoch === epoch && letsIn(target, there.initiator);
+      // Who registers has no data path.
+      if (there !== undefined && !kept) kernel.removePath(there);
+      await effort.step(`reserve ${target}`, 2, 20, signal);
+      const preempted = reserve(target, initiatorName(cluster, personality, host, epoch), epoch);
+      return { key: `epoch ${epoch}`, preempted };
+    });
   }
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {

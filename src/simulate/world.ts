@@ -3,8 +3,8 @@ import type { Log } from '../agent/loop.js';
 import type { ClusterConfig } from '../config/types.js';
 import { allocationKey, configKey } from '../control/keys.js';
 import type { AllocationRecord } from '../control/records.js';
+import { UnderstudyError } from '../errors.js';
 import { keepMasks } from '../storage/target-main.js';
-import { initiatorName } from '../storage/types.js';
 import { Codec } from '../store/etcd/codec.js';
 import { EtcdStore } from '../store/etcd.js';
 import { HostClock } from './clock.js';
@@ -184,8 +184,10 @@ export class World {
       changed,
       openStore: (process) => this.#openStore(process, config.name),
       letsIn: (target, initiator) => this.accepts(config.name, target, initiator),
-      reserve: ({ cluster, personality, host, epoch, target }) =>
-        this.target.reserve(target, initiatorName(cluster, personality, host, epoch), epoch),
+      reserve: (target, initiator, epoch) => {
+        if (this.#cutFromTarget.has(config.name)) throw targetAway(target);
+        return this.target.reserve(target, initiator, epoch);
+      },
       read: ({ target, epoch }) => witness.read(target, config.name, epoch),
       answering: (network, address) => this.#answering(network, address),
       switchOff: (host) => this.host(host).powerOff(),
@@ -268,4 +270,14 @@ function parse(text: string): unknown {
   } catch {
     return text;
   }
+}
+
+function targetAway(target: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_UNREACHABLE',
+    action: 'cannot reserve',
+    object: target,
+    cause: 'the target does not answer',
+    remedy: 'mend the link',
+  });
 }
