@@ -90,7 +90,7 @@ async function cut(
   const watches = await watching(stage.lab, kind);
   await pause(Math.random() * 50);
   const cutMs = Date.now();
-  await Promise.all([host, ...others].map((node) => lab.kill(node)));
+  await lab.kill(host, ...others);
   await watches.answered();
   const record = await stage.failover(kind, epoch + 1, answerMs);
   const seen = await watches.end(cutMs);

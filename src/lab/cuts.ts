@@ -4,9 +4,10 @@ import type { Batch } from './wiring.js';
 
 /** What is done to the switch's ports to make a node unreachable, and reachable again. */
 
-/** Both ports of a host at once: one message to the kernel. */
-export function cutPower(host: LabHost): Batch {
-  return { node: switchNode, lines: [`link set group ${host.portGroup} down`] };
+/** Both ports of a host at once: one message to the kernel for each host, one process for all. */
+export function cutPower(hosts: readonly LabHost[]): Batch {
+  const lines = hosts.map(({ portGroup }) => `link set group ${portGroup} down`);
+  return { node: switchNode, lines };
 }
 
 export function removePorts(host: LabHost): Batch {

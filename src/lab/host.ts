@@ -156,7 +156,7 @@ export class Host implements Machine {
     const id = this.#powered;
     const { labPid } = this.#place;
     const what = `cut the power of ${this.name}`;
-    await runBatch(labPid, what, cutPower(this.#plan));
+    await runBatch(labPid, what, cutPower([this.#plan]));
     if (!(await killAndWait(id, goneMs))) throw this.#stuck('it still has processes after SIGKILL');
     await runBatch(labPid, what, removePorts(this.#plan));
     await runBatch(labPid, what, removeNodes([this.name]));

@@ -84,6 +84,7 @@ export class ScenarioLab implements ScenarioWorld {
       }
       default: {
         const nodes = await Promise.all(action.nodes.map((name) => this.#world.node(name)));
+        if (action.kind === 'kill') return () => lab.kill(...nodes);
         return () => Promise.all(nodes.map((node) => lab[action.kind](node)));
       }
     }

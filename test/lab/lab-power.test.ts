@@ -43,6 +43,14 @@ test('a power cut ends every process, and no frame leaves after it', async (t) =
   t.throws(() => lab.command('h1', ['true']), { code: 'US_LAB_NO_POWER' });
 });
 
+test('two hosts lose power at once', async (t) => {
+  const lab = await buildLab(t);
+  await lab.kill('h1', 'h2');
+  t.strictSame([lab.pidOf('h1'), lab.pidOf('h2')], [undefined, undefined]);
+  await t.rejects(lab.kill('h1', 'h2'), { code: 'US_LAB_NO_POWER' });
+  await t.rejects(lab.kill('h1', 'nobody'), { code: 'US_LAB_NODE' });
+});
+
 test('a host that gets power again has its addresses and MACs, and nothing else', async (t) => {
   const lab = await buildLab(t);
   const look = ['sh', '-c', 'cat /sys/class/net/eth1/address /sys/class/net/eth2/address'];
