@@ -4,7 +4,7 @@ import { clusterAround } from './keepalived-cluster.js';
 import { Networks } from './keepalived-networks.js';
 import { type Directive, readKeepalived } from './keepalived-parse.js';
 import { whyNot } from './keepalived-reasons.js';
-import { label } from './label.js';
+import { Labels, label } from './label.js';
 import { networkAddress } from './network-address.js';
 
 export interface Note {
@@ -39,6 +39,8 @@ class Conversion {
   readonly #personalities = new Map<string, PersonalityConfig>();
   readonly #services = new Map<string, ServiceConfig>();
   readonly #hostAddresses: string[] = [];
+  /** Of instances and groups. */
+  readonly #labels = new Labels();
 
   constructor(text: string) {
     const { directives, faults } = readKeepalived(text);
@@ -80,7 +82,10 @@ class Conversion {
   ): void {
     this.#carried.add(instance);
     const own = instance.words[1] ?? 'instance';
-    const name = label(groups.get(own) ?? own);
+    const called = groups.get(own) ?? own;
+    const name = this.#labels.of(called);
+    if (name !== label(called))
+      this.#note(instance, `it is called ${name} here: another has its name`);
     const device = this.#take(instance, 'interface')?.words[1] ?? 'eth0';
     for (const word of ['unicast_src_ip', 'unicast_peer']) {
       const found = this.#take(instance, word);
@@ -108,6 +113,10 @@ class Conversion {
     const [plain = '', length] = text.split('/');
     const bytes = parseAddress(plain);
     if (bytes === undefined) return;
+    if (length !== undefined && parsePrefix(text) === undefined) {
+      this.#note(one, `/${length} is no length of a prefix: correct it`);
+      return;
+    }
     this.#carried.add(one);
     const at = rest.indexOf('dev');
     const on = at < 0 ? device : (rest[at + 1] ?? device);

@@ -161,6 +161,43 @@ test('two hosts without a third, and none at all, are told of', (t) => {
   t.end();
 });
 
+test('an address with a length that is none is told of, and the rest is carried over', (t) => {
+  for (const wrong of ['10.0.0.9/99', '10.0.0.9/x', '10.0.0.9/-1', '10.0.0.9/']) {
+    const text = `vrrp_instance a {\n virtual_ipaddress {\n  ${wrong}\n  10.0.0.10/24\n }\n}\n`;
+    const { config, notes } = convertKeepalived(text);
+    t.same(config.personalities[0]?.networks[0]?.addresses, ['10.0.0.10/24'], wrong);
+    t.match(
+      notes.find(({ line }) => line === 3),
+      { text: wrong, why: /no length of a prefix/ },
+    );
+  }
+  t.end();
+});
+
+test('instances whose names are one name here stay two personalities', (t) => {
+  const long = 'an-instance-whose-name-has-more-characters-than-forty';
+  for (const [one, other] of [
+    [`${long}-a`, `${long}-b`],
+    ['web_1', 'web.1'],
+  ]) {
+    const instance = (name: string | undefined, address: string) =>
+      `vrrp_instance ${name} {\n virtual_ipaddress { ${address} }\n}\n`;
+    const text = instance(one, '10.0.0.10/24') + instance(other, 'fd00::10/64');
+    const { config, notes } = convertKeepalived(text);
+    t.same(
+      config.personalities.map(({ networks }) => networks[0]?.addresses),
+      [['10.0.0.10/24'], ['fd00::10/64']],
+    );
+    const [, second] = config.personalities.map(({ name }) => name);
+    t.match(second, /^[a-z0-9-]{1,40}$/);
+    t.match(
+      notes.find(({ line }) => line === 4),
+      { why: `it is called ${second} here: another has its name` },
+    );
+  }
+  t.end();
+});
+
 test('words, braces, quotes and comments', (t) => {
   const { directives, faults } = readKeepalived('a "b { c" d # e\nf\n{ g h } i\nj {');
   t.match(directives, [
