@@ -15,15 +15,16 @@ export class UdpWire implements Wire {
   readonly #socket: Socket;
 
   constructor(config: PulseConfig, keys: Pick<ClusterKeys, 'signs' | 'accepts'>, parts: WireParts) {
+    const family = isIPv6(config.bind) ? 6 : 4;
     this.#config = config;
     this.#keys = keys;
     this.#parts = parts;
     this.#socket = createSocket({
-      type: isIPv6(config.bind) ? 'udp6' : 'udp4',
+      type: family === 6 ? 'udp6' : 'udp4',
       // After a stall of this process the heartbeats of a thousand hosts wait here.
       recvBufferSize: 1024 * 1024,
       // Peers are given by address; Node would still queue a look-up for each packet.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+      lookup: (host, _options, done) => done(null, host, family),
     });
   }
 
