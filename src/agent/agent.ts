@@ -138,6 +138,8 @@ export class Agent {
       log,
       timers,
       onLapse: () => this.#leadership.look(),
+      commitsWith: (which, vote) => this.#leadership.commitsWith(which, vote),
+      onCommit: (commit) => this.#leadership.committed(commit),
       onControl: () => this.#granting.begin(),
     });
     this.#leadership = new Leadership({

@@ -1,6 +1,6 @@
 import { type NewsKind, type View, ViewKeeper } from '../control/view.js';
 import { messageOf } from '../errors.js';
-import type { Operation, Store } from '../store/types.js';
+import type { Operation, Store, Transaction, TransactionResult } from '../store/types.js';
 import type { Log } from './loop.js';
 
 /** Keeps this agent's view of the store current and tells everybody of each change. */
@@ -61,6 +61,14 @@ export class ClusterWatch {
       ),
     );
     this.#tell(learnt);
+  }
+
+  /** Either way: of one that was not carried out, what the store holds instead is known now. */
+  learnResult({ write }: Transaction, { done, revision, current }: TransactionResult): void {
+    if (done) this.learn(write, revision);
+    for (const { key, value, modRevision } of current) {
+      this.learn([{ kind: 'put', key, value }], modRevision);
+    }
   }
 
   /** Resolves when the condition holds, looked at now and after each change; or rejects. */

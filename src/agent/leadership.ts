@@ -1,11 +1,14 @@
+import { commitsWithVote } from '../control/closing.js';
 import { controllersChange, decideChange, notDriving } from '../control/controllers-change.js';
 import { electorateOf, electorsOf } from '../control/electorate.js';
 import {
   type Circumstances,
+  type Commit,
   decideFailovers,
   type FailoverState,
   initialFailoverState,
 } from '../control/failover.js';
+import type { VoteRecord } from '../control/records.js';
 import { decideStewardship } from '../control/stewardship.js';
 import { roleId } from '../control/view.js';
 import type { PowerAdapter } from '../fencing/types.js';
@@ -107,7 +110,7 @@ export class Leadership {
   }
 
   async #failOver(): Promise<void> {
-    const { watch, clock, store, journal } = this.#parts;
+    const { watch, clock, store } = this.#parts;
     if (!this.#isController) return;
     const decided = decideFailovers(this.#state, watch.view, this.#circumstances());
     this.#state = decided.state;
@@ -125,14 +128,23 @@ export class Leadership {
       const result = await store.transact(transaction);
       if (result.done) {
         watch.learn(transaction.write, result.revision);
-        const { next, from } = verdict.commit;
-        journal.event(
-          'failover',
-          verdict.role.name,
-          `${from.host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}: ${verdict.reason}`,
-        );
+        this.committed(verdict.commit);
       }
     });
+  }
+
+  /** What may be committed in the transaction of this controller's own vote. */
+  commitsWith(
+    which: { readonly host: string; readonly incarnation: number },
+    vote: VoteRecord,
+  ): readonly Commit[] {
+    return commitsWithVote(this.#parts.watch.view, which, vote, this.#circumstances());
+  }
+
+  committed({ role, from, next }: Commit): void {
+    const text = `${from.host} → ${next.host ?? 'nobody'}, epoch ${next.epoch}: ${next.reason}`;
+    this.#held.delete(roleId(role));
+    this.#parts.journal.event('failover', role.name, text);
   }
 
   async #tend(): Promise<void> {

@@ -61,6 +61,28 @@ export function voteTransaction(slot: VoteSlot, vote: VoteRecord): Transaction {
 }
 
 /**
+ * The vote that makes the majority, and what is committed on it. It compares what each of them does:
+ * the vote its start and its key as it was read, each commit the other votes and all else it rests on.
+ * All of it is written at once or nothing, so no commit rests on a vote that is not in the store.
+ */
+export function closingTransaction(
+  slot: VoteSlot,
+  vote: VoteRecord,
+  commits: readonly Commit[],
+): Transaction {
+  const parts = [voteTransaction(slot, vote), ...commits.map(commitTransaction)];
+  return {
+    compare: once(parts.flatMap(({ compare }) => compare)),
+    write: once(parts.flatMap(({ write }) => write)),
+  };
+}
+
+/** Commits of one incarnation have comparisons in common, and the retired mark. */
+function once<T extends object>(items: readonly T[]): readonly T[] {
+  return [...new Map(items.map((item) => [JSON.stringify(item), item])).values()];
+}
+
+/**
  * Takes one's own vote back while it is not final: fewer than a majority stand, which the other
  * controllers' keys as they were read say, under the configuration that names them; and no commit
  * rested on it. Each commit writes the retired mark, whichever role it moves, so that one comparison

@@ -17,6 +17,7 @@ import type { Timers } from '../store/timers.js';
 import type { Store, Transaction } from '../store/types.js';
 import { atMost, mostWrites } from './at-most.js';
 import type { Clock } from './clock.js';
+import { Closings, type ClosingsParts, stands } from './closings.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
@@ -45,10 +46,12 @@ export class Voter {
   readonly #control: TakingControl;
   /** By `host/incarnation`; those about which there is nothing to remember are left out. */
   readonly #ballots = new Map<string, Ballot>();
+  readonly #closings: Closings;
   #hello: PulseHello | undefined;
 
   constructor(parts: VoterParts) {
     this.#parts = parts;
+    this.#closings = new Closings(parts);
     this.#control = new TakingControl(parts);
     this.#loop = new Loop('voter', parts, () => this.#work());
   }
@@ -162,33 +165,46 @@ export class Voter {
     const decision = decideBallot(ballot, facts, clock.bootMs(), leaseMs);
     if (decision.kind === 'rest') return decision.wakeAtMs;
     const slot = { me, nonce: hello.nonce, ...which, mine: facts.mine?.revision };
-    if (decision.kind === 'vote') await this.#vote(slot, hello, decision);
+    if (decision.kind === 'stop') {
+      // While the others write: the vote that makes the majority need not wait for it then.
+      await this.#stop(which);
+      this.#loop.trigger();
+    } else if (decision.kind === 'vote') await this.#vote(slot, hello, decision);
     else await this.#withdraw(slot, hello, facts, decision.reason);
     return undefined;
   }
 
   async #vote(slot: VoteSlot, hello: PulseHello, { lapse, reason }: Voting): Promise<void> {
-    const { pulse, journal } = this.#parts;
-    const { me, host, incarnation } = slot;
+    const { journal } = this.#parts;
+    const { me, host } = slot;
     const id = idOf(slot);
+    if (!(await this.#stop(slot))) return;
+    const vote: VoteRecord = { state: 'expired', ...lapse, bootId: hello.bootId };
+    if (!(await this.#closings.write(slot, vote))) {
+      await this.#write(slot, voteTransaction(slot, vote), vote);
+    }
+    journal.event('vote', host, `${me} votes ${id} expired: ${reason}`);
+  }
+
+  /** @returns false when it came back between pulse's report and now: nothing is stopped */
+  async #stop({ host, incarnation }: Incarnation): Promise<boolean> {
+    const id = idOf({ host, incarnation });
+    if (this.#ballots.get(id)?.stopInForce === true) return true;
     // Before it is asked: a request whose answer is lost may have been obeyed.
     this.#step(id, { kind: 'stopped' });
-    const reply = await pulse.request({
+    const reply = await this.#parts.pulse.request({
       kind: 'stop-acks',
       host,
       incarnation,
       onlyIfLapsed: true,
     });
-    // It came back between the report and now: nothing was stopped, so nothing is voted.
     if (reply.kind === 'error' && reply.code === 'US_PULSE_PROMISED') {
       this.#step(id, { kind: 'promised' });
-      return;
+      return false;
     }
     if (reply.kind !== 'ok') throw new Error(`pulse did not stop acknowledging ${id}`);
-    this.#step(id, { kind: 'stopped' });
-    const vote: VoteRecord = { state: 'expired', ...lapse, bootId: hello.bootId };
-    await this.#write(slot, voteTransaction(slot, vote), vote);
-    journal.event('vote', host, `${me} votes ${id} expired: ${reason}`);
+    this.#step(id, { kind: 'in-force' });
+    return true;
   }
 
   async #withdraw(
@@ -224,21 +240,15 @@ export class Voter {
   async #write(slot: VoteSlot, transaction: Transaction, vote: VoteRecord): Promise<void> {
     const { store, watch } = this.#parts;
     const result = await store.transact(transaction);
-    // Nobody waits for the watch: the vote that makes the majority is committed on at once.
-    if (result.done) return watch.learn(transaction.write, result.revision);
-    for (const { key, value, modRevision } of result.current) {
-      watch.learn([{ kind: 'put', key, value }], modRevision);
-    }
-    const id = idOf(slot);
-    const stands = watch.view.votes.get(id)?.get(slot.me)?.value.state === 'expired';
-    if (stands && vote.state === 'expired') return;
-    throw new Error(`${vote.state} ${id}: what it rests on has changed; deciding anew`);
+    watch.learnResult(transaction, result);
+    if (result.done || (vote.state === 'expired' && stands(watch, slot))) return;
+    throw new Error(`${vote.state} ${idOf(slot)}: what it rests on has changed; deciding anew`);
   }
 }
 
 type Voting = Extract<BallotDecision, { kind: 'vote' }>;
 
-export interface VoterParts {
+export interface VoterParts extends ClosingsParts {
   readonly host: string;
   readonly pulsePort: number;
   readonly store: Store;

@@ -2,6 +2,7 @@ import { isNewcomer } from './controllers-change.js';
 import { type Electorate, electorateOf, electorsOf, isQuorum } from './electorate.js';
 import type { VoteRecord } from './records.js';
 import { incarnationId, type Kept, type View } from './view.js';
+import { isOnlyLoss } from './votes.js';
 
 /**
  * One controller's own vote against one incarnation, as its agent sees it.
@@ -15,6 +16,8 @@ export interface Ballot {
   readonly lapse: Lapse | null;
   /** Pulse was told to ack it no more, or said so itself; null while it acks. */
   readonly stoppedAtMs: number | null;
+  /** Pulse confirmed that, and has said nothing else since. */
+  readonly stopInForce: boolean;
   /** Pulse's newest word that it is alive although refused. */
   readonly heard: Heard | null;
   /** Own withdrawals of the last minute, oldest first; bounded by `mostWithdrawals`. */
@@ -38,6 +41,8 @@ export type BallotEvent =
   | { readonly kind: 'heard'; readonly heard: Heard }
   /** Pulse is told to ack it no more, or says that it does not. */
   | { readonly kind: 'stopped' }
+  /** Pulse confirmed that it does not, and that no promise is left. */
+  | { readonly kind: 'in-force' }
   /** Pulse refused to stop: the host came back. */
   | { readonly kind: 'promised' }
   /** The vote was withdrawn in the store, and pulse was told. */
@@ -47,12 +52,15 @@ export type BallotEvent =
 
 export type BallotDecision =
   | { readonly kind: 'vote'; readonly lapse: Lapse; readonly reason: string }
+  /** Only has pulse ack it no more: the vote follows. */
+  | { readonly kind: 'stop'; readonly reason: RestReason }
   | { readonly kind: 'withdraw'; readonly reason: string }
   | { readonly kind: 'rest'; readonly reason: RestReason; readonly wakeAtMs?: number };
 
 export type RestReason =
   | 'acked' // nothing is wrong
   | 'others-vote' // controllers before this one make a majority; its vote is to spare
+  | 'votes-last' // with those before it, who are about to vote, this one makes the majority
   | 'retired' // a commit shut it out
   | 'silent' // voted, and nothing heard
   | 'majority-stands' // alive, but a majority is final
@@ -77,11 +85,16 @@ export interface BallotFacts {
   readonly retired: boolean;
   /** Controllers in order before this one, as far as they seem well, are a majority without it. */
   readonly spare: boolean;
+  /** They are one with it, and its vote can carry the commit. */
+  readonly last: boolean;
 }
 
 /**
  * How long a vote that is to spare waits. Each vote is a write that reaches every agent just when a
  * takeover begins; a majority and its commit are there by then, unless one of the voters is not well.
+ *
+ * The vote that is to make the majority waits for the others as long at most: it is committed on in
+ * its own transaction, which has to compare them. Without them there would be no majority either.
  */
 export const spareVoteMs = 20;
 /** Enough for whatever goes wrong with controllers; a host that flaps more often stays voted. */
@@ -91,9 +104,12 @@ export const withdrawalWindowMs = 60_000;
 export const noBallot: Ballot = {
   lapse: null,
   stoppedAtMs: null,
+  stopInForce: false,
   heard: null,
   withdrawnAtMs: [],
 };
+
+const acked = { lapse: null, stoppedAtMs: null, stopInForce: false, heard: null } as const;
 
 export function stepBallot(ballot: Ballot, event: BallotEvent, nowMs: number): Ballot {
   switch (event.kind) {
@@ -102,17 +118,19 @@ export function stepBallot(ballot: Ballot, event: BallotEvent, nowMs: number): B
     // A promise was given, so it is not stopped, whatever became of the order.
     case 'renewed':
     case 'promised':
-      return { ...ballot, lapse: null, stoppedAtMs: null, heard: null };
+      return { ...ballot, ...acked };
     case 'heard':
       return { ...ballot, heard: event.heard };
     case 'stopped':
-      return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs };
+      return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs, stopInForce: false };
+    case 'in-force':
+      return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs, stopInForce: true };
     case 'resumed': {
       const withdrawnAtMs = [...recent(ballot, nowMs).slice(1 - mostWithdrawals), nowMs];
-      return { ...ballot, lapse: null, stoppedAtMs: null, heard: null, withdrawnAtMs };
+      return { ...ballot, ...acked, withdrawnAtMs };
     }
     case 'connected':
-      return { ...ballot, lapse: null, stoppedAtMs: event.stopped ? nowMs : null, heard: null };
+      return { ...ballot, ...acked, stoppedAtMs: event.stopped ? nowMs : null };
   }
 }
 
@@ -135,15 +153,21 @@ export function decideBallot(
   if (stoppedAtMs === null) {
     if (lapse === null) return rest('acked');
     if (facts.newcomer && !oldOnesVoted(facts)) return rest('follows-the-old');
-    const turnMs = facts.spare ? lapse.atMs + spareVoteMs : lapse.atMs;
-    return nowMs < turnMs ? rest('others-vote', turnMs) : vote(lapse);
+    const turnMs = lapse.atMs + spareVoteMs;
+    if (facts.spare && nowMs < turnMs) return rest('others-vote', turnMs);
+    return waitsForOthers(facts, lapse, nowMs)
+      ? { kind: 'stop', reason: 'votes-last' }
+      : vote(lapse);
   }
   const stands = facts.mine?.value.state === 'expired';
   if (facts.newcomer && stands && !oldOnesVoted(facts)) return withdrawAsNewcomer(ballot, nowMs);
   const freshUntilMs = (heard?.atMs ?? Number.NEGATIVE_INFINITY) + 2 * leaseMs;
   if (heard === null || nowMs > freshUntilMs) {
     if (stands) return rest('silent');
-    if (lapse !== null) return vote(lapse);
+    if (lapse !== null) {
+      if (!waitsForOthers(facts, lapse, nowMs)) return vote(lapse);
+      return rest('votes-last', lapse.atMs + spareVoteMs);
+    }
     const toldByMs = stoppedAtMs + 2 * leaseMs;
     if (nowMs < toldByMs) return rest('not-told-yet', toldByMs);
     return vote({ lastAckAgoMs: null, atMs: nowMs });
@@ -184,6 +208,9 @@ export function ballotFacts(
     electorate,
     newcomer: isNewcomer(view, me),
     spare: isQuorum(electorate.sets, (name) => before.includes(name)),
+    last:
+      isQuorum(electorate.sets, (name) => name === me || before.includes(name)) &&
+      isOnlyLoss(view, id, lapsed),
     mine: votes?.get(me),
     others: others.map((controller) => {
       const vote = votes?.get(controller);
@@ -209,6 +236,13 @@ function withdrawAsNewcomer(ballot: Ballot, nowMs: number): BallotDecision {
 function stand({ me, mine, others }: BallotFacts, name: string): boolean {
   if (name === me) return mine?.value.state === 'expired';
   return others.some(({ controller, standing }) => controller === name && standing);
+}
+
+/** Whether the own vote is to make the majority, and the others' are not there yet. */
+function waitsForOthers(facts: BallotFacts, lapse: Lapse, nowMs: number): boolean {
+  const { electorate, last, me, newcomer, spare } = facts;
+  if (spare || newcomer || !last || nowMs >= lapse.atMs + spareVoteMs) return false;
+  return !isQuorum(electorate.sets, (name) => name === me || stand(facts, name));
 }
 
 function oldOnesVoted(facts: BallotFacts): boolean {

@@ -49,6 +49,26 @@ export function isShutOut(view: View, host: string, incarnation: number): boolea
 }
 
 /**
+ * Whether of all that are silent only this one has anything to lose: the others are shut out already,
+ * or hold no role.
+ *
+ * @param lapsed `host/incarnation` whose promise the asking controller saw run out
+ */
+export function isOnlyLoss(view: View, id: string, lapsed: ReadonlySet<string>): boolean {
+  const others = [...lapsed].filter((other) => other !== id);
+  if (others.length === 0) return true;
+  const owners = new Set(
+    [...view.assignments.values()].map(({ value: { host, incarnation } }) =>
+      incarnationId(host ?? '', incarnation),
+    ),
+  );
+  return others.every((other) => {
+    const [host = '', incarnation] = other.split('/');
+    return !owners.has(other) || isShutOut(view, host, Number(incarnation));
+  });
+}
+
+/**
  * Controllers that by their own standing votes hear less than a majority of the controllers, where
  * no majority agrees with them. What is wrong is with them: cut off, they vote against everybody. So their votes say little about
  * others, and their hosts cannot get a lease.

@@ -1,5 +1,10 @@
 import { test } from 'tap';
-import { commitTransaction, rewriteTransaction } from '../../src/agent/transactions.js';
+import {
+  closingTransaction,
+  commitTransaction,
+  rewriteTransaction,
+  voteTransaction,
+} from '../../src/agent/transactions.js';
 import type { AssignmentRecord } from '../../src/control/records.js';
 
 const next: AssignmentRecord = {
@@ -13,6 +18,7 @@ const next: AssignmentRecord = {
   failover: null,
 };
 const role = { kind: 'personality', name: 'web1' } as const;
+const same = (one: object, other: object) => JSON.stringify(one) === JSON.stringify(other);
 const lands = [
   { kind: 'revision', key: 'hosts/h2', modRevision: 7 },
   { kind: 'absent', key: 'retired/h2/5' },
@@ -30,6 +36,43 @@ test('a commit lands only while its new owner is enrolled and not shut out', (t)
     record: null,
   });
   t.match(compare.slice(-2), lands);
+  t.end();
+});
+
+test('a vote with its commits compares all that each of them does, and writes all of it', (t) => {
+  const from = { host: 'h1', incarnation: 1 };
+  const commit = {
+    role,
+    from,
+    assignmentRevision: 3,
+    configRevision: 1,
+    votes: [{ controller: 'h3', revision: 9, lastAckAgoMs: 202, atMs: 900, bootId: 'boot' }],
+    toHostRevision: 7,
+    next,
+    record: null,
+  };
+  const other = { ...commit, role: { ...role, name: 'web2' }, assignmentRevision: 4 };
+  const slot = { me: 'h2', nonce: 'n1', ...from, mine: undefined };
+  const vote = { state: 'expired', lastAckAgoMs: 202, atMs: 900, bootId: 'boot' } as const;
+  const { compare, write } = closingTransaction(slot, vote, [commit, other]);
+  for (const part of [voteTransaction(slot, vote), ...[commit, other].map(commitTransaction)]) {
+    for (const one of part.compare)
+      t.ok(
+        compare.some((two) => same(one, two)),
+        one.key,
+      );
+    for (const one of part.write)
+      t.ok(
+        write.some((two) => same(one, two)),
+        one.key,
+      );
+  }
+  const keys = write.map(({ key }) => key);
+  t.equal(new Set(keys).size, keys.length, 'a store takes each key once');
+  t.notOk(
+    compare.some(({ kind, key }) => kind === 'revision' && key === keys[0]),
+    'the own vote',
+  );
   t.end();
 });
 

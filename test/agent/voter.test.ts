@@ -1,8 +1,15 @@
 import { type Test, test } from 'tap';
 import { put } from '../../src/agent/transactions.js';
 import { Voter } from '../../src/agent/voter.js';
-import { controllerStartKey, longerKey, retiredKey, voteKey } from '../../src/control/keys.js';
-import type { LongerLeaseRecord, VoteRecord } from '../../src/control/records.js';
+import type { Commit } from '../../src/control/failover.js';
+import {
+  assignmentKey,
+  controllerStartKey,
+  longerKey,
+  retiredKey,
+  voteKey,
+} from '../../src/control/keys.js';
+import type { AssignmentRecord, LongerLeaseRecord, VoteRecord } from '../../src/control/records.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { MemoryBackend } from '../../src/store/memory-backend.js';
 import type { Transaction, TransactionResult } from '../../src/store/types.js';
@@ -31,13 +38,19 @@ const voteOf = (state: VoteRecord['state']): VoteRecord => ({
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Controller h1, connected to its pulse. */
-async function openVoter(t: Test, votes: Readonly<Record<string, VoteRecord>> = {}, nonce = 'n1') {
+async function openVoter(
+  t: Test,
+  votes: Readonly<Record<string, VoteRecord>> = {},
+  nonce = 'n1',
+  commitsWith: () => readonly Commit[] = () => [],
+) {
   const backend = new MemoryBackend();
   const store = new SlowStore(backend);
   const stage = await openStage(t, 'h1', store);
   const write = Object.entries(votes).map(([at, vote]) => put(at, vote));
   if (write.length > 0) await store.transact({ compare: [], write });
   const { watch, pulse, clock, journal, timers } = stage;
+  const committed: Commit[] = [];
   const voter = new Voter({
     host: 'h1',
     pulsePort: 7411,
@@ -49,6 +62,8 @@ async function openVoter(t: Test, votes: Readonly<Record<string, VoteRecord>> = 
     log: quiet,
     timers,
     onLapse: () => {},
+    commitsWith,
+    onCommit: (commit) => committed.push(commit),
     onControl: () => {},
   });
   t.teardown(() => voter.stop());
@@ -57,7 +72,7 @@ async function openVoter(t: Test, votes: Readonly<Record<string, VoteRecord>> = 
   pulse.connect(nonce);
   await pulse.first('control');
   const state = () => watch.view.votes.get('h4/1')?.get('h1')?.value.state;
-  return { ...stage, store, voter, other: new MemoryStore(backend), state };
+  return { ...stage, store, voter, committed, other: new MemoryStore(backend), state };
 }
 
 test('a lapse is voted; a host that is heard again has its vote withdrawn, then is acked', async (t) => {
@@ -164,6 +179,102 @@ test('a vote that lands after the withdrawal does not stand', async (t) => {
   await until(() => state() === 'withdrawn');
   t.ok(late !== undefined && !(await other.transact(late)).done);
   t.equal(state(), 'withdrawn');
+});
+
+/** What h1's vote is committed on with, over the assignment as it was written at `assignmentRevision`. */
+const commitOver = (assignmentRevision: number, configRevision: number): Commit => ({
+  role: { kind: 'personality', name: 'web1' },
+  from: h4,
+  assignmentRevision,
+  configRevision,
+  votes: [],
+  toHostRevision: null,
+  next: { ...assigned, host: 'h3', epoch: 2 },
+  record: null,
+});
+const assigned: AssignmentRecord = {
+  host: 'h4',
+  incarnation: 1,
+  epoch: 1,
+  state: 'assigned',
+  cause: 'placed',
+  reason: 'for a test',
+  to: null,
+  failover: null,
+};
+const web1Key = assignmentKey('personality', 'web1');
+
+async function openClosing(t: Test) {
+  let revision = 0;
+  let configRevision = 0;
+  const opened = await openVoter(t, {}, 'n1', () => [commitOver(revision, configRevision)]);
+  const write = [put(web1Key, assigned)];
+  ({ revision } = await opened.other.transact({ compare: [], write }));
+  configRevision = opened.watch.view.config?.revision ?? 0;
+  const written: string[][] = [];
+  opened.store.interfere = async (transaction) => {
+    const keys = transaction.write.map(({ key }) => key);
+    if (keys.includes(key)) written.push(keys);
+  };
+  const owner = () => opened.watch.view.assignments.get('personality/web1')?.value.host;
+  return { ...opened, written, owner };
+}
+
+test('the vote that makes the majority is written with what is committed on it', async (t) => {
+  const { pulse, until, state, written, owner, committed, watch } = await openClosing(t);
+  pulse.tell(lapsed);
+  await until(() => owner() === 'h3' && state() === 'expired');
+  t.same(written, [[key, web1Key, retiredKey('h4', 1)]], 'in one transaction, after the stop');
+  t.ok(watch.view.retired.has('h4/1'));
+  while (committed.length === 0) await turn();
+  t.match(pulse.asked.at(-1), { kind: 'stop-acks', ...h4, onlyIfLapsed: true });
+});
+
+test('where that cannot be committed the vote is written alone', async (t) => {
+  const { pulse, until, state, store, other, owner, committed, watch } = await openClosing(t);
+  const written: number[] = [];
+  store.interfere = async ({ write }) => {
+    if (!write.some((one) => one.key === key)) return;
+    if (written.push(write.length) > 1) return;
+    // In the same moment: the role was moved by somebody.
+    const moved = { ...assigned, host: 'h2', epoch: 2 };
+    await other.transact({ compare: [], write: [put(web1Key, moved)] });
+  };
+  pulse.tell(lapsed);
+  await until(() => state() === 'expired');
+  t.same(written, [3, 1]);
+  t.equal(owner(), 'h2');
+  t.notOk(watch.view.retired.has('h4/1'), 'all of it or nothing');
+  t.same(committed, []);
+});
+
+test('nor does either land after another start of this controller', async (t) => {
+  const { pulse, state, store, other, owner } = await openClosing(t);
+  let tries = 0;
+  store.interfere = async ({ write }) => {
+    if (!write.some((one) => one.key === key) || tries++ > 0) return;
+    await other.transact({ compare: [], write: [put(controllerStartKey('h1'), { nonce: 'n2' })] });
+  };
+  pulse.tell(lapsed);
+  while (tries < 2) await turn();
+  t.equal(state(), undefined);
+  t.equal(owner(), 'h4');
+});
+
+test('a vote with its commit whose answer was lost is not written again', async (t) => {
+  const { pulse, until, state, store, other, owner, watch } = await openClosing(t);
+  let tries = 0;
+  store.interfere = async (transaction) => {
+    if (!transaction.write.some((one) => one.key === key)) return;
+    if (tries++ === 0) await other.transact(transaction);
+  };
+  pulse.tell(lapsed);
+  await until(() => state() === 'expired' && owner() === 'h3');
+  const revision = watch.view.votes.get('h4/1')?.get('h1')?.revision;
+  pulse.tell({ kind: 'lapsed', host: 'h3', incarnation: 1, lastAckAgoMs: 202, atMs: 1_000 });
+  await until(() => watch.view.votes.get('h3/1')?.get('h1') !== undefined);
+  t.equal(watch.view.votes.get('h4/1')?.get('h1')?.revision, revision);
+  t.equal(tries, 1);
 });
 
 test('pulse is told the longer leases that the store speaks of, as read', async (t) => {

@@ -12,7 +12,7 @@ import {
   stepBallot,
   withdrawalWindowMs,
 } from '../../src/control/ballots.js';
-import { World } from './world.js';
+import { World, web1 } from './world.js';
 
 const leaseMs = 200;
 const nobody: ReadonlySet<string> = new Set();
@@ -51,9 +51,7 @@ test('a vote that is to spare leaves the others a moment', async (t) => {
   for (const host of ['h1', 'h2', 'h3', 'h4']) world.enrol(host, 1);
   const ballot = told([1_000, lapsed]);
   const seenBy = (me: string, unwell = nobody) => ballotFacts(world.view, me, 'h4', 1, unwell);
-  for (const needed of ['h1', 'h2']) {
-    t.match(decide(ballot, seenBy(needed), 1_000), { kind: 'vote' }, needed);
-  }
+  t.match(decide(ballot, seenBy('h1'), 1_000), { kind: 'vote' });
   t.match(decide(ballot, seenBy('h3'), 1_000), {
     kind: 'rest',
     reason: 'others-vote',
@@ -62,11 +60,49 @@ test('a vote that is to spare leaves the others a moment', async (t) => {
   t.match(decide(ballot, seenBy('h3'), 1_000 + spareVoteMs), { kind: 'vote' }, 'they did not');
   t.match(
     decide(ballot, seenBy('h3', new Set(['h1/1'])), 1_000),
-    { kind: 'vote' },
-    'h1 is not well',
+    { kind: 'stop' },
+    'h1 is not well: needed after h2',
   );
   world.retire('h4', 1);
   t.match(decide(ballot, seenBy('h3'), 1_000 + spareVoteMs), { reason: 'retired' });
+});
+
+test('the vote that makes the majority leaves the others a moment to be there before', async (t) => {
+  const world = new World();
+  const seen = (unwell = nobody) => ballotFacts(world.view, 'h2', 'h4', 1, unwell);
+  const ballot = told([1_000, lapsed]);
+  t.match(decide(ballot, seen(), 1_000), { kind: 'stop', reason: 'votes-last' }, 'meanwhile');
+  const inForce = told([1_000, lapsed], [1_000, stopped], [1_000, { kind: 'in-force' }]);
+  t.ok(inForce.stopInForce);
+  const until = { kind: 'rest', reason: 'votes-last', wakeAtMs: 1_000 + spareVoteMs };
+  t.match(decide(inForce, seen(), 1_001), until);
+  t.match(decide(inForce, seen(), 1_000 + spareVoteMs), { kind: 'vote' }, 'they are not');
+  t.match(decide(inForce, seen(new Set(['h1/1'])), 1_001), { kind: 'vote' }, 'h1 is not well');
+  world.assign(web1, 'h3');
+  t.match(
+    decide(inForce, seen(new Set(['h3/1'])), 1_001),
+    { kind: 'vote' },
+    'the leader places all',
+  );
+  world.vote('h4', 1, 'h1', { state: 'withdrawn' });
+  t.match(decide(inForce, seen(), 1_001), until, 'one that was taken back is not there');
+  world.vote('h4', 1, 'h1');
+  t.match(decide(inForce, seen(), 1_001), { kind: 'vote', lapse });
+  t.match(decide(ballot, seen(), 1_000), { kind: 'vote' }, 'nothing to wait for');
+});
+
+test('whether a stop is in force is known of this pulse and this stop alone', async (t) => {
+  const inForce = told([1_000, lapsed], [1_000, stopped], [1_000, { kind: 'in-force' }]);
+  for (const event of [
+    stopped,
+    { kind: 'promised' },
+    { kind: 'renewed' },
+    { kind: 'resumed' },
+    { kind: 'connected', stopped: true },
+  ] as const) {
+    t.notOk(stepBallot(inForce, event, 1_001).stopInForce, event.kind);
+  }
+  t.ok(stepBallot(inForce, lapsed, 1_050).stopInForce, 'told of again');
 });
 
 test('the own vote is withdrawn once the host was heard for one lease', async (t) => {

@@ -206,7 +206,7 @@ test('a newcomer votes only after the old ones: it has not heard the host yet', 
   const ballot = stepBallot(noBallot, { kind: 'lapsed', lapse }, 1_000);
   const decide = (me: string) => {
     const facts = ballotFacts(cluster.view, me, 'h1', 1, new Set());
-    return decideBallot(ballot, { ...facts, spare: false }, 1_000, 200);
+    return decideBallot(ballot, { ...facts, spare: false, last: false }, 1_000, 200);
   };
   t.match(decide('h3'), { kind: 'vote' });
   t.match(decide('h4'), { kind: 'rest', reason: 'follows-the-old' });

@@ -26,6 +26,7 @@ export type BrokenRule =
   | 'the last lease is not waited for'
   | 'a refusal is forgotten by a restart'
   | 'a refusal from before a restart still lands'
+  | 'a commit lands without the vote that it was sent with'
   | 'no joint configuration';
 
 /** Of the whole: phase of the change in the store, and the set that the host counts under. */
@@ -143,11 +144,7 @@ export class ChangeModel implements Searchable {
     if (works && one.stopped.of(word) === 0 && one.promised.of(word) === 0 && !voted) {
       change(one.voting.to(one.stopped.to(word, 1), 1), 'acks no more and writes its vote');
     }
-    if (one.voting.of(word) > 0) {
-      const mine = one.voting.of(word) === 1;
-      const landed = one.voting.to(one.voted.to(word, 1), 0);
-      change(mine ? one.stopped.to(landed, 1) : landed, 'has its vote in the store');
-    }
+    if (one.voting.of(word) > 0) this.#lands(state, index, out);
     const phase = whole.phase.of(head);
     const committed = whole.committed.of(head);
     if (works && one.knows.of(word) < phase) {
@@ -176,12 +173,32 @@ export class ChangeModel implements Searchable {
       let read = one.knows.to(one.read.to(word, 1), phase);
       read = one.stopped.to(read, voted || committed === 1 ? 1 : 0);
       // Its start number was written before it reads: what an earlier start has in flight is void.
-      read = one.voting.to(read, 0);
+      if (broken !== 'a commit lands without the vote that it was sent with') {
+        read = one.voting.to(read, 0);
+      }
       if (broken !== 'a refusal from before a restart still lands') read = one.refusing.to(read, 0);
       const remembers = broken !== 'a refusal is forgotten by a restart';
       read = one.refuses.to(read, remembers ? one.refused.of(word) : 0);
       change(read, 'reads votes, marks, configuration and refusal');
     }
+  }
+
+  /** Alone or, where it makes the majority, in one transaction with the commit. */
+  #lands(state: readonly number[], index: number, out: Out): void {
+    const [head = 0] = state;
+    const word = state[index + 1] as number;
+    const mine = one.voting.of(word) === 1;
+    // A restart made it void: only where that rule is broken there is still something to land.
+    const isVoid = !mine && one.read.of(word) === 1;
+    const landed = one.voting.to(one.voted.to(word, 1), 0);
+    const voted = [...state];
+    voted[index + 1] = mine ? one.stopped.to(landed, 1) : landed;
+    const commits = whole.committed.of(head) === 0 && this.#mayCommit(voted);
+    if (!isVoid) out([...voted], `${index} has its vote in the store`);
+    if (!commits) return;
+    voted[0] = whole.committed.to(head, 1);
+    if (isVoid) voted[index + 1] = one.voting.to(word, 0);
+    out(voted, `the failover is COMMITTED with the vote of ${index}`);
   }
 
   #acks(

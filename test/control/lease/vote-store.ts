@@ -104,6 +104,7 @@ export class VoteStore {
         })),
       // When it votes changes nothing about what may be: here everybody votes at once.
       spare: false,
+      last: false,
       retired: this.#committed,
     };
   }
