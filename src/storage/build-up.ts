@@ -204,6 +204,10 @@ function newState(
     serial: lun.serial,
     sizeBytes: lun.sizeBytes,
     holder: null,
+    mounted:
+      spec.filesystem === 'none'
+        ? null
+        : { type: spec.filesystem, access: spec.access ?? 'read-write' },
   };
 }
 
