@@ -1,4 +1,6 @@
 import type { Test } from 'tap';
+import { rolesToKeepReady } from '../../src/control/readiness.js';
+import { configOf, parseRoleId, ViewKeeper } from '../../src/control/view.js';
 import type { Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
 import type { Operation, Plan } from '../../src/plan/types.js';
@@ -70,6 +72,31 @@ async function look(lab: Lab, hosts: readonly string[]): Promise<ReadonlyMap<str
   return new Map(kernels);
 }
 
+/**
+ * The kernels, once each host has what it keeps ready for others: it begins a second after the last news,
+ * and would look as if the change had made it.
+ */
+async function untilKeptReady({ lab, store, hosts }: Place): Promise<ReadonlyMap<string, Kernel>> {
+  const keeper = new ViewKeeper();
+  const told = (kernels: ReadonlyMap<string, Kernel>) => [...kernels.values()].map(text).join();
+  let before: ReadonlyMap<string, Kernel> = new Map();
+  for (const endMs = Date.now() + 15_000; ; ) {
+    const kernels = await look(lab, hosts);
+    const isStill = told(before) === told(kernels);
+    before = kernels;
+    const { entries, revision } = await store.list('');
+    keeper.reset(entries, revision);
+    const config = configOf(keeper.view);
+    const ready = hosts.every((host) =>
+      (config === undefined ? [] : rolesToKeepReady(keeper.view, config, host)).every((id) =>
+        kernels.get(host)?.has(`us-${parseRoleId(id).name}`),
+      ),
+    );
+    if (ready && isStill) return kernels;
+    if (Date.now() > endMs) throw new Error('what is to be kept ready is not there');
+  }
+}
+
 /** Where changes are made and seen. */
 export interface Place {
   readonly lab: Lab;
@@ -85,7 +112,7 @@ export interface Place {
 /** Plans the file at `path`, applies it, and holds what observers saw against the plan. */
 export async function oneChange(t: Test, place: Place): Promise<void> {
   const { lab, store, watch, path, hosts } = place;
-  const before = await look(lab, hosts);
+  const before = await untilKeptReady(place);
   for (const [host, kernel] of before) watch.follow(host, kernel);
   const keysBefore = await keys(store);
   const plan = await json<Plan>(lab, 3, 'plan', path);

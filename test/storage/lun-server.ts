@@ -50,10 +50,15 @@ export async function startLunServer(
   const directory = mkdtempSync('/dev/shm/ustest-storage-');
   const ipcSocket = join(directory, 'tgt');
   const portal = `${address}:${port}`;
-  const controlPort = (process.pid % 30_000) + port;
+  // The socket is in a folder of its own, so any number will do; tgtd takes none above 32,767.
+  const controlPort = port;
   const child = spawn('tgtd', ['-f', '-C', String(controlPort), '--iscsi', `portal=${portal}`], {
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, TGT_IPC_SOCKET: ipcSocket },
+  });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said = `${said}${chunk}`.slice(-2_000);
   });
   t.teardown(async () => {
     await end(child);
@@ -65,7 +70,9 @@ export async function startLunServer(
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-  await untilListening(address.replace(/[[\]]/g, ''), port);
+  await untilListening(address.replace(/[[\]]/g, ''), port, () => {
+    if (child.exitCode !== null) throw new Error(`tgtd ended with ${child.exitCode}: ${said}`);
+  });
   // It listens for initiators before it listens for tgtadm.
   await until(() => {
     try {
@@ -119,17 +126,17 @@ export async function until(
   }
 }
 
-function untilListening(host: string, port: number): Promise<void> {
-  return until(
-    () =>
-      new Promise((resolve) => {
-        const socket = connect({ host, port });
-        socket.once('connect', () => resolve(true));
-        socket.once('error', () => resolve(false));
-        socket.once('close', () => resolve(false));
-        socket.once('connect', () => socket.destroy());
-      }),
-  );
+function untilListening(host: string, port: number, look: () => void): Promise<void> {
+  return until(() => {
+    look();
+    return new Promise((resolve) => {
+      const socket = connect({ host, port });
+      socket.once('connect', () => resolve(true));
+      socket.once('error', () => resolve(false));
+      socket.once('close', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+  });
 }
 
 export function attachSpec(
