@@ -204,10 +204,6 @@ function newState(
     serial: lun.serial,
     sizeBytes: lun.sizeBytes,
     holder: null,
-    mounted:
-      spec.filesystem === 'none'
-        ? null
-        : { type: spec.filesystem, access: spec.access ?? 'read-write' },
   };
 }
 

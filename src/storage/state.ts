@@ -26,11 +26,6 @@ const schema = z.object({
   sizeBytes: z.number(),
   /** Keeps the device of a volume without a file system; null where a mount does. */
   holder: z.object({ pid: z.number().int(), startTicks: z.string() }).nullable().default(null),
-  /** How it is mounted; null for a volume without a file system, and where an earlier version wrote this. */
-  mounted: z
-    .object({ type: z.enum(['ext4', 'xfs']), access: z.enum(['read-write', 'read-only']) })
-    .nullable()
-    .default(null),
 });
 
 export type VolumeState = z.infer<typeof schema>;

@@ -5,19 +5,11 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { SystemCallError } from '../ffi/libc.js';
 import { unmount, unmountFlags } from '../ffi/mount.js';
 import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
-import { busyError, flushVolume, mountersOf, mountVolume, unmountVolume } from './filesystem.js';
+import { busyError, flushVolume, mountersOf, unmountVolume } from './filesystem.js';
 import type { Log } from './log.js';
 import { backingFile, deviceNumber, releaseLoop, unbindAndRemoveLater } from './loop-device.js';
 import { mounts } from './mountinfo.js';
-import { holdDevice, placeDevice } from './raw-device.js';
-import {
-  type Layout,
-  readState,
-  removeState,
-  type VolumeId,
-  type VolumeState,
-  writeState,
-} from './state.js';
+import { type Layout, readState, removeState, type VolumeId, type VolumeState } from './state.js';
 
 /** What is left of a volume on this host, and taking it down: in order, or by force. */
 
@@ -129,12 +121,7 @@ export async function takeDown(
   }
   await letGo(state);
   if (state.loopIndex !== null && device !== undefined) {
-    try {
-      await unused(state.loopIndex, file, device, state.hostMount, signal);
-    } catch (thrown) {
-      await putBack(layout, state, state.loopIndex, log);
-      throw thrown;
-    }
+    await unused(state.loopIndex, file, device, state.hostMount, signal);
     await unbindAndRemoveLater(state.loopIndex, file);
   }
   if (!(await endProcess(state.process, 'SIGTERM', terminateMs))) {
@@ -163,26 +150,6 @@ async function unused(
     if ((await backingFile(index)) !== file) return;
     if (waitedMs >= settleMs) throw busyError(hostMount, await mountersOf(device));
     await new Promise((resolve) => setTimeout(resolve, settlePauseMs));
-  }
-}
-
-/**
- * Somebody still has it, in a mount namespace of their own: what they write must reach the disk. Without
- * its mount it would count as broken, and its data path would be ended by the next look.
- */
-async function putBack(layout: Layout, state: VolumeState, index: number, log: Log): Promise<void> {
-  const device = `/dev/loop${index}`;
-  const { holder, mounted, hostMount } = state;
-  try {
-    if (mounted !== null) {
-      await mountVolume(mounted.type, mounted.access, device, hostMount);
-    } else if (holder !== null) {
-      writeState(layout, { ...state, holder: await holdDevice(device) });
-      await placeDevice(device, hostMount);
-    }
-  } catch (thrown) {
-    // Let go of just now, for instance: then there is nothing to keep.
-    log.warn({ hostMount }, `it is in use, and cannot be attached as before: ${messageOf(thrown)}`);
   }
 }
 
