@@ -73,9 +73,11 @@ function placeUnplaced(
       };
     }
     survey ??= new Survey(view, config, now.liveness);
-    const choice = survey.choose(role);
+    // A leader that no host reaches doubts them all: its role would wait for as long as it leads.
+    const certain = survey.choose(role);
+    const choice = certain.kind === 'place' ? certain : survey.choose(role, new Set(), true);
     if (choice.kind === 'hold') {
-      holds.push({ role, reason: choice.reason });
+      holds.push({ role, reason: certain.kind === 'hold' ? certain.reason : choice.reason });
       continue;
     }
     const rewrite: Rewrite = {

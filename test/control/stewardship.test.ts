@@ -41,6 +41,20 @@ test('the leader waits for first leases as it does for hosts: none gets all for 
   t.end();
 });
 
+test('a leader that hears no host places all the same, and rather where nobody doubts', (t) => {
+  const world = new World();
+  const deaf = (...names: readonly string[]) => ({
+    ...now,
+    liveness: { lapsed: new Set(names.map((name) => `${name}/1`)) },
+  });
+  const alone = decideStewardship(world.view, deaf('h1', 'h2', 'h3', 'h4')).rewrites;
+  t.equal(alone.length, 3);
+  t.match(alone[0]?.reason, /minority of controllers does not hear it/);
+  const partly = decideStewardship(world.view, deaf('h1', 'h2', 'h4')).rewrites;
+  t.ok(partly.every(({ next }) => next.host === 'h3'));
+  t.end();
+});
+
 test('each placement of a round sees the load of those before it', (t) => {
   const { rewrites } = decideStewardship(new World().view, now);
   t.same(
