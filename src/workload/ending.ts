@@ -40,6 +40,7 @@ export async function endSession(record: WorkloadRecord): Promise<void> {
   const endMs = performance.now() + killMs;
   while (left().length > 0 && performance.now() < endMs) {
     for (const { pid } of left()) signalOne(pid, 'SIGKILL');
+    // They are no children of ours: nothing tells us when they have ended.
     await sleep(longestLookMs);
   }
 }

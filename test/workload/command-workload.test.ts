@@ -186,6 +186,7 @@ test('what died while no agent ran is not started before it is asked for', async
   process.kill(pid, 'SIGKILL');
   await until(() => runningProcess(pid) === undefined);
   const second = await open({ firstBackOffMs: 1 });
+  // That nothing is started has no event: a hundred times the pause after which it would be.
   await sleep(100);
   t.match(await only(second), { pid: undefined, state: 'backing-off', restarts: 0 });
   await second.ensure(spec(command), never);

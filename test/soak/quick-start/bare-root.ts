@@ -8,9 +8,8 @@ const run = promisify(execFile);
 const longestMs = 1_800_000;
 
 /**
- * The root of a machine on which nothing but Debian 13 was installed, made once and kept: nobody writes to
- * it, machines stand on it by overlays. Its lists of packages are fresh, and what `packages` need lies in
- * its cache, since the machines of the test have no way out.
+ * The root of a machine on which nothing but Debian 13 was installed, made once and kept: machines stand on
+ * it by overlays, and only `download` adds to it.
  */
 export async function bareRoot(): Promise<string> {
   const path = '/var/cache/understudy/bare-trixie';
@@ -26,7 +25,10 @@ export async function bareRoot(): Promise<string> {
   return path;
 }
 
-/** Downloads what these packages need, ours by its path in the root, for all machines at once. */
+/**
+ * Fresh lists of packages, and in apt's cache all that these need (ours by its path in the root): the
+ * machines of the test have no way out. Nothing is installed.
+ */
 export async function download(root: string, packages: readonly string[]): Promise<void> {
   const inRoot = (...argv: readonly string[]) =>
     run('chroot', [root, 'env', 'DEBIAN_FRONTEND=noninteractive', ...argv], {
