@@ -195,8 +195,8 @@ export class MaskKeeper {
   }
 
   async #record(order: OwnedMaskOrder, tookMs: number, failure: unknown): Promise<void> {
-    // A late order says nothing about the mask as it is.
-    if (codeOf(failure) === 'US_STORAGE_STALE_EPOCH') return;
+    const late = codeOf(failure) === 'US_STORAGE_STALE_EPOCH';
+    if (late && order.retired) return;
     const key = maskKey(order.target);
     const record: MaskRecord & { appliedAtMs: number } = {
       personality: order.personality,
@@ -212,11 +212,12 @@ export class MaskKeeper {
         ? { kind: 'delete', key }
         : { kind: 'put', key, value: JSON.stringify(record) };
     const { signal } = this.#stopped;
-    if (codeOf(failure) !== 'US_STORAGE_TARGET_NOT_FOUND') {
+    if (!late && codeOf(failure) !== 'US_STORAGE_TARGET_NOT_FOUND') {
       await this.#records.write(write, signal);
       return;
     }
-    // Another storage host may have this target, and writes what is true of it.
+    // Another storage host may have this target, and writes what is true of it. A late order says nothing
+    // about the mask as it is; but where no mask was ever recorded, the store is younger than the ledger.
     await this.#parts.store.transact(
       { compare: [{ kind: 'absent', key }], write: [write] },
       { signal },

@@ -89,7 +89,8 @@ export class MaskLedger {
         action: 'refused to change the mask of',
         object: `${order.target} to ${order.initiator ?? 'nobody'}, epoch ${order.epoch}`,
         cause: stale,
-        remedy: 'nothing: the order was late',
+        remedy:
+          'nothing, if the order was late; if the store was made anew, see "Start again with an empty store" in docs/operations.md',
       });
     }
     const next = nextEntry(last, order);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { test } from 'tap';
-import { assignmentKey, configKey } from '../../src/control/keys.js';
+import { assignmentKey, configKey, maskKey } from '../../src/control/keys.js';
 import { MaskKeeper } from '../../src/storage/mask-keeper.js';
 import { MaskLedger } from '../../src/storage/mask-ledger.js';
 import { keepMasks } from '../../src/storage/target-main.js';
@@ -79,6 +79,51 @@ test('a target that left the configuration is closed once, and then nobody of ou
   await until(() => applied.length === 3);
   t.equal(applied.at(-1)?.initiator, 'iqn.i', 'back in the configuration, it is ours again');
   await keeper.stop();
+});
+
+test('a store made anew is told that the target remembers later epochs', async (t) => {
+  const file = join(t.testdir(), 'epochs.json');
+  const before = new MaskLedger(file);
+  const order = { target: 'iqn.t:a', personality: 'web1', generation: 4, epoch: 7 };
+  await before.admit({ ...order, initiator: 'iqn.i7' });
+
+  const ledger = new MaskLedger(file);
+  const mask = {
+    ledger,
+    apply: (wanted: MaskOrder) => ledger.admit(wanted),
+    holds: async () => true,
+  };
+  const store = new MemoryStore(new MemoryBackend());
+  let writes = 0;
+  const counted: Pick<MemoryStore, 'transact'> = {
+    transact: async (...asked) => {
+      const answer = await store.transact(...asked);
+      writes += 1;
+      return answer;
+    },
+  };
+  const keeper = new MaskKeeper({
+    mask,
+    store: counted,
+    log: quiet,
+    timers: systemTimers(),
+    nowMs: () => 0,
+  });
+  const recorded = async () => (await store.get(maskKey('iqn.t:a')))?.value;
+  await keeper.order([{ ...order, epoch: 1, host: 'h1', initiator: 'iqn.i1' }], 4);
+  await until(async () => (await recorded()) !== undefined);
+  t.match(JSON.parse((await recorded()) ?? ''), { epoch: 1, error: /epoch 7 was applied before/ });
+
+  // A late order beside a mask that is recorded says nothing about it.
+  const good = JSON.stringify({ personality: 'web1', host: 'h1', epoch: 7, initiator: 'iqn.i7' });
+  await store.transact({
+    compare: [],
+    write: [{ kind: 'put', key: maskKey('iqn.t:a'), value: good }],
+  });
+  await keeper.order([{ ...order, epoch: 2, host: 'h1', initiator: 'iqn.i2' }], 4);
+  await until(() => writes === 2);
+  await keeper.stop();
+  t.equal(await recorded(), good);
 });
 
 test('garbage in the store ends no watch: masks follow what can be read', async (t) => {
