@@ -1,9 +1,19 @@
+import { createServer, type Server } from 'node:net';
 import { type AgentConfig, readAgentConfig } from '../../agent/config.js';
 import { put } from '../../agent/transactions.js';
 import { statusOf } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
-import { messageOf, UnderstudyError } from '../../errors.js';
+import { messageOf } from '../../errors.js';
 import { auditOperations, type Change, personHere } from '../../operate/audit.js';
+import {
+  acceptKey,
+  dropKey,
+  type HostKeys,
+  type Keyring,
+  type KeyStep,
+  refused,
+  useKey,
+} from '../../operate/key-change.js';
 import { askPulse } from '../../pulse/ask.js';
 import { keyName, readClusterKeys, splitKeys, writeClusterKeys } from '../../pulse/keys.js';
 import type { Compare, Store } from '../../store/types.js';
@@ -15,20 +25,7 @@ export interface KeyOptions extends ClusterOptions {
   readonly config: string;
 }
 
-/** Which keys the pulse of a host has, or is about to have. */
-interface HostKeys {
-  /** Names; the one that signs first. */
-  readonly keys: readonly string[];
-  /** Of them the one that was accepted last: what `use` is about, however often it is called. */
-  readonly young: string | null;
-}
-
-/** One key of the store for all hosts, so that one comparison speaks for all. */
 const keyringKey = 'keyring';
-
-interface Keyring {
-  readonly hosts: Readonly<Record<string, HostKeys>>;
-}
 
 const attempts = 5;
 
@@ -47,103 +44,89 @@ export async function show({ config, json }: KeyOptions): Promise<number> {
 }
 
 /** First step, on every host: the new key is accepted, the old one goes on signing. */
-export async function accept(options: KeyOptions & { readonly file: string }): Promise<number> {
-  const agent = readAgentConfig(options.config);
+export function accept(options: KeyOptions & { readonly file: string }): Promise<number> {
   const [young] = readClusterKeys(options.file);
-  const [signs] = readClusterKeys(agent.keyFile);
-  if (young.equals(signs)) {
-    throw refused(agent.host, 'it signs by this key already', 'nothing is to be done here');
-  }
-  const file = keysOf(agent);
-  if (file.length > 1 && !file[1]?.equals(young)) {
-    throw refused(
-      agent.host,
-      'another change of keys is not over',
-      'end that one first: understudy key drop',
-    );
-  }
-  return change(options, agent, 'accept', () => [signs, young], keyName(young));
+  return change(options, 'accept', (host, file) => acceptKey(host, file, keyName(young)), young);
 }
 
 /** Second step, once every host accepts the new key: this one signs by it. */
-export async function use(options: KeyOptions): Promise<number> {
-  const agent = readAgentConfig(options.config);
-  const [signs, other] = keysOf(agent);
-  return change(options, agent, 'use', (view, keyring) => {
-    // A host that came later with the new key alone is only told to the others; and one that signs by
-    // the new key already does not go back, when a call before this one was cut short.
-    const young = keyring.hosts[agent.host]?.young;
-    if (other === undefined) return [signs];
-    if (young === keyName(signs)) return [signs, other];
-    const name = keyName(other);
-    const missing = living(view).filter((host) => !keyring.hosts[host]?.keys.includes(name));
-    if (missing.length > 0) {
-      const cause = `${missing.join(', ')} would not understand it`;
-      throw refused(agent.host, cause, 'there first: understudy key accept FILE');
-    }
-    return [other, signs];
-  });
+export function use(options: KeyOptions): Promise<number> {
+  return change(options, 'use', (host, file, keyring, view) =>
+    useKey(host, file, keyring, living(view)),
+  );
 }
 
 /** Third step, once every host signs by the new key: the old one is good for nothing any more. */
-export async function drop(options: KeyOptions): Promise<number> {
-  const agent = readAgentConfig(options.config);
-  const [signs, other] = keysOf(agent);
-  if (other === undefined) {
-    throw refused(agent.host, 'it has one key only', 'nothing is to be done here');
-  }
-  const name = keyName(signs);
-  return change(options, agent, 'drop', (view, keyring) => {
-    const others = living(view).filter((host) => host !== agent.host);
-    const missing = others.filter((host) => keyring.hosts[host]?.keys[0] !== name);
-    if (missing.length > 0) {
-      const cause = `${missing.join(', ')} signs by the other key`;
-      throw refused(agent.host, cause, 'there first: understudy key use');
-    }
-    return [signs];
-  });
+export function drop(options: KeyOptions): Promise<number> {
+  return change(options, 'drop', (host, file, keyring, view) =>
+    dropKey(host, file, keyring, living(view)),
+  );
 }
 
 type Keys = readonly [Buffer, ...Buffer[]];
+type Decide = (host: string, file: readonly string[], keyring: Keyring, view: View) => KeyStep;
 
 /**
- * Tells the other hosts first, and only on top of what was read of them: of two steps at once that would
- * part hosts one is refused. Then writes the file, lets pulse read it, and sees that it did.
+ * Tells the other hosts what they must know first, and only on top of what was read of them: of two steps
+ * at once that would part hosts one is refused. Then writes the file, lets pulse read it, sees that it did,
+ * and tells the rest.
+ *
+ * @param young a key that is not in the file yet
  */
 async function change(
   options: KeyOptions,
-  agent: AgentConfig,
   step: 'accept' | 'use' | 'drop',
-  decide: (view: View, keyring: Keyring) => Keys,
-  accepted?: string,
+  decide: Decide,
+  young?: Buffer,
 ): Promise<number> {
+  const agent = readAgentConfig(options.config);
   const { host, keyFile } = agent;
-  return withCluster(options, async ({ store, view }: Cluster) => {
-    const before = readClusterKeys(keyFile);
-    const young = (keyring: Keyring) => accepted ?? keyring.hosts[host]?.young ?? null;
-    let keys: Keys = before;
-    const told = await rewrite(store, host, async (keyring) => {
-      keys = decide(await view(), keyring);
-      const names = keys.map(keyName);
-      return { keys: names, young: names.length === 1 ? null : young(keyring) };
+  const lock = await alone(host);
+  try {
+    return await withCluster(options, async ({ store, view }: Cluster) => {
+      const before = readClusterKeys(keyFile);
+      const names = before.map(keyName);
+      const decided = await rewrite(store, host, async (keyring) => {
+        const next = decide(host, names, keyring, await view());
+        return { next, told: next.before };
+      });
+      const known = new Map(
+        [...before, ...(young ? [young] : [])].map((key) => [keyName(key), key]),
+      );
+      const [first, ...rest] = decided.file.flatMap((name) => known.get(name) ?? []);
+      if (first === undefined) throw refused(host, 'no key would be left', 'report this');
+      try {
+        await replaceKeys(agent, before, [first, ...rest]);
+      } catch (thrown) {
+        if (decided.before !== undefined) {
+          const { young = null } = decided.after ?? decided.before;
+          await rewrite(store, host, async () => ({ next: decided, told: { keys: names, young } }));
+        }
+        throw thrown;
+      }
+      const { after } = decided;
+      await rewrite(store, host, async () => ({ next: decided, told: after }));
+      const [signs = '', accepts = null] = decided.file;
+      const detail = `key ${step} on ${host}: signs by ${signs}${accepts === null ? '' : `, accepts ${accepts}`}`;
+      const change: Change = { what: 'key', subject: host, detail };
+      await store.transact({ compare: [], write: auditOperations(personHere(), change) });
+      process.stdout.write(
+        options.json ? `${JSON.stringify({ host, signs, accepts })}\n` : `${detail}\n`,
+      );
+      return 0;
     });
-    const [signs = '', accepts = null] = told.keys;
-    try {
-      await replaceKeys(agent, before, keys);
-    } catch (thrown) {
-      await rewrite(store, host, async (keyring) => ({
-        keys: before.map(keyName),
-        young: young(keyring),
-      }));
-      throw thrown;
-    }
-    const detail = `key ${step} on ${host}: signs by ${signs}${accepts === null ? '' : `, accepts ${accepts}`}`;
-    const change: Change = { what: 'key', subject: host, detail };
-    await store.transact({ compare: [], write: auditOperations(personHere(), change) });
-    process.stdout.write(
-      options.json ? `${JSON.stringify({ host, signs, accepts })}\n` : `${detail}\n`,
-    );
-    return 0;
+  } finally {
+    lock.close();
+  }
+}
+
+/** One step at a time on this host. An abstract name (unix(7)) is given back however the process ends. */
+function alone(host: string): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const lock = createServer();
+    const cause = 'another key command is at work on this host';
+    lock.once('error', () => reject(refused(host, cause, 'wait for it')));
+    lock.listen('\0understudy-key-change', () => resolve(lock));
   });
 }
 
@@ -151,13 +134,14 @@ async function change(
 async function rewrite(
   store: Store,
   host: string,
-  next: (keyring: Keyring) => Promise<HostKeys>,
-): Promise<HostKeys> {
+  decide: (keyring: Keyring) => Promise<{ next: KeyStep; told: HostKeys | undefined }>,
+): Promise<KeyStep> {
   for (let attempt = 0; attempt < attempts; attempt++) {
     const kept = await store.get(keyringKey);
     const keyring = (kept === undefined ? { hosts: {} } : JSON.parse(kept.value)) as Keyring;
-    const own = await next(keyring);
-    const hosts = { ...keyring.hosts, [host]: own };
+    const { next, told } = await decide(keyring);
+    if (told === undefined) return next;
+    const hosts = { ...keyring.hosts, [host]: told };
     const unchanged: Compare =
       kept === undefined
         ? { kind: 'absent', key: keyringKey }
@@ -166,7 +150,7 @@ async function rewrite(
       compare: [unchanged],
       write: [put(keyringKey, { hosts })],
     });
-    if (done) return own;
+    if (done) return next;
   }
   throw refused(host, `other hosts’ keys were changed meanwhile, ${attempts} times`, 'try again');
 }
@@ -197,17 +181,10 @@ async function replaceKeys(agent: AgentConfig, before: Keys, keys: Keys): Promis
   throw refused(host, cause, `${keyFile} is as it was; see the log of understudy-pulse`);
 }
 
-const keysOf = (agent: AgentConfig): Keys => readClusterKeys(agent.keyFile);
-
 /** Hosts that may hold a lease now. One that is off takes the keys along before it comes back. */
 function living(view: View): readonly string[] {
   const config = configOf(view);
   if (config === undefined) return [];
   const { hosts } = statusOf(view, config, undefined, () => new Map());
   return hosts.flatMap(({ name, state }) => (state === 'up' || state === 'drained' ? [name] : []));
-}
-
-function refused(object: string, cause: string, remedy: string): UnderstudyError {
-  const action = 'cannot change the cluster key on';
-  return new UnderstudyError({ code: 'US_KEY_REFUSED', action, object, cause, remedy });
 }
