@@ -5,8 +5,8 @@ import {
   initialFencing,
   type SwitchOff,
 } from '../control/fencing.js';
-import { fencedKey } from '../control/keys.js';
-import type { FencedRecord } from '../control/records.js';
+import { fencedKey, hostKey } from '../control/keys.js';
+import type { FencedRecord, HostRecord } from '../control/records.js';
 import { incarnationId } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { PowerAdapter } from '../fencing/types.js';
@@ -96,8 +96,18 @@ export class PowerFencing {
 
   async #mustBeFinal({ host, incarnation }: SwitchOff): Promise<void> {
     const { store } = this.#parts;
-    if (await isShutOutForGood(store, host, incarnation)) return;
-    throw new Error(`left on: a vote against ${incarnationId(host, incarnation)} was withdrawn`);
+    const [final, enrolled] = await Promise.all([
+      isShutOutForGood(store, host, incarnation),
+      store.get(hostKey(host)),
+    ]);
+    if (!final) {
+      throw new Error(`left on: a vote against ${incarnationId(host, incarnation)} was withdrawn`);
+    }
+    // Nothing is left of the one before when the next enrols, and that one may be a good spare.
+    const now = enrolled === undefined ? undefined : (JSON.parse(enrolled.value) as HostRecord);
+    if (now !== undefined && now.incarnation > incarnation) {
+      throw new Error(`left on: it is back as ${incarnationId(host, now.incarnation)}`);
+    }
   }
 
   /** That a machine was off after its incarnation was voted out stays true, whoever is leader now. */

@@ -66,24 +66,46 @@ test('a host that a majority voted out for good is switched off, and that is rec
   t.ok(await store.get(fencedKey('h4', 1)));
 });
 
-test('no host is switched off for a vote that was withdrawn, though the watch is behind', async (t) => {
-  const { store, until, watch, off, journal } = await openLeader(t);
+/** What the leader's journal says, and the moment at which it says why a host is left on. */
+function leftOn({ journal }: Awaited<ReturnType<typeof openLeader>>) {
   const said: string[] = [];
-  const told = new Promise<void>((resolve) => {
+  const told = new Promise<readonly string[]>((resolve) => {
     const event = journal.event.bind(journal);
     journal.event = (kind, subject, text) => {
       event(kind, subject, text);
       said.push(text);
-      if (text.startsWith('left on')) resolve();
+      if (text.startsWith('left on')) resolve(said);
     };
   });
+  return told;
+}
+
+test('no host is switched off for a vote that was withdrawn, though the watch is behind', async (t) => {
+  const leader = await openLeader(t);
+  const { store, until, watch, off } = leader;
+  const told = leftOn(leader);
   const { revision } = await store.transact({
     compare: [],
     write: [vote('h1'), vote('h2', 'withdrawn')],
   });
   await until(() => watch.view.votes.has('h4/1'));
   watch.learn([vote('h2')], revision + 1);
-  await told;
+  t.ok((await told).includes('left on: a vote against h4/1 was withdrawn'));
   t.same(off, []);
-  t.ok(said.includes('left on: a vote against h4/1 was withdrawn'));
+});
+
+test('no host is switched off that is back, though the watch is behind', async (t) => {
+  const leader = await openLeader(t);
+  const { store, until, watch, off } = leader;
+  await until(() => watch.view.hosts.has('h4'));
+  const told = leftOn(leader);
+  const host = put(hostKey('h4'), { incarnation: 2, bootToken: 'h4b', enforced: false });
+  const { revision } = await store.transact({ compare: [], write: [host] });
+  await until(() => watch.view.hosts.get('h4')?.value.incarnation === 2);
+  // The votes of before, seen on top of the enrolment of before.
+  const before = put(hostKey('h4'), { incarnation: 1, bootToken: 'h4', enforced: false });
+  watch.learn([before], revision + 1);
+  await store.transact({ compare: [], write: [vote('h1'), vote('h2')] });
+  t.ok((await told).includes('left on: it is back as h4/2'));
+  t.same(off, []);
 });
