@@ -135,7 +135,16 @@ export const auditSchema: z.ZodType<AuditRecord> = z.looseObject({
   atUnixMs: number,
   who: text,
   from: text,
-  what: z.enum(['apply', 'move', 'drain', 'undrain', 'fenced', 'key', 'pulse-restart']),
+  what: z.enum([
+    'apply',
+    'move',
+    'drain',
+    'undrain',
+    'fenced',
+    'key',
+    'pulse-restart',
+    'reservation',
+  ]),
   subject: text,
   detail: text,
 });

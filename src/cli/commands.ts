@@ -5,6 +5,7 @@ import * as demo from './commands/demo.js';
 import * as key from './commands/key.js';
 import * as lab from './commands/lab.js';
 import * as migrate from './commands/migrate.js';
+import * as reservation from './commands/reservation.js';
 import * as simulate from './commands/simulate.js';
 import * as token from './commands/token.js';
 import * as validate from './commands/validate.js';
@@ -18,6 +19,7 @@ export const commands: readonly CommandModule[] = [
   key,
   lab,
   migrate,
+  reservation,
   simulate,
   token,
   demo,

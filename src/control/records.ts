@@ -253,7 +253,8 @@ export type ChangeKind =
   | 'undrain'
   | 'fenced'
   | 'key'
-  | 'pulse-restart';
+  | 'pulse-restart'
+  | 'reservation';
 
 /** `audit/<id>`: a change that a person asked for. Written in the transaction of that change. */
 export interface AuditRecord {

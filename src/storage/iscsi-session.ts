@@ -284,7 +284,8 @@ export class IscsiSession {
         action: `was refused ${what} on`,
         object: `LUN ${lun} of ${this.target}`,
         cause: 'reservation conflict: another initiator holds a SCSI-3 persistent reservation',
-        remedy: 'see who holds it (sg_persist -i -r); only the newest epoch may preempt it',
+        remedy:
+          'see who holds it (understudy reservation show); only the newest epoch may preempt it',
       });
     }
     if (reply.ascq === scsi.noSpace)

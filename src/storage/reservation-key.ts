@@ -36,3 +36,9 @@ function shortHash(name: string): bigint {
 export function keyText(key: bigint): string {
   return `0x${key.toString(16).padStart(16, '0')}`;
 }
+
+/** Which of these hosts a key of ours is of; undefined for a host of another name. */
+export function hostOf(key: bigint, hosts: readonly string[]): string | undefined {
+  const hash = BigInt.asUintN(Number(hostBits), key >> epochBits);
+  return hosts.find((host) => shortHash(host) === hash);
+}

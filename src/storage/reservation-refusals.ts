@@ -21,7 +21,7 @@ export function refuseForeign(
         action: 'cannot reserve',
         object,
         cause: `key ${keyText(key)} is registered, which is not of cluster ${order.cluster}`,
-        remedy: 'see who uses the LUN (sg_persist -i -k); clear it by hand if it is nobody',
+        remedy: 'see who uses the LUN (understudy reservation show); clear it if it is nobody',
       });
     }
     if (epoch > order.epoch) {
@@ -31,7 +31,7 @@ export function refuseForeign(
         object,
         cause: `epoch ${epoch} is registered (${keyText(key)})`,
         remedy:
-          'nothing, if the order was late; clear it by hand if another personality had the LUN before',
+          'nothing, if the order was late; understudy reservation clear if another personality had the LUN before',
       });
     }
   }

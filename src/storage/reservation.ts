@@ -90,7 +90,7 @@ export async function takeReservation(
       session,
       order.lun,
       found,
-      'see who else reserves this LUN (sg_persist -i -k)',
+      'see who else reserves this LUN (understudy reservation show)',
     );
   }
   // Who asked for this epoch before holds it: one more registration is of no use, unless this one writes.

@@ -1,4 +1,4 @@
-import type { ClusterConfig } from '../../src/config/types.js';
+import type { ClusterConfig, VolumeConfig } from '../../src/config/types.js';
 import {
   assignmentKey,
   configKey,
@@ -74,6 +74,28 @@ export function clusterConfig(changes: Partial<ClusterConfig> = {}): ClusterConf
       },
     ],
     ...changes,
+  };
+}
+
+/** With a volume of this name, which this personality has as its LUN 0. */
+export function withVolume(
+  config: ClusterConfig,
+  name: string,
+  personality: string,
+  changes: Partial<VolumeConfig> = {},
+): ClusterConfig {
+  const volume: VolumeConfig = {
+    ...{ name, portals: ['10.77.0.1:3260'], target: `iqn.2026-11.test:${name}`, lun: 1 },
+    ...{ filesystem: 'ext4', format: 'if-blank', fence: 'mask' },
+    ...changes,
+  };
+  const storage = [{ lun: 0, volume: name, mount: '/srv' }];
+  return {
+    ...config,
+    volumes: [...config.volumes, volume],
+    personalities: config.personalities.map((one) =>
+      one.name === personality ? { ...one, storage } : one,
+    ),
   };
 }
 
