@@ -1,6 +1,7 @@
 import type { ClusterConfig, Fabric } from '../config/types.js';
 import { allocate, type Digest } from './allocation.js';
 import { decideControllers, type Refusal } from './controllers-apply.js';
+import { changesFenceInUse } from './fence-change.js';
 import type { AllocationRecord, ConfigRecord, FeaturesRecord } from './records.js';
 import type { View } from './view.js';
 
@@ -29,6 +30,8 @@ export function decideApply(
 ): ApplyDecision {
   const stranded = strandedHost(view, wanted);
   if (stranded !== undefined) return { kind: 'refused', ...stranded };
+  const refenced = changesFenceInUse(view, wanted);
+  if (refenced !== undefined) return { kind: 'refused', ...refenced };
   const decidedControllers = decideControllers(view, wanted);
   if ('code' in decidedControllers) return { kind: 'refused', ...decidedControllers };
   const { controllers } = decidedControllers;

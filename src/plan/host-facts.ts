@@ -113,10 +113,7 @@ function volumeFacts(spec: AttachSpec, owner: string): readonly Fact[] {
     {
       id: session,
       kind: 'iscsi',
-      state: { target, targetLun, epoch, ...(reserved ? { reserved } : {}) },
-      // To register, a data path may not be there; to be fenced otherwise it may stay.
-      ...(reserved ? { inPlace: ['reserved'] } : {}),
-      changeText: '',
+      state: { target, targetLun, epoch },
       owner,
       text: `${reserved ? 'reserve and ' : ''}log in to ${target}, LUN ${targetLun}, at ${spec.portals.join(', ')} as ${initiator}`,
     },

@@ -1,4 +1,5 @@
 import { nicsOf } from '../agent/specs.js';
+import { fenceOf } from '../control/fence-change.js';
 import { configOf, parseRoleId, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import { sharedTargets } from '../storage/mask-orders.js';
@@ -18,6 +19,7 @@ export function warningsOf(
     ...networks(operations),
     ...renamed(before, after.view),
     ...volumes(before, after.view),
+    ...reservations(before, after.view),
     ...shared(after.view),
   ];
 }
@@ -112,6 +114,23 @@ function volumes(before: View, after: View): readonly string[] {
           `${volume} is taken from ${name} while it runs: the target lets it write nothing back; stop what writes and sync first`,
       );
   });
+}
+
+/** What was reserved stays so: the target asks nobody's file. */
+function reservations(before: View, after: View): readonly string[] {
+  const [old, young] = [configOf(before), configOf(after)];
+  if (old === undefined || young === undefined) return [];
+  return old.volumes
+    .filter((volume) => fenceOf(volume) === 'reservation')
+    .flatMap(({ name, portals, target, lun }): string[] => {
+      const now = young.volumes.find((one) => one.target === target && one.lun === lun);
+      if (now !== undefined && fenceOf(now) === 'reservation') return [];
+      const where =
+        now?.name ?? `--portal ${portals[0] ?? 'PORTAL'} --target ${target} --lun ${lun} --yes`;
+      return [
+        `${name} may stay reserved by its last owner, and then nobody else can write it: understudy reservation clear ${where}`,
+      ];
+    });
 }
 
 function shared(after: View): readonly string[] {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'tap';
 import { decideApply } from '../../src/control/apply.js';
 import { allocationKey, configKey, featuresKey } from '../../src/control/keys.js';
-import { clusterConfig, World, web1 } from './world.js';
+import { clusterConfig, World, web1, withVolume } from './world.js';
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 const zeroes = (bytes: number) => '00'.repeat(bytes);
@@ -62,5 +62,41 @@ test('a host stays in the definition while it holds a role', (t) => {
   t.match(decide(world, without), { kind: 'refused', cause: /h4, which holds personality web1/ });
   world.assign(web1, 'h1', { epoch: 2 });
   t.match(decide(world, without), { kind: 'apply' });
+  t.end();
+});
+
+test('a volume keeps its fence while somebody has it', (t) => {
+  const other = { name: 'other', target: 'iqn.2026-11.test:other' };
+  const fenced = (fence: 'mask' | 'reservation', name = 'data') =>
+    withVolume(withVolume(clusterConfig(), 'other', 'web2', other), name, 'web1', {
+      ...{ fence, target: 'iqn.2026-11.test:data' },
+    });
+  for (const [from, to] of [
+    ['mask', 'reservation'],
+    ['reservation', 'mask'],
+  ] as const) {
+    const world = new World(fenced(from));
+    t.match(decide(world, fenced(to)), { kind: 'apply' }, 'nobody has it');
+    world.assign(web1, 'h4', { epoch: 3 });
+    const cause = `volumes[1].fence: data goes from ${from} to ${to}, and web1 has it on h4, epoch 3`;
+    const refused = { kind: 'refused', code: 'US_APPLY_REFUSED', cause };
+    t.match(decide(world, fenced(to)), refused);
+    t.match(decide(world, fenced(to, 'renamed')), { kind: 'refused', cause: /renamed goes from/ });
+    const unused = { ...fenced(to), personalities: clusterConfig().personalities };
+    t.match(decide(world, unused), { kind: 'refused' }, 'not even together with taking it away');
+    t.match(decide(world, { ...fenced(from), services: [] }), { kind: 'apply' });
+  }
+  t.match(decide(new World(fenced('reservation')), fenced('mask')), { kind: 'apply' });
+  t.end();
+});
+
+test('a volume of a definition from before fences were named has the mask', (t) => {
+  const { volumes, ...rest } = withVolume(clusterConfig(), 'data', 'web1');
+  const world = new World({
+    ...rest,
+    volumes: volumes.map((volume) => ({ ...volume, fence: undefined })),
+  });
+  world.assign(web1, 'h4');
+  t.match(decide(world, { ...rest, volumes }), { kind: 'apply' });
   t.end();
 });

@@ -5,7 +5,7 @@ import type { ClusterConfig } from '../../src/config/types.js';
 import { allocationKey, configKey, featuresKey } from '../../src/control/keys.js';
 import { planApply } from '../../src/plan/plan.js';
 import type { Plan } from '../../src/plan/types.js';
-import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
+import { clusterConfig, World, web, web1, web2, withVolume } from '../control/world.js';
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
@@ -154,5 +154,21 @@ test('what would not work or would hurt is a warning', (t) => {
   if (one === undefined) throw new Error('one is expected');
   const personalities = [...config.personalities, { ...one, name: 'web3', networks: [] }];
   t.match(warn({ hosts, personalities }), [/^personality web3 stays unplaced: no-spare-in-pool/]);
+  t.end();
+});
+
+test('a reservation that nobody will take over is told, with what clears it', (t) => {
+  const free = { ...clusterConfig(), personalities: [] };
+  const target = 'iqn.2026-11.test:data';
+  const fenced = (fence: 'mask' | 'reservation') =>
+    withVolume(free, 'data', 'none', { fence, target });
+  const warn = (config: ClusterConfig) =>
+    planOf(new World(fenced('reservation')), config).warnings.filter((text) =>
+      /reserved/.test(text),
+    );
+  t.match(warn(fenced('mask')), [/^data may stay reserved .*reservation clear data$/]);
+  const where = `clear --portal 10.77.0.1:3260 --target ${target} --lun 1 --yes`;
+  t.match(warn(free), [new RegExp(where)]);
+  t.same(warn({ ...fenced('reservation'), services: [] }), []);
   t.end();
 });
