@@ -1,4 +1,3 @@
-import { createServer, type Server } from 'node:net';
 import { type AgentConfig, readAgentConfig } from '../../agent/config.js';
 import { put } from '../../agent/transactions.js';
 import { statusOf } from '../../control/status.js';
@@ -17,6 +16,7 @@ import {
 import { askPulse } from '../../pulse/ask.js';
 import { keyName, readClusterKeys, splitKeys, writeClusterKeys } from '../../pulse/keys.js';
 import type { Compare, Store } from '../../store/types.js';
+import { alone } from '../alone.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 
 export interface KeyOptions extends ClusterOptions {
@@ -46,102 +46,95 @@ export async function show({ config, json }: KeyOptions): Promise<number> {
 /** First step, on every host: the new key is accepted, the old one goes on signing. */
 export function accept(options: KeyOptions & { readonly file: string }): Promise<number> {
   const [young] = readClusterKeys(options.file);
-  return change(options, 'accept', (host, file) => acceptKey(host, file, keyName(young)), young);
+  const decide: Decide = (host, file) => acceptKey(host, file, keyName(young));
+  return change(options, { step: 'accept', decide, young });
 }
 
 /** Second step, once every host accepts the new key: this one signs by it. */
 export function use(options: KeyOptions): Promise<number> {
-  return change(options, 'use', (host, file, keyring, view) =>
-    useKey(host, file, keyring, living(view)),
-  );
+  const decide: Decide = (host, file, keyring, view) => useKey(host, file, keyring, living(view));
+  return change(options, { step: 'use', decide });
 }
 
 /** Third step, once every host signs by the new key: the old one is good for nothing any more. */
 export function drop(options: KeyOptions): Promise<number> {
-  return change(options, 'drop', (host, file, keyring, view) =>
-    dropKey(host, file, keyring, living(view)),
-  );
+  const decide: Decide = (host, file, keyring, view) => dropKey(host, file, keyring, living(view));
+  return change(options, { step: 'drop', decide });
 }
 
 type Keys = readonly [Buffer, ...Buffer[]];
 type Decide = (host: string, file: readonly string[], keyring: Keyring, view: View) => KeyStep;
+
+interface Asked {
+  readonly step: 'accept' | 'use' | 'drop';
+  readonly decide: Decide;
+  /** A key that is not in the file yet. */
+  readonly young?: Buffer;
+}
+
+async function change(options: KeyOptions, asked: Asked): Promise<number> {
+  const agent = readAgentConfig(options.config);
+  const [signs = '', accepts = null] = await alone(agent.keyFile, () =>
+    withCluster(options, (cluster) => carryOut(cluster, agent, asked)),
+  );
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ host: agent.host, signs, accepts })}\n`
+      : `${detailOf(agent.host, asked.step, [signs, ...(accepts === null ? [] : [accepts])])}\n`,
+  );
+  return 0;
+}
 
 /**
  * Tells the other hosts what they must know first, and only on top of what was read of them: of two steps
  * at once that would part hosts one is refused. Then writes the file, lets pulse read it, sees that it did,
  * and tells the rest.
  *
- * @param young a key that is not in the file yet
+ * @returns names of the keys that this host has now
  */
-async function change(
-  options: KeyOptions,
-  step: 'accept' | 'use' | 'drop',
-  decide: Decide,
-  young?: Buffer,
-): Promise<number> {
-  const agent = readAgentConfig(options.config);
+async function carryOut(
+  { store, view }: Cluster,
+  agent: AgentConfig,
+  { step, decide, young }: Asked,
+): Promise<readonly string[]> {
   const { host, keyFile } = agent;
-  const lock = await alone(host);
-  try {
-    return await withCluster(options, async ({ store, view }: Cluster) => {
-      const before = readClusterKeys(keyFile);
-      const names = before.map(keyName);
-      const decided = await rewrite(store, host, async (keyring) => {
-        const next = decide(host, names, keyring, await view());
-        return { next, told: next.before };
-      });
-      const known = new Map(
-        [...before, ...(young ? [young] : [])].map((key) => [keyName(key), key]),
-      );
-      const [first, ...rest] = decided.file.flatMap((name) => known.get(name) ?? []);
-      if (first === undefined) throw refused(host, 'no key would be left', 'report this');
-      try {
-        await replaceKeys(agent, before, [first, ...rest]);
-      } catch (thrown) {
-        if (decided.before !== undefined) {
-          const { young = null } = decided.after ?? decided.before;
-          await rewrite(store, host, async () => ({ next: decided, told: { keys: names, young } }));
-        }
-        throw thrown;
-      }
-      const { after } = decided;
-      await rewrite(store, host, async () => ({ next: decided, told: after }));
-      const [signs = '', accepts = null] = decided.file;
-      const detail = `key ${step} on ${host}: signs by ${signs}${accepts === null ? '' : `, accepts ${accepts}`}`;
-      const change: Change = { what: 'key', subject: host, detail };
-      await store.transact({ compare: [], write: auditOperations(personHere(), change) });
-      process.stdout.write(
-        options.json ? `${JSON.stringify({ host, signs, accepts })}\n` : `${detail}\n`,
-      );
-      return 0;
-    });
-  } finally {
-    lock.close();
-  }
-}
-
-/** One step at a time on this host. An abstract name (unix(7)) is given back however the process ends. */
-function alone(host: string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const lock = createServer();
-    const cause = 'another key command is at work on this host';
-    lock.once('error', () => reject(refused(host, cause, 'wait for it')));
-    lock.listen('\0understudy-key-change', () => resolve(lock));
+  const before = readClusterKeys(keyFile);
+  const names = before.map(keyName);
+  const { told, ...next } = await rewrite(store, host, async (keyring) => {
+    const decided = decide(host, names, keyring, await view());
+    return { ...decided, told: decided.before };
   });
+  const known = new Map([...before, ...(young ? [young] : [])].map((key) => [keyName(key), key]));
+  const [first, ...rest] = next.file.flatMap((name) => known.get(name) ?? []);
+  if (first === undefined) throw refused(host, 'no key would be left', 'report this');
+  try {
+    await replaceKeys(agent, before, [first, ...rest]);
+  } catch (thrown) {
+    const back = { keys: names, young: (next.after ?? told)?.young ?? null };
+    if (told !== undefined) await rewrite(store, host, async () => ({ told: back }));
+    throw thrown;
+  }
+  await rewrite(store, host, async () => ({ told: next.after }));
+  const change: Change = { what: 'key', subject: host, detail: detailOf(host, step, next.file) };
+  await store.transact({ compare: [], write: auditOperations(personHere(), change) });
+  return next.file;
 }
 
-/** Writes one host's part, on top of what was read of all. */
-async function rewrite(
+const detailOf = (host: string, step: string, [signs, accepts]: readonly string[]): string =>
+  `key ${step} on ${host}: signs by ${signs}${accepts === undefined ? '' : `, accepts ${accepts}`}`;
+
+/** Writes one host's part, if it is told anything, on top of what was read of all. */
+async function rewrite<T extends { readonly told: HostKeys | undefined }>(
   store: Store,
   host: string,
-  decide: (keyring: Keyring) => Promise<{ next: KeyStep; told: HostKeys | undefined }>,
-): Promise<KeyStep> {
+  decide: (keyring: Keyring) => Promise<T>,
+): Promise<T> {
   for (let attempt = 0; attempt < attempts; attempt++) {
     const kept = await store.get(keyringKey);
     const keyring = (kept === undefined ? { hosts: {} } : JSON.parse(kept.value)) as Keyring;
-    const { next, told } = await decide(keyring);
-    if (told === undefined) return next;
-    const hosts = { ...keyring.hosts, [host]: told };
+    const decided = await decide(keyring);
+    if (decided.told === undefined) return decided;
+    const hosts = { ...keyring.hosts, [host]: decided.told };
     const unchanged: Compare =
       kept === undefined
         ? { kind: 'absent', key: keyringKey }
@@ -150,7 +143,7 @@ async function rewrite(
       compare: [unchanged],
       write: [put(keyringKey, { hosts })],
     });
-    if (done) return next;
+    if (done) return decided;
   }
   throw refused(host, `other hosts’ keys were changed meanwhile, ${attempts} times`, 'try again');
 }

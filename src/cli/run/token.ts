@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Role } from '../../api/roles.js';
 import { makeToken, readTokenFile, type TokenEntry, writeTokenFile } from '../../api/token-file.js';
 import { UnderstudyError } from '../../errors.js';
+import { alone } from '../alone.js';
 import { table } from '../output.js';
 
 interface TokenOptions {
@@ -15,19 +16,21 @@ export async function add(
   options: TokenOptions & { readonly name: string; readonly role: Role; readonly days: number },
 ): Promise<number> {
   const { file, json, name, role, days } = options;
-  const tokens = existsSync(file) ? readTokenFile(file) : [];
-  if (tokens.some((one) => one.name === name)) {
-    throw refused(
-      'US_TOKEN_EXISTS',
-      name,
-      `there is one of this name in ${file}`,
-      `another name, or first: understudy token remove ${name}`,
-    );
-  }
   const nowUnixMs = Date.now();
   const expiresUnixMs = nowUnixMs + days * dayMs;
   const { entry, text } = await makeToken({ name, role, nowUnixMs, expiresUnixMs });
-  writeTokenFile(file, [...tokens, entry]);
+  await alone(file, async () => {
+    const tokens = existsSync(file) ? readTokenFile(file) : [];
+    if (tokens.some((one) => one.name === name)) {
+      throw refused(
+        'US_TOKEN_EXISTS',
+        name,
+        `there is one of this name in ${file}`,
+        `another name, or first: understudy token remove ${name}`,
+      );
+    }
+    writeTokenFile(file, [...tokens, entry]);
+  });
   if (json) {
     process.stdout.write(`${JSON.stringify({ name, role, expiresUnixMs, token: text })}\n`);
     return 0;
@@ -59,17 +62,20 @@ export async function list({ file, json }: TokenOptions): Promise<number> {
 
 export async function remove(options: TokenOptions & { readonly name: string }): Promise<number> {
   const { file, json, name } = options;
-  const tokens = readTokenFile(file);
-  const others: readonly TokenEntry[] = tokens.filter((one) => one.name !== name);
-  if (others.length === tokens.length) {
-    throw refused(
-      'US_TOKEN_UNKNOWN',
-      name,
-      `there is none of this name in ${file}`,
-      'understudy token list',
-    );
-  }
-  writeTokenFile(file, others);
+  // A token that is being added meanwhile must not bring this one back.
+  await alone(file, async () => {
+    const tokens = readTokenFile(file);
+    const others: readonly TokenEntry[] = tokens.filter((one) => one.name !== name);
+    if (others.length === tokens.length) {
+      throw refused(
+        'US_TOKEN_UNKNOWN',
+        name,
+        `there is none of this name in ${file}`,
+        'understudy token list',
+      );
+    }
+    writeTokenFile(file, others);
+  });
   process.stdout.write(
     json ? `${JSON.stringify({ name, removed: true })}\n` : `${name} is let in no more\n`,
   );
