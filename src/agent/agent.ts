@@ -114,7 +114,7 @@ export class Agent {
       timers,
       running: () => this.#owner.running(),
       namespacePath: parts.namespacePath,
-      onChange: () => this.#reporter.look(),
+      onChange: () => this.#reporter.now(),
     });
     this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({

@@ -28,10 +28,17 @@ export class Reporter {
 
   look(): void {
     if (this.#isStarting()) {
-      this.#cancelDelay ??= this.#parts.timers.after(startingDelayMs, () => this.#now());
+      this.#cancelDelay ??= this.#parts.timers.after(startingDelayMs, () => this.now());
       return;
     }
-    this.#now();
+    this.now();
+  }
+
+  /** Something that nobody may wait for: where flows go, say. */
+  now(): void {
+    this.#cancelDelay?.();
+    this.#cancelDelay = undefined;
+    this.#loop.trigger();
   }
 
   async stop(): Promise<void> {
@@ -43,12 +50,6 @@ export class Reporter {
     const report = this.#parts.report();
     const roles = [...(report?.personalities ?? []), ...(report?.services ?? [])];
     return roles.some(({ phase }) => phase === 'starting');
-  }
-
-  #now(): void {
-    this.#cancelDelay?.();
-    this.#cancelDelay = undefined;
-    this.#loop.trigger();
   }
 
   async #write(): Promise<void> {

@@ -7,6 +7,8 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
+import { type Rehearsed, rehearsals, rehearse } from './rehearsal.js';
+import { TableShelf } from './table-shelf.js';
 import type { DispatchAdapter, DispatchCounters, DispatchSpec } from './types.js';
 
 export interface BpfDispatcherOptions extends BpfPlace {
@@ -28,6 +30,8 @@ const dispatchHandle = 0x7573;
 const nicName = 'eth0';
 const xdpPinPrefix = 'xdp-';
 
+/** After a change, and between two rehearsals of the next one: others have work to do. */
+const calmMs = 50;
 /** setTimeout takes no more. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -41,13 +45,17 @@ export class BpfDispatcher implements DispatchAdapter {
   readonly #nowMs: () => number;
   /** Made when a service comes or may come: other hosts need no memory for it. */
   #plane: DataPlane | undefined;
-  /** Incarnation under which each service was last attached. */
-  readonly #attached = new Map<string, number>();
+  /** What each service was last attached by. */
+  readonly #attached = new Map<string, DispatchSpec>();
   /** Underlay NIC by service, where XDP runs for it. */
   readonly #xdp = new Map<string, string>();
   /** One job at a time: all services share a state. */
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  readonly #shelf = new TableShelf();
+  /** Still to be rehearsed. */
+  #toRehearse: Rehearsed[] = [];
+  #rehearsal: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: BpfDispatcherOptions) {
@@ -69,6 +77,7 @@ export class BpfDispatcher implements DispatchAdapter {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#rehearsal);
     await this.#turn;
     this.#plane?.close();
     this.#plane = undefined;
@@ -92,10 +101,11 @@ export class BpfDispatcher implements DispatchAdapter {
       const programFd = plane.programFd(incarnation, dispatchProgram);
       const changed = await this.#change(plane, (planner) => planner.put(spec));
       const done = ensureFilter(this.#spot(namespace), programFd);
-      this.#attached.set(service, incarnation);
+      this.#attached.set(service, spec);
       this.#attachXdp(plane, spec);
       const fields = { service, incarnation, members: members.length, changed, done };
       if (changed || done === 'attached') this.#options.log.info(fields, 'dispatcher');
+      this.#getReady(changed);
     });
   }
 
@@ -149,7 +159,7 @@ export class BpfDispatcher implements DispatchAdapter {
   /** Services whose namespace is gone, left by a process that was killed, go with the next change. */
   async #change(plane: DataPlane, change: (planner: Planner) => void): Promise<boolean> {
     const nowMs = this.#nowMs();
-    const planner = new Planner(plane.layout, nowMs);
+    const planner = new Planner(plane.layout, nowMs, this.#shelf.tableOf);
     for (const service of plane.layout.services.keys()) {
       if (this.#attached.has(service) || existsSync(this.#namespacePath(namespaceOf(service)))) {
         continue;
@@ -163,6 +173,35 @@ export class BpfDispatcher implements DispatchAdapter {
     const changed = await plane.commit(layout, fresh, nowMs);
     this.#lookAgain(plane, nowMs);
     return changed;
+  }
+
+  /**
+   * For the next change, in moments when there is nothing else to do: all that may come, or, where nothing
+   * changed since they were rehearsed, one, so that it stays so.
+   */
+  #getReady(changed: boolean): void {
+    if (changed) this.#toRehearse = [...rehearsals(this.#attached.values())];
+    else if (this.#toRehearse.length === 0) {
+      this.#toRehearse = rehearsals(this.#attached.values()).slice(0, 1);
+    }
+    if (this.#toRehearse.length > 0) this.#rehearseSoon();
+  }
+
+  #rehearseSoon(): void {
+    clearTimeout(this.#rehearsal);
+    if (this.#stopped) return;
+    // What cannot be planned now is said when it is to be done.
+    const next = () => this.#inTurn(async () => this.#rehearseNext()).catch(() => {});
+    this.#rehearsal = setTimeout(() => void next(), calmMs);
+    this.#rehearsal.unref();
+  }
+
+  #rehearseNext(): void {
+    const next = this.#toRehearse.shift();
+    const spec = next && this.#attached.get(next.service);
+    if (this.#stopped || next === undefined || this.#plane === undefined) return;
+    if (spec !== undefined) rehearse(this.#plane.layout, spec, next.member, this.#shelf.tableOf);
+    if (this.#toRehearse.length > 0) this.#rehearseSoon();
   }
 
   /** Drains end by themselves. */

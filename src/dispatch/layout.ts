@@ -2,6 +2,8 @@ import { refused } from './refusals.js';
 import { nextRing, type Pool, type Ring } from './ring.js';
 import { mostIds } from './ring-bytes.js';
 import { groupPlaces, mostServices, packService } from './state-bytes.js';
+import { buildTable } from './table.js';
+import type { Tables } from './table-shelf.js';
 import type { DispatchSpec } from './types.js';
 
 /** As many as `dispatch_rings` has. */
@@ -77,6 +79,7 @@ export interface Fresh {
 export class Planner {
   readonly #before: Layout;
   readonly #nowMs: number;
+  readonly #tables: Tables;
   readonly #services: Map<string, PlacedService>;
   readonly #rings = new Map<number, PlacedRing>();
   /** By the ring it came from and its pool. */
@@ -90,9 +93,10 @@ export class Planner {
     services: [] as number[],
   };
 
-  constructor(before: Layout, nowMs: number) {
+  constructor(before: Layout, nowMs: number, tables: Tables = buildTable) {
     this.#before = before;
     this.#nowMs = nowMs;
+    this.#tables = tables;
     this.#services = new Map(before.services);
     this.#ids = [...before.ids];
     this.#others = before.others;
@@ -153,7 +157,7 @@ export class Planner {
     const madeKey = `${from ?? ''} ${poolKey}`;
     const made = this.#made.get(madeKey) ?? (old === undefined ? this.#find(poolKey) : undefined);
     if (made !== undefined) return made;
-    const ring = nextRing(old?.ring, pool, this.#nowMs, service);
+    const ring = nextRing(old?.ring, pool, this.#nowMs, service, this.#tables);
     for (const { mac } of ring.places) if (mac !== '') this.#giveId(mac, service);
     const slot = this.#freeSlot(service);
     this.#rings.set(slot, { slot, poolKey, ring });

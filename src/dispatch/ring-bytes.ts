@@ -28,15 +28,8 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
   const bytes = Buffer.alloc(ringBytes);
   // All in host order, which is little-endian wherever this runs.
   const words = new Uint16Array(bytes.buffer, bytes.byteOffset, ringBytes / 2);
-  for (let slot = 0; slot < slotCount; slot += 1) {
-    const place = ring.slots[slot] ?? noMember;
-    words[at.slots / 2 + slot] =
-      (place & placeBits) | ((ring.flags[slot] ?? 0) === 0 ? 0 : trackedBit);
-  }
-  for (let slot = 0; slot < slotCount; slot += 1) {
-    const previous = (ring.previous[slot] ?? nobody) & previousMask;
-    words[at.previous / 2 + slot] = previous | ((ring.eras[slot] ?? 0) << previousBits);
-  }
+  packSlots(words, ring.slots, ring.flags);
+  packPrevious(words, ring.previous, ring.eras);
   words.fill(noPlace, at.placeOf / 2);
   for (const [place, { mac, here, keepsUntilMs }] of ring.places.entries()) {
     if (mac === '') continue;
@@ -47,6 +40,21 @@ export function packRing(ring: Ring, idOf: (mac: string) => number, nowMs: numbe
     if (keepsUntilMs > nowMs) words[at.placeOf / 2 + id] = place;
   }
   return bytes;
+}
+
+/** Of numbers alone, so that V8 keeps what it compiled whatever rings are like. */
+function packSlots(words: Uint16Array, slots: Uint16Array, flags: Uint8Array): void {
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const place = slots[slot] ?? noMember;
+    words[at.slots / 2 + slot] = (place & placeBits) | ((flags[slot] ?? 0) === 0 ? 0 : trackedBit);
+  }
+}
+
+function packPrevious(words: Uint16Array, previous: Uint16Array, eras: Uint8Array): void {
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const place = (previous[slot] ?? nobody) & previousMask;
+    words[at.previous / 2 + slot] = place | ((eras[slot] ?? 0) << previousBits);
+  }
 }
 
 /** A ring as a process before this one left it: its slots from the kernel, the rest as noted. */

@@ -1,5 +1,6 @@
 import { assignSlots } from './member-slots.js';
 import { buildTable, noMember, slotCount, takesFlows } from './table.js';
+import type { Tables } from './table-shelf.js';
 import type { DispatchMember } from './types.js';
 
 /** What services that share a ring have in common. */
@@ -81,12 +82,20 @@ export function keepsFlows(place: Place | undefined, nowMs: number): boolean {
  * @param label for messages: a service that goes by it
  * @throws {UnderstudyError} US_DISPATCH_SPEC
  */
-export function nextRing(before: Ring | undefined, pool: Pool, nowMs: number, label: string): Ring {
+export function nextRing(
+  before: Ring | undefined,
+  pool: Pool,
+  nowMs: number,
+  label: string,
+  tables: Tables = buildTable,
+): Ring {
   const places = nextPlaces(before, pool, nowMs, label);
   const placeOf = new Map(places.map(({ personality }, place) => [personality, place]));
-  const table = buildTable({ service: label, members: pool.members });
-  const placeOfIndex = table.members.map(({ personality }) => placeOf.get(personality) ?? noMember);
-  const slots = table.slots.map((index) => placeOfIndex[index] ?? noMember);
+  const table = tables({ service: label, members: pool.members });
+  const placeOfIndex = Uint16Array.from(
+    table.members.map(({ personality }) => placeOf.get(personality) ?? noMember),
+  );
+  const slots = placesOf(table.slots, placeOfIndex);
   const previous = new Uint16Array(slotCount).fill(nobody);
   const flags = new Uint8Array(slotCount);
   const eras = before?.eras.slice() ?? new Uint8Array(slotCount);
@@ -96,7 +105,8 @@ export function nextRing(before: Ring | undefined, pool: Pool, nowMs: number, la
   const windowUntilMs = moved ? nowMs + pool.drainMs : before.windowUntilMs;
   const recordedUntilMs = moved ? windowUntilMs + dayMs : before.recordedUntilMs;
   const ends = places.map(({ keepsUntilMs }) => keepsUntilMs);
-  if (flags.some((flag) => flag !== 0)) ends.push(windowUntilMs, recordedUntilMs);
+  if (flags.includes(tracked) || flags.includes(tracked | mixed))
+    ends.push(windowUntilMs, recordedUntilMs);
   const lookMs = ends.reduce((next, at) => (at > nowMs && at < next ? at : next), never);
   return { ...ring, windowUntilMs, recordedUntilMs, lookMs };
 }
@@ -108,26 +118,42 @@ function moveSlots(
   nowMs: number,
 ): boolean {
   // A place may have been given away: what was its former member's is not its new one's.
-  const keeps = places.map(
-    (place, at) => place.personality === before.places[at]?.personality && keepsFlows(place, nowMs),
-  );
+  const keeps = new Uint8Array(nobody + 1);
+  for (const [at, place] of places.entries()) {
+    const same = place.personality === before.places[at]?.personality;
+    if (same && keepsFlows(place, nowMs)) keeps[at] = 1;
+  }
   const inWindow = nowMs < before.windowUntilMs;
   const remembers = nowMs < before.recordedUntilMs;
+  const old = { slots: before.slots, previous: before.previous, flags: before.flags };
+  return movedSlots(old, { slots, previous, flags, eras }, keeps, inWindow, remembers);
+}
+
+type Slots = Pick<Ring, 'slots' | 'previous' | 'flags'>;
+
+/** Of numbers alone, so that V8 keeps what it compiled whatever rings are like. */
+function movedSlots(
+  before: Slots,
+  { slots, previous, flags, eras }: Slots & Pick<Ring, 'eras'>,
+  keeps: Uint8Array,
+  inWindow: boolean,
+  remembers: boolean,
+): boolean {
   let moved = false;
   for (let slot = 0; slot < slotCount; slot += 1) {
     const now = slots[slot] ?? noMember;
     const old = before.slots[slot] ?? noMember;
-    const oldPrevious = before.previous[slot] ?? nobody;
     const oldFlags = before.flags[slot] ?? 0;
     if (now === old && oldFlags === 0) continue;
+    const oldPrevious = before.previous[slot] ?? nobody;
     if (now !== old) moved = true;
-    const previousKeeps = oldPrevious !== nobody && keeps[oldPrevious] === true;
+    const previousKeeps = oldPrevious !== nobody && keeps[oldPrevious] === 1;
     const from = previousKeeps && inWindow ? oldPrevious : now !== old ? old : nobody;
     const isMixed =
       (remembers && (oldFlags & mixed) !== 0) ||
       (oldFlags !== 0 && now !== old) ||
       (previousKeeps && !inWindow);
-    if (keeps[from] === true) {
+    if (keeps[from] === 1) {
       previous[slot] = from;
       flags[slot] = tracked;
     }
@@ -135,6 +161,16 @@ function moveSlots(
     if (oldFlags === 0 && flags[slot] !== 0) eras[slot] = ((eras[slot] ?? 0) + 1) % mostEras;
   }
   return moved;
+}
+
+/** Each slot's index, translated. */
+function placesOf(slots: Uint16Array, placeOfIndex: Uint16Array): Uint16Array {
+  const places = new Uint16Array(slotCount);
+  for (let slot = 0; slot < slotCount; slot += 1) {
+    const index = slots[slot] ?? noMember;
+    places[slot] = index === noMember ? noMember : (placeOfIndex[index] ?? noMember);
+  }
+  return places;
 }
 
 function nextPlaces(
