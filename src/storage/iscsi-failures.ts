@@ -6,6 +6,9 @@ const authenticationFailed = 0x0201;
 /** "Too many connections" and "out of resources". */
 const outOfResources: readonly (number | undefined)[] = [0x0206, 0x0302];
 
+/** LIO for a name that it does not have (iscsi_target_nego.c, iscsi_target_locate_portal). */
+const serviceUnavailable = 0x0301;
+
 /** US_STORAGE_LUN_NOT_FOUND; `offered` when the target said which LUNs it has. */
 export function lunNotFound(
   target: string,
@@ -65,16 +68,17 @@ export function loginFailure(
       { cause: thrown },
     );
   }
+  if (thrown.loginStatus === serviceUnavailable) {
+    const cause = `${thrown.message}: there is no target of that name, or it is not enabled (LIO tells no difference)`;
+    const remedy = 'check target: of the volume; if it is right, enable it (tpgt_1/enable on LIO)';
+    return targetNotFound(thrown, object, cause, remedy);
+  }
   if (thrown.loginStatus === 0x0203 || thrown.loginStatus === 0x0202) {
-    return new UnderstudyError(
-      {
-        code: 'US_STORAGE_TARGET_NOT_FOUND',
-        action: 'cannot log in to',
-        object,
-        cause: `${thrown.message}: there is no target of that name, or its mask does not let in ${initiator}`,
-        remedy: `check target: of the volume; if it is right, see what the target lets in (tgtadm --op show --mode target) and that understudy target runs beside it`,
-      },
-      { cause: thrown },
+    return targetNotFound(
+      thrown,
+      object,
+      `${thrown.message}: there is no target of that name, or its mask does not let in ${initiator}`,
+      'check target: of the volume; if it is right, see what the target lets in (tgtadm --op show --mode target) and that understudy target runs beside it',
     );
   }
   return new UnderstudyError(
@@ -87,6 +91,17 @@ export function loginFailure(
     },
     { cause: thrown },
   );
+}
+
+function targetNotFound(
+  thrown: IscsiError,
+  object: string,
+  cause: string,
+  remedy: string,
+): UnderstudyError {
+  const action = 'cannot log in to';
+  const code = 'US_STORAGE_TARGET_NOT_FOUND';
+  return new UnderstudyError({ code, action, object, cause, remedy }, { cause: thrown });
 }
 
 /** libiscsi ends a login itself when the target's own proof is missing or wrong. */

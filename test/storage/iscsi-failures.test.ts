@@ -13,7 +13,8 @@ test('each way a login can be refused has a code of its own', async (t) => {
     [0x0203, 'US_STORAGE_TARGET_NOT_FOUND'],
     [0x0206, 'US_STORAGE_TARGET_FULL'],
     [0x0302, 'US_STORAGE_TARGET_FULL'],
-    [0x0301, 'US_STORAGE_LOGIN'],
+    [0x0301, 'US_STORAGE_TARGET_NOT_FOUND'],
+    [0x0300, 'US_STORAGE_LOGIN'],
   ];
   for (const [number, code] of expected) t.match(failure(status(number)), { code }, code);
   t.match(failure('connection refused', 'transport'), { code: 'US_STORAGE_UNREACHABLE' });
