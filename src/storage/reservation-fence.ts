@@ -3,6 +3,7 @@ import { IscsiSession, type SessionLimits } from './iscsi-session.js';
 import { assertDisk, assertIdentity } from './lun-identity.js';
 import {
   expelEarlier,
+  isRegistered,
   type ReservationOrder,
   type ReservationReport,
   standingOf,
@@ -60,13 +61,25 @@ export async function keepReservation(
   const looks = await logIn(spec, order.dataPath, signal, limits);
   try {
     const standing = await standingOf(looks, order, signal);
-    if (standing === 'lost') return undefined;
-    if (standing === 'held') return { key: keyText(reservationKey(order)), preempted: [] };
+    if (standing === 'held') return held(order);
+    if (standing === 'lost' && !(await isRegistered(looks, order, signal))) return undefined;
     const asks = await logIn(spec, await freeName(looks, order, signal), signal, limits);
-    return reserved(await expelEarlier(asks, order, signal).finally(() => asks.close()));
+    try {
+      // LIO, restarted and handed what it had written, registers each name when that logs in: with the one
+      // that reserved, the reservation is back.
+      const again = standing === 'lost' ? await standingOf(looks, order, signal) : standing;
+      if (again === 'lost') return undefined;
+      return again === 'held' ? held(order) : reserved(await expelEarlier(asks, order, signal));
+    } finally {
+      await asks.close();
+    }
   } finally {
     await looks.close();
   }
+}
+
+function held(order: ReservationOrder): Reserved {
+  return { key: keyText(reservationKey(order)), preempted: [] };
 }
 
 /** By a session of the data path's own name. @throws {UnderstudyError} US_STORAGE_RESERVATION */

@@ -119,6 +119,15 @@ export async function standingOf(
   return keys.every((other) => other === ask.key) ? 'held' : 'crowded';
 }
 
+/** Whether the data path is registered with this owner's key, whoever holds the reservation. */
+export async function isRegistered(
+  session: IscsiSession,
+  order: ReservationOrder,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  return coversDataPath(asking(session, order, signal));
+}
+
 /**
  * Throws out earlier owners that registered again, while this one's data path goes on. Registers this
  * session and no other, for as long as that takes.

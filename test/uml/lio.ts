@@ -3,23 +3,29 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 /** A LUN of LIO on loopback, in a guest whose kernel has it. */
 export const lioTarget = 'iqn.2026-11.test:lio';
-export const lioPortal = '127.0.0.1:3260';
+export const lioPort = 3260;
+export const lioPortal = `127.0.0.1:${lioPort}`;
 export const lioDisk = '/run/lio/disk';
 export const lioSerial = 'lio-serial-1';
 
 const config = '/sys/kernel/config/target';
 const store = `${config}/core/fileio_0/disk`;
-const group = `${config}/iscsi/${lioTarget}/tpgt_1`;
+const target = `${config}/iscsi/${lioTarget}`;
+const group = `${target}/tpgt_1`;
 
-const setUp = `set -e
+const machine = `set -e
 mount -t configfs none /sys/kernel/config 2>/dev/null || :
 mkdir -p ${config} /run/lio
 truncate -s 64M ${lioDisk}
-mkdir -p "$(cat ${config}/dbroot)/pr" "$(cat ${config}/dbroot)/alua"
+mkdir -p "$(cat ${config}/dbroot)/pr" "$(cat ${config}/dbroot)/alua"`;
+
+const backstore = `set -e
 mkdir -p ${store}
 echo "fd_dev_name=${lioDisk},fd_dev_size=$((64 << 20)),fd_buffered_io=1" > ${store}/control
 echo ${lioSerial} > ${store}/wwn/vpd_unit_serial
-echo 1 > ${store}/enable
+echo 1 > ${store}/enable`;
+
+const exported = `set -e
 mkdir -p ${group}/lun/lun_0
 ln -s ${store} ${group}/lun/lun_0/disk
 echo 0 > ${group}/attrib/authentication
@@ -29,8 +35,54 @@ echo 1 > ${group}/attrib/cache_dynamic_acls
 mkdir -p ${group}/np/${lioPortal}
 echo 1 > ${group}/enable`;
 
+const removed = `set -e
+echo 0 > ${group}/enable
+rmdir ${group}/np/${lioPortal}
+rm ${group}/lun/lun_0/disk
+rmdir ${group}/lun/lun_0 ${group} ${target} ${store}`;
+
+const shell = (script: string) => execFileSync('sh', ['-c', script], { timeout: 20_000 });
+
 export function startLio(): void {
-  execFileSync('sh', ['-c', setUp]);
+  shell(machine);
+  shell(backstore);
+  shell(exported);
+}
+
+/**
+ * Tears the whole configuration down and sets it up again, as a restart of the target's service does.
+ * Nobody may be logged in.
+ *
+ * @param kept what it had written to its own disk (`lioPersists`), handed back to it; undefined: nobody does
+ */
+export function restartLio(kept: string | undefined): void {
+  shell(removed);
+  shell(backstore);
+  enforceIsids(false);
+  for (const registration of registrations(kept ?? '')) {
+    writeFileSync(`${store}/pr/res_aptpl_metadata`, registration);
+  }
+  shell(exported);
+}
+
+/** As the kernel wants each back: its lines, in one (target_core_configfs.c, res_aptpl_metadata). */
+function registrations(text: string): readonly string[] {
+  return text
+    .split('PR_REG_START: ')
+    .slice(1)
+    .map((part) => {
+      const lines = part.split('\n').slice(1);
+      const end = lines.findIndex((line) => line.startsWith('PR_REG_END'));
+      return lines.slice(0, end).join(',');
+    });
+}
+
+/** Who logs in has to prove himself so; undefined: nobody has to. */
+export function askForChap(account: { user: string; secret: string } | undefined): void {
+  writeFileSync(`${group}/attrib/authentication`, account === undefined ? '0' : '1');
+  if (account === undefined) return;
+  writeFileSync(`${group}/auth/userid`, account.user);
+  writeFileSync(`${group}/auth/password`, account.secret);
 }
 
 /** 0: a registration without an ISID is one of every session of that name. */

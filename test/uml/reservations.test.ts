@@ -3,7 +3,7 @@ import { guestMissing, runInGuest } from './guest.js';
 
 const missing = guestMissing();
 const options = missing === undefined ? {} : { skip: missing };
-tap.setTimeout(240_000);
+tap.setTimeout(480_000);
 
 const workingDirectory = new URL('../../..', import.meta.url).pathname;
 const target = ['configfs', 'target_core_mod', 'target_core_file', 'iscsi_target_mod'];
@@ -13,7 +13,7 @@ async function passes(t: Test, path: string, modules: readonly string[]): Promis
   let passed = 0;
   const { code, output } = await runInGuest({
     command: [process.execPath, new URL(path, import.meta.url).pathname],
-    ...{ workingDirectory, modules, timeoutMs: 120_000 },
+    ...{ workingDirectory, modules, timeoutMs: 150_000 },
     onLine: (line) => {
       const [, not, name] = /^\s*(not )?ok \d+ - (.*?)(?: # .*)?$/.exec(line) ?? [];
       if (name === undefined) return;
@@ -32,4 +32,8 @@ test('reservations on LIO, in a guest whose kernel has it', options, (t) =>
 
 test('a volume that its reservation fences moves from host to host', options, (t) =>
   passes(t, './lio-takeover.js', [...target, 'fuse', 'loop', 'ext4']),
+);
+
+test('LIO is restarted, and has forgotten or not', options, (t) =>
+  passes(t, './lio-restart.js', [...target, 'fuse', 'loop', 'ext4']),
 );
