@@ -27,10 +27,13 @@ export interface LunServer {
   }): string;
 }
 
+/** What ends with the test; a benchmark has one of its own. */
+export type Ending = Pick<Test, 'teardown'>;
+
 let entered = false;
 
 /** Moves this process into a namespace of its own, once. Needs root. */
-export function enterOwnNamespace(t: Test): void {
+export function enterOwnNamespace(t: Ending): void {
   if (entered) return;
   entered = true;
   const name = `ustest-${process.pid}-storage`;
@@ -42,7 +45,7 @@ export function enterOwnNamespace(t: Test): void {
 
 /** @param port of the portal: one a server, where a test file starts several */
 export async function startLunServer(
-  t: Test,
+  t: Ending,
   port = 3260,
   address = '127.0.0.1',
 ): Promise<LunServer> {
