@@ -5,20 +5,25 @@ import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
 import { repeat, type Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 
-/** Asks one member once, for `request` by HTTP if there is one; src/ffi has the real ones. */
+/**
+ * Asks one member once, for `request` by HTTP if there is one; src/ffi has the real ones. Resolves with why it
+ * is not well, undefined when it is.
+ */
 export type Probe = (
   namespacePath: string,
   address: Uint8Array,
   port: number,
   timeoutMs: number,
   request?: { readonly path: string; readonly host: string },
-) => Promise<boolean>;
+) => Promise<string | undefined>;
 
 export interface MemberHealth {
   readonly service: string;
   readonly personality: string;
   readonly epoch: number;
   readonly up: boolean;
+  /** Of one that is down: what the check said that took it out. */
+  readonly why?: string;
 }
 
 interface Checked {
@@ -27,6 +32,8 @@ interface Checked {
   readonly asks: string;
   readonly end: () => void;
   health: Health;
+  /** Why it is down; '' while it is up. */
+  why: string;
   busy: boolean;
 }
 
@@ -70,9 +77,9 @@ export class HealthWatch {
   }
 
   healths(): readonly MemberHealth[] {
-    return [...this.#checks].map(([id, { epoch, health }]) => {
+    return [...this.#checks].map(([id, { epoch, health, why }]) => {
       const [service = '', personality = ''] = id.split('/');
-      return { service, personality, epoch, up: health.up };
+      return { service, personality, epoch, up: health.up, ...(why === '' ? {} : { why }) };
     });
   }
 
@@ -92,23 +99,31 @@ export class HealthWatch {
     // What is known of the same member holds until the new check has asked.
     const before = this.#checks.get(id);
     before?.end();
-    const health = before?.epoch === begun.epoch ? before.health : initialHealth;
+    const same = before?.epoch === begun.epoch ? before : undefined;
+    const { health = initialHealth, why = '' } = same ?? {};
     const path = this.#parts.namespacePath(personality);
     const end = repeat(this.#parts.timers, everyMs, () => {
       const check = this.#checks.get(id);
       if (check === undefined || check.busy) return;
       check.busy = true;
-      void this.#ask(path, address, config).then((answered) => {
+      void this.#ask(path, address, config).then((refused) => {
         check.busy = false;
         const { up } = check.health;
-        check.health = observe(check.health, answered);
-        if (up !== check.health.up && this.#checks.get(id) === check) this.#parts.onChange();
+        check.health = observe(check.health, refused === undefined);
+        if (up === check.health.up) return;
+        // What later checks say is not told: each report reaches every agent.
+        check.why = check.health.up ? '' : (refused ?? '');
+        if (this.#checks.get(id) === check) this.#parts.onChange();
       });
     });
-    this.#checks.set(id, { ...begun, end, health, busy: false });
+    this.#checks.set(id, { ...begun, end, health, why, busy: false });
   }
 
-  async #ask(namespacePath: string, address: string, config: HealthConfig): Promise<boolean> {
+  async #ask(
+    namespacePath: string,
+    address: string,
+    config: HealthConfig,
+  ): Promise<string | undefined> {
     const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
     const ask = (port: number, request?: Parameters<Probe>[4]) =>
       this.#parts.probe(namespacePath, bytes, port, config.everyMs, request);
@@ -117,8 +132,7 @@ export class HealthWatch {
       const host = address.includes(':') ? `[${address}]` : address;
       return await ask(config.http, { path: config.path, host });
     } catch {
-      // The namespace is going away: the member does not answer.
-      return false;
+      return 'its namespace is going away';
     }
   }
 }

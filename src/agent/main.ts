@@ -10,9 +10,9 @@ import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
-import { answersHttp } from '../ffi/http-probe.js';
+import { refusesHttp } from '../ffi/http-probe.js';
 import { favour } from '../ffi/scheduling.js';
-import { acceptsTcp } from '../ffi/tcp-probe.js';
+import { refusesTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
 import { serve } from '../serve.js';
@@ -76,8 +76,8 @@ export async function runAgent(options: {
     maps: guard,
     probe: (path, address, port, timeoutMs, request) =>
       request === undefined
-        ? acceptsTcp(path, address, port, timeoutMs)
-        : answersHttp(path, address, port, request, timeoutMs),
+        ? refusesTcp(path, address, port, timeoutMs)
+        : refusesHttp(path, address, port, request, timeoutMs),
     clock: { bootMs, unixMs: () => Date.now() },
     timers: systemTimers(bootMs),
     log,

@@ -84,6 +84,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           personality: text,
           weight: count,
           health: z.enum(['up', 'down', 'draining']),
+          reason: text.describe('why it gets no new flows; empty for one that does'),
           slots: count,
         }),
       ),

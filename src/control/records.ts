@@ -137,6 +137,8 @@ export interface ReportRecord {
     readonly personality: string;
     readonly epoch: number;
     readonly up: boolean;
+    /** Of one that is down: what its check saw. Versions before 0.2 do not say. */
+    readonly why?: string;
   }[];
 }
 

@@ -59,6 +59,8 @@ export interface ServiceStatus {
     readonly personality: string;
     readonly weight: number;
     readonly health: 'up' | 'down' | 'draining';
+    /** Why it gets no new flows; '' for one that does. */
+    readonly reason: string;
     readonly slots: number;
   }[];
 }
@@ -120,6 +122,7 @@ export function statusOf(
           personality,
           weight,
           health: memberHealth(view, service.name, personality, weight),
+          reason: memberReason(view, service.name, personality, weight),
           slots: counts.get(personality) ?? 0,
         })),
       };
@@ -192,12 +195,28 @@ export function memberHealth(
   weight: number,
 ): 'up' | 'down' | 'draining' {
   if (weight === 0) return 'draining';
+  return reportedHealth(view, service, personality)?.up === false ? 'down' : 'up';
+}
+
+/** Why a member gets no new flows; '' for one that does. */
+export function memberReason(
+  view: View,
+  service: string,
+  personality: string,
+  weight: number,
+): string {
+  if (weight === 0) return 'its weight is 0';
+  const health = reportedHealth(view, service, personality);
+  return health?.up === false ? (health.why ?? 'its health checks fail') : '';
+}
+
+/** As its own host sees it. */
+function reportedHealth(view: View, service: string, personality: string) {
   const assignment = view.assignments.get(`personality/${personality}`)?.value;
-  const health = currentReport(view, assignment?.host, assignment?.incarnation)?.health.find(
+  return currentReport(view, assignment?.host, assignment?.incarnation)?.health.find(
     (found) =>
       found.service === service &&
       found.personality === personality &&
       found.epoch === assignment?.epoch,
   );
-  return health?.up === false ? 'down' : 'up';
 }

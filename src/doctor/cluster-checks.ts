@@ -198,13 +198,16 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
       known(facts, ({ status }) => {
         const faults = status.services.flatMap(({ name, members }) => {
           const up = members.filter(({ health }) => health === 'up');
+          const why = members
+            .flatMap((one) => (one.health === 'up' ? [] : `${one.personality}: ${one.reason}`))
+            .join(', ');
           if (up.length === 0)
-            return [problem(`${name} has no member that is up`, 'understudy status')];
+            return [problem(`${name} has no member that is up (${why})`, 'mend them')];
           return up.length === 1
             ? [
                 warning(
-                  `${name} has one member that is up`,
-                  'a second member, or see why the others are down',
+                  `${name} has one member that is up${why === '' ? '' : ` (${why})`}`,
+                  'a second member, or mend those that are down',
                 ),
               ]
             : [];

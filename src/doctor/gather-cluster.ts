@@ -4,7 +4,7 @@ import { statusOf } from '../control/status.js';
 import { configOf, type View, ViewKeeper } from '../control/view.js';
 import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
-import { acceptsTcp } from '../ffi/tcp-probe.js';
+import { refusesTcp } from '../ffi/tcp-probe.js';
 import { ipBytes } from '../network/addresses.js';
 import { askStatus } from '../pulse/status-client.js';
 import { splitPortal } from '../storage/portal.js';
@@ -178,8 +178,8 @@ async function askPortals(
   return Promise.all(
     asked.map(async ({ place, portal }) => {
       const { host, port } = splitPortal(portal);
-      const answers = await acceptsTcp(place.network, ipBytes(host), port, portalMs);
-      return { portal, from: place.host, answers };
+      const refused = await refusesTcp(place.network, ipBytes(host), port, portalMs);
+      return { portal, from: place.host, answers: refused === undefined };
     }),
   );
 }

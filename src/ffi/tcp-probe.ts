@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import { check, errno, libc, SystemCallError } from './libc.js';
 import { inNetworkNamespace } from './namespace.js';
@@ -16,21 +17,27 @@ const getsockopt = libc.func(
 const close = libc.func('int close(int fd)');
 
 /**
- * Whether something accepts TCP connections at address:port, asked from inside a network namespace.
+ * Why nothing accepts TCP connections at address:port, asked from inside a network namespace.
  *
  * @param address bytes of the IPv4 (4) or IPv6 (16) address
+ * @returns undefined: something does
  */
-export async function acceptsTcp(
+export async function refusesTcp(
   namespacePath: string,
   address: Uint8Array,
   port: number,
   timeoutMs: number,
-): Promise<boolean> {
-  const fd = await connectTcp(namespacePath, address, port, timeoutMs);
-  if (fd === undefined) return false;
+): Promise<string | undefined> {
+  const { fd, why } = await connectTcp(namespacePath, address, port, timeoutMs);
+  if (fd === undefined) return why;
   close(fd);
-  return true;
+  return undefined;
 }
+
+/** A connection, to be closed by whoever asked for it, or why there is none. */
+export type Connected =
+  | { readonly fd: number; readonly why?: never }
+  | { readonly fd?: never; readonly why: string };
 
 /**
  * A connection that does not block, made from inside a network namespace.
@@ -38,14 +45,14 @@ export async function acceptsTcp(
  * The socket is made in the namespace in one synchronous step and used from here: node:net opens
  * its sockets a tick later, when this thread is back home.
  *
- * @returns its descriptor, to be closed; undefined when nobody accepts within the time
+ * @returns its descriptor, or why nobody accepts within the time, e.g. 'connect: ECONNREFUSED'
  */
 export function connectTcp(
   namespacePath: string,
   address: Uint8Array,
   port: number,
   timeoutMs: number,
-): Promise<number | undefined> {
+): Promise<Connected> {
   const fd = inNetworkNamespace(namespacePath, () =>
     check(
       'socket',
@@ -53,21 +60,30 @@ export function connectTcp(
     ),
   );
   const name = socketAddress(address, port);
-  if (connect(fd, name, name.length) === 0) return Promise.resolve(fd);
-  if (koffi.errno() !== errno.EINPROGRESS) {
+  if (connect(fd, name, name.length) === 0) return Promise.resolve({ fd });
+  const failure = koffi.errno();
+  if (failure !== errno.EINPROGRESS) {
     close(fd);
-    return Promise.resolve(undefined);
+    return Promise.resolve({ why: connectFailed(failure) });
   }
   return new Promise((resolve) => {
-    const done = (accepted: boolean) => {
+    const done = (connected: Connected) => {
       clearTimeout(timer);
       handle.close();
-      if (!accepted) close(fd);
-      resolve(accepted ? fd : undefined);
+      if (connected.fd === undefined) close(fd);
+      resolve(connected);
     };
-    const timer = setTimeout(() => done(false), timeoutMs);
-    const handle = koffi.node.poll(fd, { writable: true }, () => done(socketError(fd) === 0));
+    const late = { why: `connect: no answer within ${timeoutMs} ms` };
+    const timer = setTimeout(() => done(late), timeoutMs);
+    const handle = koffi.node.poll(fd, { writable: true }, () => {
+      const failed = socketError(fd);
+      done(failed === 0 ? { fd } : { why: connectFailed(failed) });
+    });
   });
+}
+
+function connectFailed(failure: number): string {
+  return `connect: ${getSystemErrorName(-failure)}`;
 }
 
 function socketError(fd: number): number {

@@ -218,7 +218,7 @@ export class SimHost {
       dispatch: simDispatch(effort),
       power: { switchOff: (host) => this.#switchOff(effort, host) },
       maps: kernel.leaseMaps,
-      probe: async () => true,
+      probe: async () => undefined,
       clock: {
         bootMs: () => this.clock.bootMs(),
         unixMs: () => 1.8e12 + Math.floor(time.nowNs / msNs),

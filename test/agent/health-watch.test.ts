@@ -34,7 +34,7 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
   let answers = false;
   const probe: Probe = async (_path, address, port, _timeoutMs, request) => {
     asked.push([Buffer.from(address).join('.'), port, request?.path, request?.host]);
-    return answers;
+    return answers ? undefined : `check ${asked.length} failed`;
   };
   const rounds = new Rounds();
   const changes: boolean[] = [];
@@ -56,6 +56,12 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
   t.same(asked, [['10.10.0.11', 80, undefined, undefined]], 'once, however often it looks');
   await rounds.next();
   t.same(changes, [false], 'two failures take it out');
+  await rounds.next();
+  t.same(
+    watch.healths(),
+    [{ service: 'web', personality: 'web1', epoch: 1, up: false, why: 'check 2 failed' }],
+    'with the reason that took it out, whatever is said later',
+  );
 
   world = new World(configWith({ http: 8080, path: '/healthz', everyMs: 200 }));
   watch.look();
@@ -69,5 +75,6 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
   await rounds.next();
   t.same(asked, [['10.10.0.11', 8080, '/healthz', '10.10.0.11']], 'the old one asks no more');
   t.same(changes, [false, true]);
+  t.same(watch.healths(), [{ service: 'web', personality: 'web1', epoch: 1, up: true }]);
   watch.stop();
 });

@@ -23,6 +23,13 @@ test('status shows spares, roles and what is wrong', (t) => {
   world.assign(web, 'h1');
   world.vote('h3', 1, 'h2');
   world.vote('h2', 1, 'h1', { state: 'withdrawn' });
+  world.write('report/h1', {
+    incarnation: 1,
+    ...{ personalities: [], services: [] },
+    health: [
+      { service: 'web', personality: 'web1', epoch: 1, up: false, why: 'connect: ECONNREFUSED' },
+    ],
+  });
   const status = statusOf(world.view, clusterConfig(), undefined, () => new Map([['web1', 7]]));
   const text = statusText(status);
   t.match(text, /leader none/);
@@ -31,7 +38,8 @@ test('status shows spares, roles and what is wrong', (t) => {
   t.match(text, /^h3 +up, voted by h2 +default/m);
   t.match(text, /^h4 +up +default +1 +spare$/m);
   t.match(text, /web2 is unplaced: waiting for the leader to place it/);
-  t.match(text, /web1 up 7 slots/);
+  t.match(text, /web1 down 7 slots/);
+  t.match(text, /^web1 is down as a member of web: connect: ECONNREFUSED$/m);
   t.end();
 });
 

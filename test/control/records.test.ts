@@ -68,7 +68,7 @@ test('status says who is where and who is shut out', (t) => {
     incarnation: 1,
     personalities: [{ name: 'web1', epoch: 1, phase: 'running', detail: '', volumes: [] }],
     services: [],
-    health: [{ service: 'web', personality: 'web1', epoch: 1, up: false }],
+    health: [{ service: 'web', personality: 'web1', epoch: 1, up: false, why: 'HTTP status 503' }],
   });
   const slots = new Map([['web2', 65537]]);
   const status = statusOf(world.view, clusterConfig(), 'h1', () => slots);
@@ -81,8 +81,8 @@ test('status says who is where and who is shut out', (t) => {
     { name: 'web2', host: 'h2', phase: 'starting' },
   ]);
   t.match(status.services[0]?.members, [
-    { personality: 'web1', health: 'down', slots: 0 },
-    { personality: 'web2', health: 'up', slots: 65537 },
+    { personality: 'web1', health: 'down', reason: 'HTTP status 503', slots: 0 },
+    { personality: 'web2', health: 'up', reason: '', slots: 65537 },
   ]);
   t.end();
 });

@@ -550,6 +550,19 @@ test('a cluster in order has neither problem nor warning', (t) => {
   t.end();
 });
 
+test('why a member is down is told with it', (t) => {
+  const check = everyClusterCheck.find(({ id }) => id === 'cluster-members');
+  const facts = after((world) =>
+    report(world, 'h1', {
+      health: [
+        { service: 'web', personality: 'web1', epoch: 1, up: false, why: 'HTTP status 503' },
+      ],
+    }),
+  );
+  t.match(check?.judge(facts).saw, /\(web1: HTTP status 503\)$/);
+  t.end();
+});
+
 test('each check says so when it is not', (t) => {
   t.same(
     Object.keys(hostCases).sort(),

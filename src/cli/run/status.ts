@@ -161,6 +161,11 @@ export function statusText(status: Status): string {
       ]),
     );
   }
+  for (const { name, members } of status.services) {
+    for (const { personality, health, reason } of members) {
+      if (health === 'down') parts.push(`${personality} is down as a member of ${name}: ${reason}`);
+    }
+  }
   const troubled = status.personalities.filter(({ phase }) => phase !== 'running');
   for (const { name, phase, reason } of troubled) parts.push(`${name} is ${phase}: ${reason}`);
   return parts.join('\n\n');

@@ -1,5 +1,5 @@
 import { dispatchSpec } from '../../agent/specs.js';
-import { memberHealth } from '../../control/status.js';
+import { memberHealth, memberReason } from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
 import { choose } from '../../dispatch/choose.js';
 import { UnderstudyError } from '../../errors.js';
@@ -29,10 +29,11 @@ export async function run(options: WhichOptions): Promise<number> {
       return 0;
     }
     const service = configOf(view)?.services.find(({ name }) => name === options.service);
-    const others = (service?.members ?? []).map(
-      ({ personality, weight }) =>
-        `${personality} ${memberHealth(view, options.service, personality, weight)}`,
-    );
+    const others = (service?.members ?? []).map(({ personality, weight }) => {
+      const asked = [view, options.service, personality, weight] as const;
+      const reason = memberReason(...asked);
+      return `${personality} ${memberHealth(...asked)}${reason === '' ? '' : ` (${reason})`}`;
+    });
     process.stdout.write(
       `${answer.member} (${answer.mac})\n` +
         `  because: ${service?.hash} of ${answer.client} is slot ${answer.slot}, which is ${answer.member}'s; members: ${others.join(', ')}\n`,
