@@ -8,8 +8,9 @@ import {
   type FailoverState,
   initialFailoverState,
 } from '../control/failover.js';
+import { decideCallingOff, noMoves } from '../control/moving.js';
 import type { VoteRecord } from '../control/records.js';
-import { decideStewardship } from '../control/stewardship.js';
+import { decideStewardship, type Rewrite, stays } from '../control/stewardship.js';
 import { roleId } from '../control/view.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
@@ -37,6 +38,7 @@ export class Leadership {
   readonly #change: Loop;
   #drive = notDriving;
   #toldOfChange = '';
+  #moves = noMoves;
   #state: FailoverState = initialFailoverState;
   #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
 
@@ -72,6 +74,7 @@ export class Leadership {
             lost: (reason) => {
               this.#office = undefined;
               this.#drive = notDriving;
+              this.#moves = noMoves;
               this.#housekeeping.end();
               this.#power.end();
               journal.event('leader', host, `${host} is leader no longer: ${reason}`);
@@ -148,33 +151,39 @@ export class Leadership {
   }
 
   async #tend(): Promise<void> {
-    const { watch, clock, store, journal } = this.#parts;
+    const { watch, clock } = this.#parts;
     const office = this.#office;
     if (office === undefined) return;
-    const decided = decideStewardship(watch.view, {
-      nowMs: clock.bootMs(),
-      leaderSinceMs: office.sinceMs,
-      liveness: { lapsed: this.#parts.lapsed() },
-    });
-    if (decided.wakeAtMs !== undefined) {
-      this.#stewardship.triggerIn(decided.wakeAtMs - clock.bootMs());
-    }
+    const nowMs = clock.bootMs();
+    const called = decideCallingOff(this.#moves, watch.view, nowMs);
+    this.#moves = called.state;
+    const decided = decideStewardship(
+      watch.view,
+      { nowMs, leaderSinceMs: office.sinceMs, liveness: { lapsed: this.#parts.lapsed() } },
+      this.#moves,
+    );
+    const wakesMs = [called.wakeAtMs, decided.wakeAtMs].filter((atMs) => atMs !== undefined);
+    if (wakesMs.length > 0) this.#stewardship.triggerIn(Math.min(...wakesMs) - nowMs);
     for (const { role, reason } of decided.holds) this.#hold(roleId(role), reason);
-    for (const rewrite of decided.rewrites) {
-      const transaction = rewriteTransaction(rewrite);
-      const result = await store.transact({
-        ...transaction,
-        compare: [...transaction.compare, office.guard],
-      });
-      if (!result.done) continue;
-      this.#held.delete(roleId(rewrite.role));
-      const { host, epoch, state } = rewrite.next;
-      journal.event(
-        state === 'assigned' ? 'placement' : state,
-        rewrite.role.name,
-        `${state} ${host ?? 'nobody'}, epoch ${epoch}: ${rewrite.reason}`,
-      );
+    for (const one of called.calledOff) {
+      const [rewrite] = stays(watch.view, one);
+      if (rewrite !== undefined) await this.#rewrite(rewrite, office.guard, 'called-off');
     }
+    for (const rewrite of decided.rewrites) {
+      const { state } = rewrite.next;
+      await this.#rewrite(rewrite, office.guard, state === 'assigned' ? 'placement' : state);
+    }
+  }
+
+  async #rewrite(rewrite: Rewrite, guard: Compare, event: string): Promise<void> {
+    const { store, journal } = this.#parts;
+    const { compare, write } = rewriteTransaction(rewrite);
+    const result = await store.transact({ compare: [...compare, guard], write });
+    if (!result.done) return;
+    this.#held.delete(roleId(rewrite.role));
+    const { host, epoch, state } = rewrite.next;
+    const text = `${state} ${host ?? 'nobody'}, epoch ${epoch}: ${rewrite.reason}`;
+    journal.event(event, rewrite.role.name, text);
   }
 
   /** The next step of a change of controllers; the store alone says how far it is. */

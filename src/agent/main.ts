@@ -64,6 +64,7 @@ export async function runAgent(options: {
       version: ownVersion(),
       controllerSets: true,
       tellsLease: true,
+      tellsReady: true,
     },
     announce: config.announce,
     store,

@@ -1,5 +1,6 @@
+import { awaited } from '../control/moving.js';
 import { rolesToKeepReady } from '../control/readiness.js';
-import type { PersonalityReport, ServiceReport } from '../control/records.js';
+import type { PersonalityReport, ReadyReport, ServiceReport } from '../control/records.js';
 import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { within } from '../deadline.js';
 import type { NetworkAdapter } from '../network/types.js';
@@ -44,7 +45,17 @@ export class Owner {
   }
 
   start(): void {
-    this.#parts.watch.onChange(() => this.#follow(), newsOfRoles);
+    const { watch, host } = this.#parts;
+    watch.onChange(() => this.#follow(), newsOfRoles);
+    // Targets answer to moves by their masks.
+    watch.onChange(
+      ({ assignments }) => {
+        const all = [...assignments.values()];
+        if (all.some(({ value }) => value.host === host && value.state === 'draining'))
+          this.#follow();
+      },
+      ['mask'],
+    );
     this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
     });
@@ -83,10 +94,13 @@ export class Owner {
   reports(): {
     personalities: readonly PersonalityReport[];
     services: readonly ServiceReport[];
+    ready?: readonly ReadyReport[];
   } {
     const personalities: PersonalityReport[] = [];
     const services: ServiceReport[] = [];
+    const ready: ReadyReport[] = [];
     for (const [id, task] of this.#tasks) {
+      if (task.readyFor !== undefined) ready.push({ role: id, move: task.readyFor });
       const { name } = task.role;
       const { phase, epoch, detail } = task.state;
       if (phase === 'unplaced') continue;
@@ -96,7 +110,7 @@ export class Owner {
         personalities.push({ name, epoch, phase, detail, volumes });
       }
     }
-    return { personalities, services };
+    return { personalities, services, ...(ready.length === 0 ? {} : { ready }) };
   }
 
   /** Personalities that run here now, with their epochs. */
@@ -213,16 +227,16 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
 export function dutiesOf(view: View, host: string, incarnation: number): ReadonlyMap<string, Duty> {
   const duties = new Map<string, Duty>();
   for (const [id, { value }] of view.assignments) {
+    const { epoch, failover, move } = value;
     if (value.state === 'draining' && value.to === host)
-      duties.set(id, { kind: 'ready', incarnation });
+      duties.set(id, { kind: 'ready', incarnation, ...(move === undefined ? {} : { move }) });
     if (value.host !== host || value.incarnation !== incarnation) continue;
-    const { epoch, failover } = value;
-    duties.set(
-      id,
-      value.state === 'draining'
-        ? { kind: 'drain', epoch, incarnation }
-        : { kind: 'hold', epoch, incarnation, failover },
-    );
+    if (value.state !== 'draining') duties.set(id, { kind: 'hold', epoch, incarnation, failover });
+    else if (move === undefined) duties.set(id, { kind: 'drain', epoch, incarnation });
+    else {
+      const kind = awaited(view, parseRoleId(id)) === undefined ? 'drain' : 'stay';
+      duties.set(id, { kind, epoch, incarnation, move });
+    }
   }
   return duties;
 }

@@ -15,10 +15,30 @@ export type Duty =
       /** Record that this takeover belongs to; null for a first placement. */
       readonly failover: string | null;
     }
-  /** Stop in good order, then hand over. */
-  | { readonly kind: 'drain'; readonly epoch: number; readonly incarnation: number }
+  /**
+   * It is to move, and those who are needed then have not all answered: keep what stands. Nothing is taken,
+   * either: an agent before this one may have let go, and its hand-over be on its way.
+   */
+  | {
+      readonly kind: 'stay';
+      readonly epoch: number;
+      readonly incarnation: number;
+      readonly move: number;
+    }
+  /** Stop in good order, then hand over. `move`: which one, as the assignment says. */
+  | {
+      readonly kind: 'drain';
+      readonly epoch: number;
+      readonly incarnation: number;
+      readonly move?: number;
+    }
   /** It is another's, and would come here if that one failed: have ready what may be. */
-  | { readonly kind: 'ready'; readonly incarnation: number }
+  | {
+      readonly kind: 'ready';
+      readonly incarnation: number;
+      /** It is about to come. */
+      readonly move?: number;
+    }
   /** It is somebody else's: let go at once. */
   | { readonly kind: 'none' };
 
@@ -67,6 +87,7 @@ export class RoleTask {
   #standing: number | undefined;
   #state: TaskState = { phase: 'unplaced', epoch: 0, detail: '' };
   #drainStartedMs: number | undefined;
+  #readyFor: number | undefined;
   readonly #dropping = new Set<{ resolve(): void; reject(why: Error): void }>();
 
   constructor(role: Role, work: RoleWork, parts: TaskParts) {
@@ -78,6 +99,11 @@ export class RoleTask {
 
   get state(): TaskState {
     return this.#state;
+  }
+
+  /** The move that this host has all ready for; undefined: none. */
+  get readyFor(): number | undefined {
+    return this.#readyFor;
   }
 
   /** Whether anything of the role may be left on this host. */
@@ -95,6 +121,9 @@ export class RoleTask {
    * members, health): when only that changes, what is there is corrected and nothing called off.
    */
   set(duty: Duty, wish = ''): void {
+    // What has begun is ended, whoever is silent by now: only another assignment calls it off.
+    const begun = this.#duty;
+    if (duty.kind === 'stay' && begun.kind === 'drain' && begun.move === duty.move) return;
     const text = JSON.stringify(duty);
     if (text === this.#dutyText) {
       if (wish !== this.#wish) this.#loop.nudge();
@@ -104,6 +133,7 @@ export class RoleTask {
     this.#dutyText = text;
     this.#wish = wish;
     this.#duty = duty;
+    this.#readyFor = undefined;
     this.#step.abort(new Error('the assignment changed'));
     this.#step = new AbortController();
     this.#loop.trigger();
@@ -167,8 +197,12 @@ export class RoleTask {
     if (duty.kind === 'ready') {
       this.#standing = preparedEpoch;
       await this.#work.prepare(duty.incarnation, signal);
+      if (signal.aborted || duty.move === undefined) return;
+      this.#readyFor = duty.move;
+      this.#parts.onState();
       return;
     }
+    if (duty.kind === 'stay') return;
     if (duty.kind === 'drain') {
       this.#drainStartedMs ??= this.#parts.bootMs();
       this.#report('stopping', duty.epoch, 'stopping in good order');

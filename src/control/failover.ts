@@ -154,8 +154,9 @@ function failOver(
 
 /** The same role with nobody in it. */
 export function unplaced(old: AssignmentRecord): AssignmentRecord {
+  const { move: _, ...kept } = old;
   return {
-    ...old,
+    ...kept,
     host: null,
     incarnation: 0,
     epoch: old.epoch + 1,

@@ -73,6 +73,7 @@ const checks: Partial<Record<ParsedKey['kind'], Check>> = {
     personalities: listOf(role),
     services: listOf(role),
     health: listOf(isObject),
+    ready: (value) => value === undefined || listOf(isObject)(value),
   }),
   mask: record({ personality: isText, host: isTextOrNull, epoch: isCount }),
   volume: record({ serial: isText }),

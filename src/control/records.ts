@@ -61,6 +61,8 @@ export interface FeaturesRecord {
   readonly controllerSets?: boolean;
   /** Whether its reports say `leased`. */
   readonly tellsLease?: boolean;
+  /** Whether its reports say `ready`. */
+  readonly tellsReady?: boolean;
 }
 
 /** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */
@@ -112,6 +114,11 @@ export interface AssignmentRecord {
   readonly reason: string;
   /** Of a draining one: where it goes next; null lets the leader choose. */
   readonly to: string | null;
+  /**
+   * Of a draining one: which move it is, so that an answer is one to this very move. It is the store revision
+   * of the assignment that it began with. Versions before 0.2 do not say.
+   */
+  readonly move?: number;
   /** Record of the failover or move that made this assignment; null for a first placement. */
   readonly failover: string | null;
 }
@@ -129,6 +136,8 @@ export interface ReportRecord {
   readonly set?: number;
   /** This incarnation has held its lease: a majority of controllers heard it. It stays so. */
   readonly leased?: boolean;
+  /** Roles that are to move here, for which this host has ready what may be. */
+  readonly ready?: readonly ReadyReport[];
   readonly personalities: readonly PersonalityReport[];
   readonly services: readonly ServiceReport[];
   /** Member health as seen where the member is. */
@@ -140,6 +149,13 @@ export interface ReportRecord {
     /** Of one that is down: what its check saw. Versions before 0.2 do not say. */
     readonly why?: string;
   }[];
+}
+
+export interface ReadyReport {
+  /** As in `roleId`. */
+  readonly role: string;
+  /** As its assignment says. */
+  readonly move: number;
 }
 
 export interface PersonalityReport {
@@ -180,6 +196,11 @@ export interface MaskRecord {
   readonly initiator: string | null;
   readonly tookMs: number;
   readonly error?: string;
+  /**
+   * The last planned move of its personality that the target has answered to, as the assignment says; null:
+   * none. Versions before 0.2 do not say.
+   */
+  readonly move?: number | null;
 }
 
 /** `failovers/<id>`, written in the transaction that commits it. */

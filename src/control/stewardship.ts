@@ -1,6 +1,7 @@
 import type { ClusterConfig } from '../config/types.js';
 import { isJoining } from './eligible.js';
 import { lookup } from './lookup.js';
+import { type CalledOff, type MoveState, noMoves } from './moving.js';
 import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, Cause } from './records.js';
 import { parseRoleId, type Role, roleId, type View } from './view.js';
@@ -35,11 +36,15 @@ export interface Stewardship {
 export function decideStewardship(
   view: View,
   now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
+  moves: MoveState = noMoves,
 ): Stewardship {
   if (view.config === undefined) return { rewrites: [], holds: [], wakeAtMs: undefined };
   const { config } = view.config.value;
   const placing = placeUnplaced(view, config, now);
-  const moving = [...takeAwayRemoved(view, config), ...emptyDrained(view, config, now.liveness)];
+  const moving = [
+    ...takeAwayRemoved(view, config),
+    ...emptyDrained(view, config, now.liveness, moves),
+  ];
   return { ...placing, rewrites: [...placing.rewrites, ...moving] };
 }
 
@@ -113,7 +118,12 @@ function takeAwayRemoved(view: View, config: ClusterConfig): readonly Rewrite[] 
   });
 }
 
-function emptyDrained(view: View, config: ClusterConfig, liveness: Liveness): readonly Rewrite[] {
+function emptyDrained(
+  view: View,
+  config: ClusterConfig,
+  liveness: Liveness,
+  { restingRoles, restingHosts }: MoveState,
+): readonly Rewrite[] {
   if (view.drained.size === 0) return [];
   const { roles } = lookup(config);
   for (const role of roles) {
@@ -125,7 +135,8 @@ function emptyDrained(view: View, config: ClusterConfig, liveness: Liveness): re
     const kept = view.assignments.get(roleId(role));
     if (kept === undefined || kept.value.host === null) continue;
     if (kept.value.state !== 'assigned' || !view.drained.has(kept.value.host)) continue;
-    const choice = survey.choose(role, new Set([kept.value.host]));
+    if (restingRoles.has(roleId(role))) continue;
+    const choice = survey.choose(role, new Set([kept.value.host, ...restingHosts.keys()]));
     if (choice.kind === 'hold') continue;
     return draining(view, role, choice.host, 'drain', `${kept.value.host} is drained`);
   }
@@ -151,7 +162,34 @@ export function draining(
       assignmentRevision: kept.revision,
       configRevision: view.config.revision,
       toHostRevision: undefined,
-      next: { ...kept.value, state: 'draining', to, cause, reason },
+      next: {
+        ...kept.value,
+        state: 'draining',
+        to,
+        cause,
+        reason,
+        ...(to === null ? {} : { move: kept.revision }),
+      },
+      reason,
+    },
+  ];
+}
+
+/**
+ * The role stays with its owner, under the same epoch: nothing that runs is touched. Where the owner has
+ * begun to let go after all, its hand-over finds another revision, and it takes the role up again.
+ */
+export function stays(view: View, { role, reason }: CalledOff): readonly Rewrite[] {
+  const kept = view.assignments.get(roleId(role));
+  if (kept?.value.state !== 'draining' || view.config === undefined) return [];
+  const { move: _, ...value } = kept.value;
+  return [
+    {
+      role,
+      assignmentRevision: kept.revision,
+      configRevision: view.config.revision,
+      toHostRevision: undefined,
+      next: { ...value, state: 'assigned', to: null, reason },
       reason,
     },
   ];

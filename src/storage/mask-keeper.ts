@@ -205,6 +205,7 @@ export class MaskKeeper {
       initiator: order.initiator ?? null,
       appliedAtMs: this.#parts.nowMs(),
       tookMs: Math.round(tookMs * 10) / 10,
+      move: order.move ?? null,
       ...(failure === undefined ? {} : { error: messageOf(failure) }),
     };
     const write: Operation =
@@ -231,12 +232,17 @@ function closing(target: string, generation: number): OwnedMaskOrder {
   return { target, generation, ...nobody, retired: true };
 }
 
+/** Nobody waits for an answer to a move that is over. */
+const sameMove = (old: OwnedMaskOrder, { move }: OwnedMaskOrder): boolean =>
+  move === undefined || move === old.move;
+
 function sameOrder(a: OwnedMaskOrder, b: OwnedMaskOrder): boolean {
   return (
     a.personality === b.personality &&
     a.epoch === b.epoch &&
     a.initiator === b.initiator &&
     a.host === b.host &&
+    sameMove(a, b) &&
     a.retired === b.retired
   );
 }

@@ -5,6 +5,8 @@ import { initiatorName, type MaskOrder } from './types.js';
 export interface MaskAssignment {
   readonly host: string | null;
   readonly epoch: number;
+  /** Of a planned move. */
+  readonly move?: number;
 }
 
 /** A mask order and, for the record, whose host it lets in. */
@@ -12,6 +14,8 @@ export interface OwnedMaskOrder extends MaskOrder {
   readonly personality: string;
   readonly generation: number;
   readonly host: string | null;
+  /** A planned move that the record answers to: the mask stays as it is. */
+  readonly move?: number;
   /** The target left the configuration: once it is closed, its epochs are forgotten. */
   readonly retired?: boolean;
 }
@@ -41,7 +45,8 @@ export function maskOrders(
       const epoch = assignment?.epoch ?? 0;
       const initiator =
         host === null ? undefined : initiatorName(config.cluster, personality, host, epoch);
-      return { target, personality, generation, epoch, host, initiator };
+      const move = assignment?.move === undefined ? {} : { move: assignment.move };
+      return { target, personality, generation, epoch, host, initiator, ...move };
     });
 }
 

@@ -37,8 +37,11 @@ class FakeWork implements RoleWork {
     await this.aborting;
   }
 
+  failHandOver = false;
+
   async handOver() {
     this.calls.push('hand over');
+    if (this.failHandOver) throw new Error('no answer');
   }
 }
 
@@ -117,6 +120,63 @@ test('a planned stop releases in good order and then hands over', async (t) => {
   await phase('unplaced');
   await task.stop();
   t.same(work.calls, ['take 1', 'release', 'hand over', 'abort']);
+});
+
+test('until it may let go, an owner keeps what stands, and takes nothing', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  task.set({ kind: 'stay', epoch: 1, incarnation: 1, move: 7 });
+  await turn();
+  task.check();
+  await turn();
+  t.same([work.calls, task.state.phase], [['take 1'], 'running']);
+  task.set({ kind: 'drain', epoch: 1, incarnation: 1, move: 7 });
+  await phase('unplaced');
+  await task.stop();
+  t.same(work.calls, ['take 1', 'release', 'hand over', 'abort']);
+});
+
+test('an owner that has begun to let go goes on, though others fall silent', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  task.set({ kind: 'drain', epoch: 1, incarnation: 1, move: 7 });
+  task.set({ kind: 'stay', epoch: 1, incarnation: 1, move: 7 });
+  await phase('unplaced');
+  await task.stop();
+  t.same(work.calls, ['take 1', 'release', 'hand over', 'abort']);
+});
+
+test('an owner that has let go takes the role up again only when the move is called off', async (t) => {
+  const { work, task, phase } = setUp();
+  task.set(hold(1));
+  await phase('running');
+  work.failHandOver = true;
+  task.set({ kind: 'drain', epoch: 1, incarnation: 1, move: 7 });
+  await phase('failed');
+  task.set({ kind: 'stay', epoch: 1, incarnation: 1, move: 7 });
+  await turn();
+  t.notOk(work.calls.slice(1).includes('take 1'), 'its hand-over may have been written');
+  task.set(hold(1));
+  await phase('running');
+  await task.stop();
+});
+
+test('a host says that it is ready when what may be is', async (t) => {
+  const { work, task } = setUp();
+  task.set({ kind: 'ready', incarnation: 1 });
+  await turn();
+  t.equal(task.readyFor, undefined);
+  task.set({ kind: 'ready', incarnation: 1, move: 7 });
+  t.equal(task.readyFor, undefined);
+  await turn();
+  t.equal(task.readyFor, 7);
+  work.fail = true;
+  task.set({ kind: 'ready', incarnation: 1, move: 9 });
+  await turn();
+  t.equal(task.readyFor, undefined, 'a kernel in trouble is not ready');
+  await task.stop();
 });
 
 test('news look at a role again only when they change what it is made of', async (t) => {

@@ -49,6 +49,15 @@ test('the store may be slow, away or without a leader: nothing that runs is dist
   }
 });
 
+test('a planned move waits for whoever is away: the role goes on working', async (t) => {
+  const away = ['cut-from-store', 'target-killed', 'target-stopped', 'late-news', 'late-requests'];
+  const kinds = ['drain', 'move', 'cut-from-store', ...away];
+  for (const seed of [1, 24, 33]) {
+    const { violations } = await run({ config: variant(seed), seed, faults: 25, kinds });
+    t.same(violations, []);
+  }
+});
+
 test('a controller that hears nobody, or that nobody hears, keeps no role from the others', async (t) => {
   // One fault each, 20 s long: cut off from the other hosts, not from the store.
   for (const seed of [34, 99]) {

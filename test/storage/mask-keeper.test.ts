@@ -3,6 +3,7 @@ import { test } from 'tap';
 import { assignmentKey, configKey, maskKey } from '../../src/control/keys.js';
 import { MaskKeeper } from '../../src/storage/mask-keeper.js';
 import { MaskLedger } from '../../src/storage/mask-ledger.js';
+import type { OwnedMaskOrder } from '../../src/storage/mask-orders.js';
 import { keepMasks } from '../../src/storage/target-main.js';
 import type { MaskOrder } from '../../src/storage/types.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
@@ -153,4 +154,45 @@ test('garbage in the store ends no watch: masks follow what can be read', async 
   await until(() => applied.some(({ epoch }) => epoch === 2));
   stop.abort();
   await running;
+});
+
+test('a planned move is answered to once the mask was looked after, and once only', async (t) => {
+  const store = new MemoryStore(new MemoryBackend());
+  const records: { readonly move: number | null }[] = [];
+  const stop = new AbortController();
+  const told = (entries: readonly { readonly value: string }[]) => {
+    for (const { value } of entries) records.push(JSON.parse(value) as { move: number | null });
+  };
+  store.watch(
+    maskKey(''),
+    {
+      snapshot: ({ entries }) => told(entries),
+      changes: (changes) => told(changes.flatMap((one) => (one.kind === 'put' ? [one.entry] : []))),
+    },
+    stop.signal,
+  );
+  const mask = {
+    ledger: new MaskLedger(join(t.testdir(), 'epochs.json')),
+    apply: async () => undefined,
+    holds: async () => true,
+  };
+  const parts = { mask, store, log: quiet, timers: systemTimers(), nowMs: () => 0 };
+  const keeper = new MaskKeeper(parts);
+  const base = { target: 'iqn.t:a', personality: 'web1', generation: 1, initiator: 'iqn.i' };
+  const h1 = { ...base, epoch: 1, host: 'h1' };
+  const after = async (order: OwnedMaskOrder, count: number) => {
+    await keeper.order([order], 1);
+    await until(() => records.length === count);
+  };
+  await after(h1, 1);
+  await after({ ...h1, move: 17 }, 2);
+  await keeper.order([h1], 1);
+  await after({ ...base, epoch: 2, host: 'h2' }, 3);
+  t.same(
+    records.map(({ move }) => move),
+    [null, 17, null],
+    'that it was called off asks for nothing',
+  );
+  await keeper.stop();
+  stop.abort();
 });

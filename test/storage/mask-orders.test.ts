@@ -39,6 +39,13 @@ test('each target lets in the host of the personality that has its volume', asyn
   ]);
 });
 
+test('a planned move changes no mask; the order only names it', async (t) => {
+  const config = configWith({ a: 'iqn.t:a' }, { web1: ['a'] });
+  const [before] = maskOrders(config, new Map([['web1', { host: 'h4', epoch: 2 }]]));
+  const [moving] = maskOrders(config, new Map([['web1', { host: 'h4', epoch: 2, move: 17 }]]));
+  t.same(moving, { ...before, move: 17 });
+});
+
 test('an unplaced personality lets in nobody; two LUNs of one target are one order', async (t) => {
   const config = configWith({ a: 'iqn.t:a', b: 'iqn.t:a' }, { web1: ['a', 'b'] });
   t.match(maskOrders(config, new Map([['web1', { host: null, epoch: 3 }]])), [

@@ -62,7 +62,9 @@ export class Stalled {
     if (assignment === undefined || assignment.host === null) return false;
     const { host } = assignment;
     const { up, kernel } = world.host(host);
-    if (this.#well([`disk:${host}`, `agent:${host}`, `reach:${host}`]) || !up) return false;
+    // Where it was moved to as planned, that host had said that it is ready.
+    const needed = store.moved.has(role.id) ? [] : [`agent:${host}`, `reach:${host}`];
+    if (this.#well([`disk:${host}`, ...needed]) || !up) return false;
     return kernel.leaseRuns(assignment.incarnation);
   }
 

@@ -12,6 +12,8 @@ export interface SeenAssignment {
 /** What the store holds, kept by the checks themselves from what was written to it. */
 export class StoreModel {
   readonly assignments = new Map<string, SeenAssignment>();
+  /** Roles whose host was given them by a planned move, under the epoch that they have. */
+  readonly moved = new Set<string>();
   /** `host/incarnation` → controllers whose vote stands. */
   readonly votes = new Map<string, Set<string>>();
   readonly retired = new Set<string>();
@@ -54,7 +56,7 @@ export class StoreModel {
     const [head = '', first = '', second = '', third = ''] = key.split('/');
     switch (head) {
       case 'assign':
-        set(this.assignments, `${first}/${second}`, value as SeenAssignment | undefined);
+        this.#assign(`${first}/${second}`, value as SeenAssignment | undefined);
         return;
       case 'votes': {
         const id = `${first}/${second}`;
@@ -79,6 +81,14 @@ export class StoreModel {
       case 'hosts':
         set(this.enrolled, first, value as { incarnation: number; enforced: boolean } | undefined);
     }
+  }
+
+  #assign(id: string, next: SeenAssignment | undefined): void {
+    if (next !== undefined && next.epoch !== this.assignments.get(id)?.epoch) {
+      const planned = next.cause === 'move' || next.cause === 'drain';
+      member(this.moved, id, planned ? next : undefined);
+    }
+    set(this.assignments, id, next);
   }
 
   #configure({ config, controllers }: SeenConfig): void {
