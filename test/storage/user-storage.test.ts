@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -125,6 +125,17 @@ test('volumes of the user backend', async (t) => {
     const before = readFileSync(file);
     t.equal(await codeOf(storage.attach(spec, never)), 'US_STORAGE_FILESYSTEM', 'another type');
     t.ok(readFileSync(file).equals(before));
+    for (const [made, wanted] of [
+      ['xfs', 'ext4'],
+      ['ext4', 'xfs'],
+    ] as const) {
+      const { name, file } = freshTarget(server, 320 * 1024 * 1024);
+      execFileSync(`mkfs.${made}`, ['-q', file]);
+      const sum = sha256(file);
+      const refused = storage.attach({ ...spec, target: name, filesystem: wanted }, never);
+      await t.rejects(refused, { code: 'US_STORAGE_FILESYSTEM', reason: new RegExp(made) });
+      t.equal(sha256(file), sum, `${made} stays as it is`);
+    }
   });
 
   await t.test('a restarted agent adopts; a killed disk process is noticed', async (t) => {
@@ -204,3 +215,7 @@ test('volumes of the user backend', async (t) => {
     }
   });
 });
+
+function sha256(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
