@@ -43,8 +43,9 @@ export function normalise(file: ClusterFile): ClusterConfig {
             : { kind: 'unit', unit: workload.unit },
     })),
     services: file.services.map(
-      ({ address, ports, members, health, drain, udpSticky, ...service }) => ({
+      ({ address, ports, members, balance, health, drain, udpSticky, ...service }) => ({
         ...service,
+        ...(balance === 'none' ? { balance } : {}),
         addresses: address.map(canonical),
         ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
         members: members.map((member) =>

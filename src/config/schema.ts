@@ -227,6 +227,7 @@ const service = z.strictObject({
     )
     .min(1),
   hash: z.enum(['source-ip', 'source-ip-port', '5-tuple']).default('source-ip-port'),
+  balance: z.enum(['hash', 'none']).default('hash'),
   drain: duration.default(300_000),
   udpSticky: duration.optional(),
   xdp: z.boolean().default(false),

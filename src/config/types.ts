@@ -167,6 +167,8 @@ export interface ServiceConfig {
   }[];
   readonly members: readonly { readonly personality: string; readonly weight: number }[];
   readonly hash: HashMode;
+  /** One member has all flows: the first, in this order, that is up. Absent: they share them by hash. */
+  readonly balance?: 'none';
   /** How long connections stay with a member that drains. */
   readonly drainMs: number;
   /** UDP flows stay while they pause no longer than this; 0: they do not. */

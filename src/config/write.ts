@@ -106,6 +106,7 @@ function service(it: ServiceConfig): Fields {
     })),
     members: it.members.map((member) => (member.weight === 1 ? member.personality : member)),
     hash: but('source-ip-port', it.hash),
+    balance: it.balance,
     drain: duration(it.drainMs),
     udpSticky: it.udpStickyMs === 0 ? undefined : duration(it.udpStickyMs),
     xdp: but(false, it.xdp),

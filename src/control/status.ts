@@ -1,4 +1,4 @@
-import type { ClusterConfig } from '../config/types.js';
+import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { type ControllersChange, controllersChange } from './controllers-change.js';
 import { electorateOf, electorsOf } from './electorate.js';
 import type { PersonalityReport, Phase, VolumeReport } from './records.js';
@@ -59,7 +59,7 @@ export interface ServiceStatus {
     readonly personality: string;
     readonly weight: number;
     readonly health: 'up' | 'down' | 'draining';
-    /** Why it gets no new flows; '' for one that does. */
+    /** Why it gets no new flows (down, weight 0, stands by); '' for one that does. */
     readonly reason: string;
     readonly slots: number;
   }[];
@@ -122,7 +122,7 @@ export function statusOf(
           personality,
           weight,
           health: memberHealth(view, service.name, personality, weight),
-          reason: memberReason(view, service.name, personality, weight),
+          reason: memberReason(view, service, personality, weight),
           slots: counts.get(personality) ?? 0,
         })),
       };
@@ -201,13 +201,26 @@ export function memberHealth(
 /** Why a member gets no new flows; '' for one that does. */
 export function memberReason(
   view: View,
-  service: string,
+  service: ServiceConfig,
   personality: string,
   weight: number,
 ): string {
   if (weight === 0) return 'its weight is 0';
-  const health = reportedHealth(view, service, personality);
-  return health?.up === false ? (health.why ?? 'its health checks fail') : '';
+  const health = reportedHealth(view, service.name, personality);
+  if (health?.up === false) return health.why ?? 'its health checks fail';
+  const owner = ownerOf(view, service);
+  return owner === undefined || owner === personality ? '' : `stands by for ${owner}`;
+}
+
+/**
+ * Who has all flows of a service that is not balanced: the first member that is up. Undefined: they are
+ * shared, or nobody is up. One that comes back has them again; those of its stand-in drain.
+ */
+export function ownerOf(view: View, { name, balance, members }: ServiceConfig): string | undefined {
+  if (balance !== 'none') return undefined;
+  const isUp = ({ personality, weight }: ServiceConfig['members'][number]) =>
+    memberHealth(view, name, personality, weight) === 'up';
+  return members.find(isUp)?.personality;
 }
 
 /** As its own host sees it. */

@@ -10,6 +10,7 @@ import {
   serviceNamespace,
 } from '../../src/agent/specs.js';
 import { checksFor } from '../../src/agent/verifier.js';
+import { memberReason } from '../../src/control/status.js';
 import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
 
 const facts = { host: 'h2', underlayInterface: 'eth1', underlayAddress: '10.66.0.2' };
@@ -106,6 +107,48 @@ test('a member that is being failed over keeps its place in the table', (t) => {
   world.assign(web1, 'h3', { epoch: 2 });
   t.equal(dispatchSpec(world.view, service, 1).members[0]?.healthy, true);
   t.equal(dispatchSpec(world.view, service, 1).members[0]?.mac, '02:00:00:00:00:11');
+  t.end();
+});
+
+test('without balancing the first member that is up has all flows, and has them again when it is back', (t) => {
+  const plain = clusterConfig();
+  const config = {
+    ...plain,
+    services: plain.services.map((service) => ({ ...service, balance: 'none' as const })),
+  };
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  world.assign(web2, 'h2');
+  const [service] = config.services;
+  if (service === undefined) throw new Error('one is expected');
+  const check = (host: string, personality: string, up: boolean) =>
+    world.write(`report/${host}`, {
+      ...{ incarnation: 1, personalities: [], services: [] },
+      health: [{ service: 'web', personality, epoch: 1, up }],
+    });
+  const weights = () => dispatchSpec(world.view, service, 1).members.map(({ weight }) => weight);
+  t.same(weights(), [1, 0]);
+  t.equal(memberReason(world.view, service, 'web1', 1), '');
+  t.equal(memberReason(world.view, service, 'web2', 1), 'stands by for web1');
+  check('h1', 'web1', false);
+  t.same(weights(), [0, 1]);
+  check('h2', 'web2', false);
+  t.same(weights(), [1, 1], 'nobody is up');
+  check('h1', 'web1', true);
+  t.same(weights(), [1, 0]);
+  const drained = {
+    ...service,
+    members: [
+      { personality: 'web1', weight: 0 },
+      { personality: 'web2', weight: 1 },
+    ],
+  };
+  check('h2', 'web2', true);
+  t.same(
+    dispatchSpec(world.view, drained, 1).members.map(({ weight }) => weight),
+    [0, 1],
+    'nor who drains',
+  );
   t.end();
 });
 

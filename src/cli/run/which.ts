@@ -30,9 +30,9 @@ export async function run(options: WhichOptions): Promise<number> {
     }
     const service = configOf(view)?.services.find(({ name }) => name === options.service);
     const others = (service?.members ?? []).map(({ personality, weight }) => {
-      const asked = [view, options.service, personality, weight] as const;
-      const reason = memberReason(...asked);
-      return `${personality} ${memberHealth(...asked)}${reason === '' ? '' : ` (${reason})`}`;
+      const health = memberHealth(view, options.service, personality, weight);
+      const reason = service === undefined ? '' : memberReason(view, service, personality, weight);
+      return `${personality} ${health}${reason === '' ? '' : ` (${reason})`}`;
     });
     process.stdout.write(
       `${answer.member} (${answer.mac})\n` +
