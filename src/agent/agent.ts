@@ -11,6 +11,7 @@ import type { Store } from '../store/types.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import { Announcer } from './announcer.js';
 import { AgentApiSource } from './api-source.js';
+import { Carrying } from './carrying.js';
 import type { Clock } from './clock.js';
 import { ClusterWatch } from './cluster-watch.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
@@ -73,6 +74,7 @@ export class Agent {
   readonly #verifier: Verifier;
   readonly #health: HealthWatch;
   readonly #reporter: Reporter;
+  readonly #carrying: Carrying;
   readonly #warmth: Warmth;
 
   constructor(parts: AgentParts) {
@@ -105,8 +107,16 @@ export class Agent {
       onState: () => {
         this.#health.look();
         this.#reporter.look();
+        this.#carrying.look();
       },
       onGone: () => this.#forwarding.look(),
+    });
+    this.#carrying = new Carrying({
+      pulse,
+      timers,
+      log,
+      incarnation: () => this.#enrolment.incarnation,
+      carried: () => this.#owner.carried(),
     });
     this.#health = new HealthWatch({
       watch,
@@ -152,7 +162,7 @@ export class Agent {
       log,
       timers,
       power: parts.power,
-      lapsed: () => this.#voter.lapsed,
+      liveness: () => ({ lapsed: this.#voter.lapsed, agentless: this.#voter.agentless }),
     });
     this.#warmth = new Warmth({
       host,
@@ -190,6 +200,7 @@ export class Agent {
       dropEverything: () => this.#owner.dropEverything(),
       onIncarnation: (incarnation) => {
         this.#owner.setIncarnation(incarnation);
+        this.#carrying.look();
         this.#reporter.look();
         this.#longer.look();
         this.#warmth.look();
@@ -214,6 +225,7 @@ export class Agent {
     await store.start(signal);
     for (const adapter of [network, storage, workload, dispatch]) await adapter.start(signal);
     this.#journal.write(featuresKey(facts.host), features);
+    this.#carrying.start();
     this.#enrolment.start();
     this.#longer.start();
     this.#voter.start();
@@ -230,6 +242,7 @@ export class Agent {
   async stop(): Promise<void> {
     const { network, storage, workload, dispatch, store } = this.#parts;
     this.#announcer.stop();
+    this.#carrying.stop();
     this.#health.stop();
     await Promise.all([
       this.#enrolment.stop(),

@@ -9,6 +9,7 @@ import {
   initialFailoverState,
 } from '../control/failover.js';
 import { decideCallingOff, noMoves } from '../control/moving.js';
+import type { Liveness } from '../control/placement.js';
 import type { VoteRecord } from '../control/records.js';
 import { decideStewardship, type Rewrite, stays } from '../control/stewardship.js';
 import { roleId } from '../control/view.js';
@@ -159,7 +160,7 @@ export class Leadership {
     this.#moves = called.state;
     const decided = decideStewardship(
       watch.view,
-      { nowMs, leaderSinceMs: office.sinceMs, liveness: { lapsed: this.#parts.lapsed() } },
+      { nowMs, leaderSinceMs: office.sinceMs, liveness: this.#parts.liveness() },
       this.#moves,
     );
     const wakesMs = [called.wakeAtMs, decided.wakeAtMs].filter((atMs) => atMs !== undefined);
@@ -228,7 +229,7 @@ export class Leadership {
       nowMs: clock.bootMs(),
       unixMs: clock.unixMs(),
       bootId,
-      liveness: { lapsed: this.#parts.lapsed() },
+      liveness: this.#parts.liveness(),
     };
   }
 }
@@ -243,5 +244,5 @@ export interface LeadershipParts {
   readonly log: Log;
   readonly timers: Timers;
   readonly power: PowerAdapter;
-  lapsed(): ReadonlySet<string>;
+  liveness(): Liveness;
 }

@@ -7,6 +7,7 @@ import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import { repeat, type Timers } from '../store/timers.js';
 import type { WorkloadAdapter } from '../workload/types.js';
+import type { Carried } from './carrying.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { networksOfRole } from './forwarding.js';
 import { type Log, Loop } from './loop.js';
@@ -85,6 +86,14 @@ export class Owner {
     await this.#parts.dropNetworks(this.#dropBudget());
   }
 
+  /** What works here; undefined until it is known what an agent before this one left. */
+  carried(): readonly Carried[] | undefined {
+    if (!this.#adopted) return undefined;
+    return [...this.#tasks].flatMap(([id, { carried }]) =>
+      carried === undefined ? [] : [{ id: `${id}@${carried.epoch}`, found: carried.found }],
+    );
+  }
+
   get networksInUse(): readonly string[] {
     return [...this.#tasks]
       .filter(([, task]) => task.stands)
@@ -140,6 +149,7 @@ export class Owner {
     if (this.#adopted) return;
     await this.#adopt(this.#dropBudget());
     this.#adopted = true;
+    this.#parts.onState();
     this.#assign();
   }
 

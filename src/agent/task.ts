@@ -88,6 +88,11 @@ export class RoleTask {
   #state: TaskState = { phase: 'unplaced', epoch: 0, detail: '' };
   #drainStartedMs: number | undefined;
   #readyFor: number | undefined;
+  /**
+   * The epoch that works here, from when it does until letting go of it begins; what an agent before this
+   * one left counts as found until it was looked after.
+   */
+  #carried: { readonly epoch: number; readonly found: boolean } | undefined;
   readonly #dropping = new Set<{ resolve(): void; reject(why: Error): void }>();
 
   constructor(role: Role, work: RoleWork, parts: TaskParts) {
@@ -111,9 +116,16 @@ export class RoleTask {
     return this.#standing !== undefined;
   }
 
+  /** What works here; undefined: nothing, or not yet, or not any more. */
+  get carried(): { readonly epoch: number; readonly found: boolean } | undefined {
+    return this.#carried;
+  }
+
   /** Something of an earlier agent's life was found here. */
   adopt(epoch: number): void {
-    this.#standing ??= epoch;
+    if (this.#standing !== undefined) return;
+    this.#standing = epoch;
+    if (epoch !== preparedEpoch) this.#carried = { epoch, found: true };
   }
 
   /**
@@ -183,12 +195,14 @@ export class RoleTask {
   async #follow(duty: Duty, signal: AbortSignal): Promise<void> {
     if (duty.kind === 'none') {
       if (this.#standing === undefined) return;
+      this.#carried = undefined;
       await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
       return;
     }
     const wanted = duty.kind === 'ready' ? preparedEpoch : duty.epoch;
     if (![undefined, preparedEpoch, wanted].includes(this.#standing)) {
+      this.#carried = undefined;
       await this.#work.abort(this.#within(releaseBudgetMs));
       this.#gone();
       // Whoever waited for nothing to be left must not see the next one begin.
@@ -204,6 +218,7 @@ export class RoleTask {
     }
     if (duty.kind === 'stay') return;
     if (duty.kind === 'drain') {
+      this.#carried = undefined;
       this.#drainStartedMs ??= this.#parts.bootMs();
       this.#report('stopping', duty.epoch, 'stopping in good order');
       await this.#work.release(this.#within(releaseBudgetMs, signal));
@@ -218,6 +233,7 @@ export class RoleTask {
       this.#report('starting', duty.epoch, '');
     }
     await this.#work.take(duty.epoch, duty.incarnation, duty.failover, signal);
+    this.#carried = { epoch: duty.epoch, found: false };
     this.#report('running', duty.epoch, '');
   }
 

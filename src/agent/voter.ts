@@ -63,6 +63,12 @@ export class Voter {
     return new Set(lapsed.map(([id]) => id));
   }
 
+  /** `host/incarnation` that say that they have no agent: they would take up nothing. */
+  get agentless(): ReadonlySet<string> {
+    const away = [...this.#ballots].filter(([, { ails }]) => ails?.agentAway === true);
+    return new Set(away.map(([id]) => id));
+  }
+
   start(): void {
     this.#parts.pulse.onConnect((hello) => this.#connected(hello));
     this.#parts.pulse.onEvent((event) => this.#told(event));
@@ -95,6 +101,12 @@ export class Voter {
         this.#step(idOf(event), { kind: 'renewed' });
         this.#parts.onLapse();
         break;
+      case 'ails': {
+        const { dark, agentAway } = event;
+        this.#step(idOf(event), { kind: 'ails', ailments: { dark, agentAway } });
+        this.#parts.onLapse();
+        break;
+      }
       case 'heard': {
         const { sinceMs, atMs } = event;
         this.#step(idOf(event), { kind: 'heard', heard: { sinceMs, atMs } });
@@ -174,11 +186,13 @@ export class Voter {
     return undefined;
   }
 
-  async #vote(slot: VoteSlot, hello: PulseHello, { lapse, reason }: Voting): Promise<void> {
+  async #vote(slot: VoteSlot, hello: PulseHello, decision: Voting): Promise<void> {
+    const { lapse, reason, follows = false } = decision;
     const { journal } = this.#parts;
     const { me, host } = slot;
     const id = idOf(slot);
-    if (!(await this.#stop(slot))) return;
+    if (follows) this.#step(id, { kind: 'followed' });
+    if (!(await this.#stop(slot, !follows))) return;
     const vote: VoteRecord = { state: 'expired', ...lapse, bootId: hello.bootId };
     if (!(await this.#closings.write(slot, vote))) {
       await this.#write(slot, voteTransaction(slot, vote), vote);
@@ -186,8 +200,11 @@ export class Voter {
     journal.event('vote', host, `${me} votes ${id} expired: ${reason}`);
   }
 
-  /** @returns false when it came back between pulse's report and now: nothing is stopped */
-  async #stop({ host, incarnation }: Incarnation): Promise<boolean> {
+  /**
+   * @param onlyIfLapsed else a promise that runs is waited out
+   * @returns false when it came back between pulse's report and now: nothing is stopped
+   */
+  async #stop({ host, incarnation }: Incarnation, onlyIfLapsed = true): Promise<boolean> {
     const id = idOf({ host, incarnation });
     if (this.#ballots.get(id)?.stopInForce === true) return true;
     // Before it is asked: a request whose answer is lost may have been obeyed.
@@ -196,7 +213,7 @@ export class Voter {
       kind: 'stop-acks',
       host,
       incarnation,
-      onlyIfLapsed: true,
+      onlyIfLapsed,
     });
     if (reply.kind === 'error' && reply.code === 'US_PULSE_PROMISED') {
       this.#step(id, { kind: 'promised' });

@@ -1,5 +1,6 @@
 import { isNewcomer } from './controllers-change.js';
 import { type Electorate, electorateOf, electorsOf, isQuorum } from './electorate.js';
+import { type Ailments, noAilments, sameAilments } from './lease/ailments.js';
 import type { VoteRecord } from './records.js';
 import { incarnationId, type Kept, type View } from './view.js';
 import { isOnlyLoss } from './votes.js';
@@ -20,6 +21,10 @@ export interface Ballot {
   readonly stopInForce: boolean;
   /** Pulse's newest word that it is alive although refused. */
   readonly heard: Heard | null;
+  /** When this controller began to follow others' votes, though it heard it; null: it did not. */
+  readonly followedAtMs: number | null;
+  /** What an acked one says of itself, and since when; null for nothing. */
+  readonly ails: (Ailments & { readonly sinceMs: number }) | null;
   /** Own withdrawals of the last minute, oldest first; bounded by `mostWithdrawals`. */
   readonly withdrawnAtMs: readonly number[];
 }
@@ -39,6 +44,9 @@ export type BallotEvent =
   | { readonly kind: 'lapsed'; readonly lapse: Lapse }
   | { readonly kind: 'renewed' }
   | { readonly kind: 'heard'; readonly heard: Heard }
+  | { readonly kind: 'ails'; readonly ailments: Ailments }
+  /** About to vote though it is heard. */
+  | { readonly kind: 'followed' }
   /** Pulse is told to ack it no more, or says that it does not. */
   | { readonly kind: 'stopped' }
   /** Pulse confirmed that it does not, and that no promise is left. */
@@ -51,7 +59,13 @@ export type BallotEvent =
   | { readonly kind: 'connected'; readonly stopped: boolean };
 
 export type BallotDecision =
-  | { readonly kind: 'vote'; readonly lapse: Lapse; readonly reason: string }
+  | {
+      readonly kind: 'vote';
+      readonly lapse: Lapse;
+      readonly reason: string;
+      /** Its promise runs: pulse stops acknowledging, and waits it out, before the vote is written. */
+      readonly follows?: true;
+    }
   /** Only has pulse ack it no more: the vote follows. */
   | { readonly kind: 'stop'; readonly reason: RestReason }
   | { readonly kind: 'withdraw'; readonly reason: string }
@@ -59,12 +73,14 @@ export type BallotDecision =
 
 export type RestReason =
   | 'acked' // nothing is wrong
+  | 'dark-too-shortly' // acked, but it says that it has no lease, and others vote
   | 'others-vote' // controllers before this one make a majority; its vote is to spare
   | 'votes-last' // with those before it, who are about to vote, this one makes the majority
   | 'retired' // a commit shut it out
   | 'silent' // voted, and nothing heard
   | 'majority-stands' // alive, but a majority is final
   | 'heard-too-shortly'
+  | 'others-follow' // it was heard when this controller voted; the others who hear it are about to
   | 'withdrew-too-often' // a host that comes and goes must not make a storm of writes
   | 'follows-the-old' // about to become a controller: it has not heard the host yet
   | 'not-told-yet'; // stopped by an agent before this one: pulse is about to say why
@@ -81,12 +97,16 @@ export interface BallotFacts {
     readonly controller: string;
     readonly standing: boolean;
     readonly revision: number | undefined;
+    /** Its own host is enrolled and heard; left out: no. */
+    readonly well?: boolean;
   }[];
   readonly retired: boolean;
   /** Controllers in order before this one, as far as they seem well, are a majority without it. */
   readonly spare: boolean;
   /** They are one with it, and its vote can carry the commit. */
   readonly last: boolean;
+  /** Whether the store has given it a role. */
+  hasRole(): boolean;
 }
 
 /**
@@ -99,6 +119,10 @@ export interface BallotFacts {
 export const spareVoteMs = 20;
 /** Enough for whatever goes wrong with controllers; a host that flaps more often stays voted. */
 export const mostWithdrawals = 10;
+/** Of which so few may have been of votes that followed others': the rest is for a host that is back. */
+export const mostFollowed = 3;
+/** So long a vote that followed others' is not taken back: its promise and the others' run out, and more. */
+const followLeases = 5;
 export const withdrawalWindowMs = 60_000;
 
 export const noBallot: Ballot = {
@@ -106,10 +130,18 @@ export const noBallot: Ballot = {
   stoppedAtMs: null,
   stopInForce: false,
   heard: null,
+  followedAtMs: null,
+  ails: null,
   withdrawnAtMs: [],
 };
 
-const acked = { lapse: null, stoppedAtMs: null, stopInForce: false, heard: null } as const;
+const acked = {
+  lapse: null,
+  stoppedAtMs: null,
+  stopInForce: false,
+  heard: null,
+  followedAtMs: null,
+} as const;
 
 export function stepBallot(ballot: Ballot, event: BallotEvent, nowMs: number): Ballot {
   switch (event.kind) {
@@ -121,23 +153,31 @@ export function stepBallot(ballot: Ballot, event: BallotEvent, nowMs: number): B
       return { ...ballot, ...acked };
     case 'heard':
       return { ...ballot, heard: event.heard };
+    case 'followed':
+      return { ...ballot, followedAtMs: nowMs };
+    case 'ails': {
+      if (sameAilments(event.ailments, noAilments)) return { ...ballot, ails: null };
+      const { dark } = event.ailments;
+      const sinceMs = ballot.ails?.dark === dark ? ballot.ails.sinceMs : nowMs;
+      return { ...ballot, ails: { ...event.ailments, sinceMs } };
+    }
     case 'stopped':
       return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs, stopInForce: false };
     case 'in-force':
       return { ...ballot, stoppedAtMs: ballot.stoppedAtMs ?? nowMs, stopInForce: true };
     case 'resumed': {
       const withdrawnAtMs = [...recent(ballot, nowMs).slice(1 - mostWithdrawals), nowMs];
-      return { ...ballot, ...acked, withdrawnAtMs };
+      return { ...ballot, ...acked, ails: null, withdrawnAtMs };
     }
     case 'connected':
-      return { ...ballot, ...acked, stoppedAtMs: event.stopped ? nowMs : null };
+      return { ...ballot, ...acked, ails: null, stoppedAtMs: event.stopped ? nowMs : null };
   }
 }
 
 /** Whether there is nothing to remember about it. */
 export function isIdle(ballot: Ballot, nowMs: number): boolean {
-  const { lapse, stoppedAtMs, heard } = ballot;
-  const quiet = lapse === null && stoppedAtMs === null && heard === null;
+  const { lapse, stoppedAtMs, heard, ails } = ballot;
+  const quiet = [lapse, stoppedAtMs, heard, ails].every((one) => one === null);
   return quiet && recent(ballot, nowMs).length === 0;
 }
 
@@ -151,7 +191,7 @@ export function decideBallot(
   if (facts.retired) return rest('retired');
   const { lapse, stoppedAtMs, heard } = ballot;
   if (stoppedAtMs === null) {
-    if (lapse === null) return rest('acked');
+    if (lapse === null) return followOthers(ballot, facts, nowMs, leaseMs);
     if (facts.newcomer && !oldOnesVoted(facts)) return rest('follows-the-old');
     const turnMs = lapse.atMs + spareVoteMs;
     if (facts.spare && nowMs < turnMs) return rest('others-vote', turnMs);
@@ -177,6 +217,9 @@ export function decideBallot(
   }
   const heardMs = heard.atMs - heard.sinceMs;
   if (heardMs < leaseMs) return rest('heard-too-shortly', freshUntilMs + 1);
+  const followedUntilMs =
+    (ballot.followedAtMs ?? Number.NEGATIVE_INFINITY) + followLeases * leaseMs;
+  if (nowMs < followedUntilMs) return rest('others-follow', followedUntilMs);
   const [oldest, ...later] = recent(ballot, nowMs);
   if (oldest !== undefined && later.length + 1 >= mostWithdrawals) {
     return rest('withdrew-too-often', Math.min(oldest + withdrawalWindowMs, freshUntilMs + 1));
@@ -215,10 +258,47 @@ export function ballotFacts(
     others: others.map((controller) => {
       const vote = votes?.get(controller);
       const standing = vote?.value.state === 'expired';
-      return { controller, standing, revision: vote?.revision };
+      return { controller, standing, revision: vote?.revision, well: well(controller) };
     }),
     retired: view.retired.has(id),
+    hasRole: () =>
+      [...view.assignments.values()].some(
+        ({ value }) => value.host === host && value.incarnation === incarnation,
+      ),
   };
+}
+
+/**
+ * One that is acked has no lease all the same where another controller does not hear it and a third is
+ * dead: too few acknowledge it, too few vote. It says so itself. This controller votes too, where that may
+ * make a majority and a role waits for it; elsewhere the vote would do no good. Two of its leases long
+ * it goes on saying so: one that was stopped, and goes on, says it before its first lease.
+ */
+function followOthers(
+  ballot: Ballot,
+  facts: BallotFacts,
+  nowMs: number,
+  leaseMs: number,
+): BallotDecision {
+  const { ails } = ballot;
+  if (ails?.dark !== true || facts.newcomer) return rest('acked');
+  const others = facts.electorate.sets.flat().filter((name) => name !== facts.me);
+  const voted = others.some((name) => stand(facts, name));
+  // Each of those who hear it is told the same, and votes too.
+  const well = (name: string) => facts.others.some((one) => one.controller === name && one.well);
+  const enough = isQuorum(
+    facts.electorate.sets,
+    (name) => name === facts.me || stand(facts, name) || well(name),
+  );
+  if (!voted || !enough || !facts.hasRole()) return rest('acked');
+  const turnMs = ails.sinceMs + 2 * leaseMs;
+  if (nowMs < turnMs) return rest('dark-too-shortly', turnMs);
+  const [oldest, ...later] = recent(ballot, nowMs);
+  if (oldest !== undefined && later.length + 1 >= mostFollowed) {
+    return rest('withdrew-too-often', oldest + withdrawalWindowMs);
+  }
+  const reason = 'it says that it has no lease, and others vote';
+  return { kind: 'vote', lapse: { lastAckAgoMs: 0, atMs: nowMs }, reason, follows: true };
 }
 
 /**

@@ -18,13 +18,17 @@ export type Placement =
 export type HoldReason =
   | 'no-spare-in-pool' // nobody in the pool is up, enrolled and not drained
   | 'no-lease-in-pool' // those who are enrolled wait for their first lease: controllers do not hear them
+  | 'no-agent-in-pool' // the agents of those who are up are away: what is given to them would wait
   | 'no-room-in-pool' // those who are up carry as much as they may
   | 'not-proven-silent' // its lease is not enforced, and nobody has switched it off
   | 'unknown-role'; // the configuration no longer names it
 
-/** What placement needs to know besides the store: hosts whose promise this controller saw lapse. */
+/** What placement needs to know besides the store, of `host/incarnation`. */
 export interface Liveness {
+  /** Their promise ran out, as this controller saw it. */
   readonly lapsed: ReadonlySet<string>;
+  /** They say that they have no agent, which could take up anything. */
+  readonly agentless?: ReadonlySet<string>;
 }
 
 /** A host that roles may be placed on. */
@@ -62,6 +66,8 @@ export class Survey {
   readonly #up = new Map<string, Up[]>();
   /** Pools of hosts that may be up any moment. */
   readonly #joining = new Set<string>();
+  /** Pools of hosts that would be up if their agent were there. */
+  readonly #agentless = new Set<string>();
   readonly #carried = new Map<string, Carried>();
   /** Where roles are to be, as far as this round has changed it. */
   readonly #noted = new Map<string, Where>();
@@ -75,6 +81,10 @@ export class Survey {
       if (isJoining(view, host.name)) this.#joining.add(host.pool);
       const up = upNow(view, host, liveness, deaf);
       if (up === undefined) continue;
+      if (liveness.agentless?.has(incarnationId(host.name, up.incarnation)) === true) {
+        this.#agentless.add(host.pool);
+        continue;
+      }
       const pool = this.#up.get(host.pool) ?? [];
       pool.push(up);
       this.#up.set(host.pool, pool);
@@ -122,6 +132,7 @@ export class Survey {
     }
     if (best === undefined) {
       if (up > 0) return { kind: 'hold', reason: 'no-room-in-pool' };
+      if (this.#agentless.has(pool)) return { kind: 'hold', reason: 'no-agent-in-pool' };
       return {
         kind: 'hold',
         reason: this.#joining.has(pool) ? 'no-lease-in-pool' : 'no-spare-in-pool',

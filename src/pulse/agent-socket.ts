@@ -13,6 +13,8 @@ export interface AgentSocketParts {
   handle(request: PulseRequest): Promise<PulseReply>;
   /** An agent said hello and has its answer. */
   greeted(): void;
+  /** The agent's connection ended. */
+  left(): void;
 }
 
 /** `control` of a thousand hosts with their stopped incarnations stays well below. */
@@ -124,7 +126,9 @@ export class AgentSocket {
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       this.#clients.delete(socket);
-      if (this.#agent === socket) this.#agent = undefined;
+      if (this.#agent !== socket) return;
+      this.#agent = undefined;
+      this.#parts.left();
     });
   }
 

@@ -1,3 +1,4 @@
+import { noAilments, sameAilments } from '../control/lease/ailments.js';
 import { grantsWakeNs, isLapsed, stepGrants } from '../control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../control/lease/grant-events.js';
 import {
@@ -11,7 +12,7 @@ import {
 import { UnderstudyError } from '../errors.js';
 import type { Counters } from './counters.js';
 import { toMs } from './holding.js';
-import type { Packet } from './packet.js';
+import { type Packet, takesAilments } from './packet.js';
 import type { PromiseRecord } from './promise-record.js';
 import type { PulseEvent, PulseHostStatus, PulsePeer, PulseRequest } from './protocol.js';
 
@@ -139,8 +140,9 @@ export class Granting {
       return;
     }
     const { incarnation, nonce, seq, sentAtNs, ackId: echo, leaseNs: wishNs, set } = packet;
+    const { ailments = noAilments } = packet;
     const ackId = this.#parts.nextAckId();
-    const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set, ackId };
+    const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set, ackId, ailments };
     this.#step(packet.sender, { kind: 'heartbeat', ...ids }, nowNs);
   }
 
@@ -199,6 +201,12 @@ export class Granting {
 
   /** Tells an agent that just came which lapses stand: the one before may not have voted yet. */
   retell(nowNs: bigint): void {
+    for (const [host, { grants }] of this.#hosts) {
+      for (const { incarnation, ailments } of grants.grants) {
+        if (sameAilments(ailments, noAilments)) continue;
+        this.#parts.emit({ kind: 'ails', host, incarnation, ...ailments });
+      }
+    }
     for (const { host, incarnation, lastAckAgoMs, lapsed } of this.status(nowNs)) {
       if (!lapsed) continue;
       const atMs = toMs(nowNs);
@@ -255,7 +263,7 @@ export class Granting {
     switch (output.kind) {
       case 'answer': {
         const { answer, nonce, seq, sentAtNs, ackId, leaseNs } = output;
-        const ids = { incarnation, nonce, seq, sentAtNs, ackId, leaseNs, set: 0 };
+        const ids = { incarnation, nonce, seq, sentAtNs, ackId, leaseNs, set: takesAilments };
         send(peer, { type: answer, sender: this.#controller, receiver: peer.name, ...ids });
         return;
       }
@@ -269,6 +277,10 @@ export class Granting {
       case 'renewed':
         log(which, 'lease renewed');
         emit({ kind: 'renewed', ...which });
+        return;
+      case 'ails':
+        log({ ...which, ...output.ailments }, 'what it says of itself has changed');
+        emit({ kind: 'ails', ...which, ...output.ailments });
         return;
       case 'heard':
         emit({ kind: 'heard', ...which, sinceMs: toMs(output.sinceNs), atMs: toMs(nowNs) });

@@ -1,14 +1,17 @@
+import { type Ailments, isDark } from '../control/lease/ailments.js';
 import {
   type HolderOutput,
   type HolderState,
+  hearsAilments,
   holderWakeNs,
   isRefused,
   startHolder,
   stepHolder,
 } from '../control/lease/holder.js';
+import { later } from '../control/lease/instants.js';
 import type { Counters } from './counters.js';
 import { type LeaseMap, noLimitNs } from './lease-map.js';
-import type { Packet } from './packet.js';
+import { type Packet, takesAilments } from './packet.js';
 import type { PulseEvent, PulsePeer, PulseRequest } from './protocol.js';
 
 export type EnrolRequest = Extract<PulseRequest, { kind: 'enrol' }>;
@@ -29,7 +32,10 @@ export class Holding {
   readonly request: EnrolRequest;
   readonly #parts: HoldingParts;
   readonly #controllers: ReadonlyMap<string, PulsePeer>;
+  /** Since when a lease has been asked for. */
+  #askingSinceNs: bigint;
   #state: HolderState;
+  #agentAway = false;
 
   constructor(parts: HoldingParts, nowNs: bigint) {
     const { request, nonce } = parts;
@@ -45,6 +51,7 @@ export class Holding {
       heartbeatNs: BigInt(request.heartbeatMs) * 1_000_000n,
       leaseNs: BigInt(request.leaseMs) * 1_000_000n,
     };
+    this.#askingSinceNs = nowNs;
     this.#state = startHolder(terms, nowNs);
     if (!request.enforce) parts.map.raise(noLimitNs);
   }
@@ -74,6 +81,23 @@ export class Holding {
     this.#obey(step.outputs);
   }
 
+  /** From now on heartbeats say whether this host has an agent. */
+  set agentAway(away: boolean) {
+    this.#agentAway = away;
+  }
+
+  /** No lease is asked for while it rests: what runs is let run out. */
+  rest(resting: boolean, nowNs: bigint): void {
+    if (this.#state.resting === resting) return;
+    const { incarnation } = this.request;
+    const text = resting ? 'asking for no lease' : 'asking for a lease again';
+    this.#parts.log({ incarnation }, text);
+    this.#askingSinceNs = nowNs;
+    const step = stepHolder(this.#state, { kind: 'rest', resting }, nowNs);
+    this.#state = step.state;
+    this.#obey(step.outputs);
+  }
+
   /** Asks for a lease of this length from now on; 0 for the ordinary one. */
   wish(leaseMs: number, nowNs: bigint): void {
     const leaseNs = BigInt(leaseMs) * 1_000_000n;
@@ -89,9 +113,9 @@ export class Holding {
   }
 
   receive(packet: Packet, nowNs: bigint): void {
-    const { type, sender: from, incarnation, nonce, seq, ackId, leaseNs } = packet;
+    const { type, sender: from, incarnation, nonce, seq, ackId, leaseNs, set } = packet;
     if (type === 'heartbeat') return;
-    const ids = { incarnation, nonce, seq, ackId, leaseNs };
+    const ids = { incarnation, nonce, seq, ackId, leaseNs, takesAilments: set === takesAilments };
     const step = stepHolder(this.#state, { kind: 'answer', answer: type, from, ...ids }, nowNs);
     this.#state = step.state;
     this.#parts.counters.add(step.reason);
@@ -173,7 +197,21 @@ export class Holding {
       ackId: output.echo,
       leaseNs: output.wishNs,
       set: output.set,
+      ...(hearsAilments(this.#state, output.to) ? this.#ailments(output.sentAtNs) : {}),
     });
+  }
+
+  /** Nothing ails it: nothing is said, and the packet is one that every version takes. */
+  #ailments(nowNs: bigint): { readonly ailments?: Ailments } {
+    const dark = this.request.enforce && this.#isDark(nowNs);
+    return dark || this.#agentAway ? { ailments: { dark, agentAway: this.#agentAway } } : {};
+  }
+
+  /** Counted by the kernel's map: a lease of an earlier pulse process is one too. */
+  #isDark(nowNs: bigint): boolean {
+    if (this.held(nowNs)) return false;
+    const endedNs = later(this.deadlineNs() ?? 0n, this.#askingSinceNs);
+    return isDark(endedNs, this.#state.terms.leaseNs, nowNs);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Electorate } from '../control/electorate.js';
+import type { Ailments } from '../control/lease/ailments.js';
 import type { GrantedSets } from '../control/lease/grants.js';
 
 /**
@@ -73,6 +74,18 @@ export type PulseRequest =
     }
   /** Only after the vote was withdrawn in the store for sure: ack it again. */
   | { readonly kind: 'resume-acks'; readonly host: string; readonly incarnation: number }
+  /**
+   * Which roles the agent got to work under this incarnation, and has not begun to let go of: ids with
+   * their epochs (`personality/web1@7`). Left out: it does not know yet, and what was said before holds.
+   * Sent when it changes and once a second: it is how pulse knows that the agent is there. While it is
+   * not, a host that carries nothing asks for no lease (src/pulse/agent-presence.ts).
+   */
+  | {
+      readonly kind: 'carries';
+      /** 0: it has none yet. */
+      readonly incarnation: number;
+      readonly roles?: readonly string[];
+    }
   | { readonly kind: 'status' }
   /** Read the file of the cluster's keys again; answered with status. Anybody who may connect may ask. */
   | { readonly kind: 'reload-keys' };
@@ -108,6 +121,8 @@ export type PulseReply =
         readonly set?: number;
       } | null;
       readonly controlling: boolean;
+      /** What an agent said last that it carries; absent: none has, so it may be anything. */
+      readonly carried?: readonly string[];
       readonly stopped: readonly { readonly host: string; readonly incarnation: number }[];
     }
   | {
@@ -159,6 +174,10 @@ export type PulseEvent =
       readonly sinceMs: number;
       readonly atMs: number;
     }
+  /**
+   * Controller: what a host that it acks says of itself has changed; after hello, where something ails it.
+   */
+  | ({ readonly kind: 'ails'; readonly host: string; readonly incarnation: number } & Ailments)
   /** Holder: first majority, after none or a lapse. */
   | {
       readonly kind: 'lease-held';

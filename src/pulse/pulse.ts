@@ -1,4 +1,5 @@
 import { messageOf, UnderstudyError } from '../errors.js';
+import { AgentPresence } from './agent-presence.js';
 import type { BootTimer } from './boot-timer.js';
 import { Counters } from './counters.js';
 import { mapMustLimit, mayEnrol } from './enrolling.js';
@@ -29,6 +30,7 @@ export class Pulse {
   readonly #wire: Wire;
   readonly #agent: AgentPort;
   readonly #granting: Granting;
+  readonly #presence = new AgentPresence();
   readonly #timer: Pick<BootTimer, 'arm' | 'stop'>;
   readonly #startedAtNs: bigint;
   readonly #nonce: string;
@@ -36,6 +38,8 @@ export class Pulse {
   #holding: Holding | undefined;
   /** The enrolment before, retired; its map is still open, to know when its lease ends. */
   #retired: Holding | undefined;
+  /** What the agent said last that it carries; undefined: nothing is known. */
+  #carried: readonly string[] | undefined;
 
   constructor(parts: PulseParts) {
     this.#parts = parts;
@@ -53,6 +57,7 @@ export class Pulse {
       counters: this.#counters,
       handle: (request) => this.#handle(request),
       greeted: () => this.#retell(),
+      left: () => this.#presence.gone(machine.bootNs()),
     });
     this.#granting = new Granting({
       record: machine.promises(this.#startedAtNs),
@@ -110,7 +115,9 @@ export class Pulse {
       this.#counters.add('stalled');
       this.#parts.log({ lateMs: toMs(lateNs) }, 'pulse itself stood still');
       this.#granting.stalled(nowNs);
+      this.#presence.stoodStill(lateNs);
     }
+    this.#lookForAgent(nowNs);
     // Time goes on while heartbeats are sent; each is stamped before it leaves, never after.
     this.#holding?.tick(nowNs);
     this.#granting.tick(nowNs);
@@ -122,6 +129,7 @@ export class Pulse {
     const nowNs = this.#machine.bootNs();
     switch (request.kind) {
       case 'hello':
+        this.#presence.connected(nowNs);
         return this.#hello();
       case 'reload-keys':
         this.#parts.log(
@@ -140,6 +148,13 @@ export class Pulse {
       case 'lengthen':
         this.#lengthen(request, nowNs);
         break;
+      case 'carries':
+        this.#presence.spoke(nowNs);
+        if (request.incarnation === this.#holding?.request.incarnation) {
+          this.#carried = request.roles ?? this.#carried;
+        }
+        this.#lookForAgent(nowNs);
+        break;
       case 'control':
         this.#granting.control(request, nowNs);
         this.#parts.log({ hosts: request.hosts.length }, 'granting leases');
@@ -157,6 +172,21 @@ export class Pulse {
     return ok;
   }
 
+  /**
+   * Without an agent a host goes on with what it carries, and takes up nothing. One that carries nothing
+   * is of no use to anybody, and would keep whatever is given to it: it lets its lease run out, so that
+   * this is given to another. Where the lease is not enforced, that would prove nothing.
+   */
+  #lookForAgent(nowNs: bigint): void {
+    this.#presence.look(nowNs);
+    if (this.#presence.isMute(nowNs)) this.#carried = undefined;
+    const holding = this.#holding;
+    if (holding === undefined) return;
+    const { away } = this.#presence;
+    holding.agentAway = away;
+    holding.rest(away && this.#carried?.length === 0 && holding.request.enforce, nowNs);
+  }
+
   #hello(): PulseReply {
     const held = this.#holding?.request;
     return {
@@ -167,6 +197,7 @@ export class Pulse {
       bootId: this.#machine.bootId(),
       enrolled: held === undefined ? null : enrolledIn(held),
       controlling: this.#granting.controlling,
+      ...(this.#carried === undefined ? {} : { carried: this.#carried }),
       stopped: this.#granting.stopped,
     };
   }
@@ -228,8 +259,13 @@ export class Pulse {
       holding.wish(Number(current.wishNs / 1_000_000n), this.#machine.bootNs());
     }
     earlier?.close();
+    // Before another incarnation enrols, nothing of the one before is left.
+    if (earlier !== undefined && earlier.request.incarnation !== request.incarnation) {
+      this.#carried = [];
+    }
     this.#retired = undefined;
     this.#holding = holding;
+    this.#lookForAgent(this.#machine.bootNs());
     const { log } = this.#parts;
     log({ host: request.host, incarnation: request.incarnation }, 'enrolled');
     holding.tick(this.#machine.bootNs());

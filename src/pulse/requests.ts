@@ -29,6 +29,7 @@ const electorate = z.strictObject({
   set,
   sets: z.array(distinctNames).min(1).max(2),
 });
+const mostCarried = 10_000;
 const incarnations = z.array(z.strictObject({ host: name, incarnation })).max(100_000);
 const timing = {
   leaseMs: z.int().min(10).max(60_000),
@@ -76,6 +77,12 @@ const request = z.discriminatedUnion('kind', [
     kind: z.literal('lengthen'),
     incarnation,
     leaseMs: z.int().min(0).max(longestLeaseMs),
+  }),
+  z.strictObject({
+    kind: z.literal('carries'),
+    // 0: none yet.
+    incarnation: z.int().min(0).max(0xffff_ffff),
+    roles: z.array(z.string().max(100)).max(mostCarried).optional(),
   }),
   z.strictObject({ kind: z.literal('status') }),
   z.strictObject({ kind: z.literal('reload-keys') }),

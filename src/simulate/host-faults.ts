@@ -17,7 +17,7 @@ const powered = (world: World): readonly SimHost[] =>
   [...world.hosts.values()].filter(({ up }) => up);
 
 /** Hosts that are up; more often one that matters most just now. */
-function aHost(world: World, random: Random): SimHost | undefined {
+export function aHost(world: World, random: Random): SimHost | undefined {
   const up = powered(world);
   if (up.length === 0) return undefined;
   const busy = up.filter(({ kernel }) => kernel.nics().length > 0);

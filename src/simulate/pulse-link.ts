@@ -50,7 +50,9 @@ export class SimAgentPort implements AgentPort {
 
   leave(agent: SimPulseLink): void {
     this.#process.deliverAfter(lineNs, () => {
-      if (this.#agent === agent) this.#agent = undefined;
+      if (this.#agent !== agent) return;
+      this.#agent = undefined;
+      this.#parts.left();
     });
   }
 }

@@ -3,7 +3,7 @@ import type { ClusterConfig } from '../config/types.js';
 import type { Violation } from './checks/check.js';
 import type { Gap } from './checks/service-times.js';
 import type { Fault } from './fault.js';
-import { faultKinds } from './faults.js';
+import { allFaultKinds, faultKinds } from './faults.js';
 import { Judge } from './judge.js';
 import { chosenKinds } from './kinds.js';
 import { Random } from './random.js';
@@ -201,7 +201,7 @@ class Run {
   #makeFault(): Fault | undefined {
     for (let attempt = 0; attempt < 20; attempt++) {
       const kind = this.#random.pick(this.#kinds);
-      const fault = faultKinds[kind]?.(this.#world, this.#random);
+      const fault = allFaultKinds[kind]?.(this.#world, this.#random);
       if (fault !== undefined) return fault;
     }
     return undefined;

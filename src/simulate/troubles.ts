@@ -12,6 +12,7 @@ export const linkPart = (from: string, to: string): Part => `link:${from}>${to}`
 export class Troubles {
   readonly #time: VirtualTime;
   readonly #active = new Map<Part, number>();
+  readonly #begunNs = new Map<Part, number>();
   readonly #endedNs = new Map<Part, number>();
   readonly #listeners: (() => void)[] = [];
 
@@ -26,7 +27,11 @@ export class Troubles {
 
   begin(parts: Iterable<Part>): void {
     for (const listener of this.#listeners) listener();
-    for (const part of parts) this.#active.set(part, (this.#active.get(part) ?? 0) + 1);
+    for (const part of parts) {
+      const before = this.#active.get(part) ?? 0;
+      if (before === 0) this.#begunNs.set(part, this.#time.nowNs);
+      this.#active.set(part, before + 1);
+    }
   }
 
   end(parts: Iterable<Part>): void {
@@ -45,6 +50,11 @@ export class Troubles {
 
   fine(part: Part): boolean {
     return !this.#active.has(part);
+  }
+
+  /** Since when it has been in trouble without a break; undefined while it is fine. */
+  activeSinceNs(part: Part): number | undefined {
+    return this.#active.has(part) ? this.#begunNs.get(part) : undefined;
   }
 
   /** Since when all of these have been fine; undefined while one is not. */

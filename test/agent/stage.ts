@@ -36,9 +36,10 @@ export class PlayedPulse implements PulsePort {
     this.#listeners.push(listener);
   }
 
-  connect(nonce: string, stopped: PulseHello['stopped'] = []): void {
+  connect(nonce: string, stopped: PulseHello['stopped'] = [], carried?: readonly string[]): void {
     const ids = { kind: 'hello', pid: 1, nonce, startedAtMs: 0, bootId: 'boot' } as const;
-    this.#connected({ ...ids, enrolled: null, controlling: false, stopped });
+    const known = carried === undefined ? {} : { carried };
+    this.#connected({ ...ids, enrolled: null, controlling: false, stopped, ...known });
   }
   tell(event: PulseEvent): void {
     for (const listener of this.#listeners) listener(event);

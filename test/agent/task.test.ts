@@ -306,3 +306,33 @@ test('a preparation that fails makes nothing fail', async (t) => {
   task.set({ kind: 'hold', epoch: 2, incarnation: 1, failover: null });
   await phase('running');
 });
+
+test('a role is carried from when it runs until letting go of it begins', async (t) => {
+  const { work, task, phase } = setUp();
+  work.blocking = true;
+  task.set(hold(3));
+  await phase('starting');
+  t.equal(task.carried, undefined, 'on its way');
+  work.blocking = false;
+  task.set(hold(4));
+  await phase('running');
+  t.same(task.carried, { epoch: 4, found: false });
+  let end: () => void = () => undefined;
+  work.aborting = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  task.set({ kind: 'none' });
+  await turn();
+  t.equal(task.carried, undefined, 'its end has begun');
+  end();
+  await phase('unplaced');
+});
+
+test('what an agent before this one left counts as found until it was looked after', async (t) => {
+  const { task, phase } = setUp();
+  task.adopt(3);
+  t.same(task.carried, { epoch: 3, found: true });
+  task.set(hold(3));
+  await phase('running');
+  t.same(task.carried, { epoch: 3, found: false });
+});

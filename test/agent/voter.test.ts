@@ -307,3 +307,21 @@ test('a host that came back before the vote is not voted', async (t) => {
   }
   t.equal(state(), undefined);
 });
+
+test('a host that is acked and has no lease is voted with the others: its promise is waited out', async (t) => {
+  const votes = { [voteKey('h4', 1, 'h2')]: voteOf('expired') };
+  const { pulse, until, state, voter, clock, store, watch } = await openVoter(t, votes);
+  const owned = { host: 'h4', incarnation: 1, epoch: 1, state: 'assigned', to: null } as const;
+  const why = { cause: 'placed', reason: '', failover: null } as const;
+  const assignment: AssignmentRecord = { ...owned, ...why };
+  await store.transact({ compare: [], write: [put(web1Key, assignment)] });
+  await until(() => watch.view.assignments.get('personality/web1')?.value.host === 'h4');
+  pulse.tell({ kind: 'ails', ...h4, dark: true, agentAway: true });
+  t.same([...voter.agentless], ['h4/1']);
+  clock.ms += 400;
+  t.match(await pulse.first('stop-acks'), { ...h4, onlyIfLapsed: false });
+  await until(() => state() === 'expired');
+  t.same([...voter.lapsed], []);
+  pulse.tell({ kind: 'ails', ...h4, dark: false, agentAway: false });
+  t.same([...voter.agentless], []);
+});

@@ -6,12 +6,14 @@ import {
   ballotFacts,
   decideBallot,
   isIdle,
+  mostFollowed,
   mostWithdrawals,
   noBallot,
   spareVoteMs,
   stepBallot,
   withdrawalWindowMs,
 } from '../../src/control/ballots.js';
+import { noAilments } from '../../src/control/lease/ailments.js';
 import { World, web1 } from './world.js';
 
 const leaseMs = 200;
@@ -190,6 +192,59 @@ test('a host that comes and goes is withdrawn so often in a minute, not more', a
   nowMs += withdrawalWindowMs;
   t.match(flap(), { kind: 'withdraw' }, 'a minute later');
   t.ok(isIdle(stepBallot(ballot, { kind: 'promised' }, nowMs), nowMs));
+});
+
+test('one that is acked and says that it has no lease is voted where others vote', async (t) => {
+  const dark = { kind: 'ails', ailments: { dark: true, agentAway: false } } as const;
+  const world = new World();
+  world.assign(web1, 'h4');
+  const seen = (...voters: readonly string[]) => {
+    for (const voter of voters) world.vote('h4', 1, voter);
+    return ballotFacts(world.view, 'h1', 'h4', 1, nobody);
+  };
+  const ailing = told([1_000, dark]);
+  t.match(decide(ailing, facts('h2'), 5_000), { reason: 'acked' }, 'no role waits for it');
+  t.match(decide(ailing, seen(), 5_000), { reason: 'acked' }, 'nobody votes');
+  const waits = { kind: 'rest', reason: 'dark-too-shortly', wakeAtMs: 1_400 };
+  t.match(decide(ailing, seen('h2'), 1_399), waits);
+  t.match(decide(ailing, seen('h2'), 1_400), { kind: 'vote', follows: true });
+  t.match(decide(noBallot, seen('h2'), 1_400), { reason: 'acked' }, 'it has a lease');
+  const back = told([1_000, dark], [1_200, { ...dark, ailments: noAilments }]);
+  t.match(decide(back, seen('h2'), 2_000), { reason: 'acked' }, 'it has one again');
+  t.ok(isIdle(back, 2_000));
+
+  const followed = told(
+    [1_400, { kind: 'followed' }],
+    [1_400, stopped],
+    [1_900, heard(1_600, 1_900)],
+  );
+  const others = { ...seen(), others: [] };
+  t.match(decide(followed, others, 1_900), { reason: 'others-follow', wakeAtMs: 2_400 });
+  const later = stepBallot(followed, heard(1_600, 2_400), 2_400);
+  t.match(decide(later, others, 2_400), { kind: 'withdraw' }, 'nobody else did');
+
+  let often = told([0, dark]);
+  for (let count = 0; count < mostFollowed; count++) {
+    often = stepBallot(often, { kind: 'resumed' }, 100);
+  }
+  often = stepBallot(often, dark, 1_000);
+  const brake = { reason: 'withdrew-too-often', wakeAtMs: 100 + withdrawalWindowMs };
+  t.match(decide(often, seen('h2'), 1_400), brake);
+});
+
+test('of five, two follow where neither alone would make the majority', async (t) => {
+  const ailing = told([1_000, { kind: 'ails', ailments: { dark: true, agentAway: false } }]);
+  const sets = [['h1', 'h2', 'h3', 'h5', 'h6']];
+  const other = (controller: string, standing: boolean, well: boolean) =>
+    ({ controller, standing, well, revision: 1 }) as const;
+  const seen = (hears: boolean): BallotFacts => ({
+    ...facts(),
+    electorate: { set: 0, sets },
+    hasRole: () => true,
+    others: [other('h2', true, true), other('h3', false, hears), other('h5', false, false)],
+  });
+  t.match(decide(ailing, seen(true), 1_400), { kind: 'vote', follows: true });
+  t.match(decide(ailing, seen(false), 1_400), { reason: 'acked' });
 });
 
 test('with one controller every vote is final', async (t) => {

@@ -42,6 +42,17 @@ test('a host whose promise this controller saw lapse gets nothing', (t) => {
   t.end();
 });
 
+test('a host that says that it has no agent gets nothing, and keeps what it has', (t) => {
+  const world = new World();
+  world.assign(web2, 'h4');
+  const agentless = new Set(['h1/1']);
+  const choose = (avoid: readonly string[] = []) =>
+    new Survey(world.view, config, { ...quiet, agentless }).choose(web1, new Set(avoid));
+  t.match(choose(), { kind: 'place', host: 'h2' });
+  t.match(choose(['h2', 'h3', 'h4']), { kind: 'hold', reason: 'no-agent-in-pool' });
+  t.end();
+});
+
 test('a vote that stands keeps a host empty, one that was withdrawn does not', (t) => {
   const world = new World();
   world.vote('h1', 1, 'h2');

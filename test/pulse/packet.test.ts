@@ -41,6 +41,26 @@ test('the layout is fixed', async (t) => {
   t.same(bytes.subarray(64), mac.subarray(0, 16));
 });
 
+test('what ails a host makes it a packet of version 2, with a byte more', async (t) => {
+  for (const dark of [false, true]) {
+    for (const agentAway of [false, true]) {
+      const whole = { ...packet, ailments: { dark, agentAway } };
+      const bytes = encodePacket(whole, key);
+      t.same(decodePacket(bytes, key), whole);
+      t.equal(bytes[2], 2);
+      t.equal(bytes[60], (dark ? 1 : 0) + (agentAway ? 2 : 0));
+      t.equal(bytes.toString('latin1', 61, 65), 'h1c1');
+    }
+  }
+  const longest = { ...packet, sender: 'n'.repeat(63), receiver: 'm'.repeat(63) };
+  const bytes = encodePacket({ ...longest, ailments: { dark: true, agentAway: true } }, key);
+  t.equal(bytes.length, longestPacketBytes);
+  t.match(decodePacket(bytes, key), longest);
+  const asVersion1 = Buffer.from(bytes);
+  asVersion1[2] = 1;
+  t.type(decodePacket(asVersion1, key), 'string');
+});
+
 test('names and nonces that do not fit are refused', async (t) => {
   t.throws(() => encodePacket({ ...packet, sender: 'n'.repeat(64) }, key), RangeError);
   t.throws(() => encodePacket({ ...packet, receiver: '' }, key), RangeError);

@@ -94,11 +94,29 @@ test('what is given to a host that is cut off from etcd waits for it, and works 
   }
 });
 
-test('a host that one controller hears, another does not and the third is dead keeps its roles', async (t) => {
+test('a host that some controllers hear, another does not and the rest are dead is failed over', async (t) => {
+  // Three controllers and five, leases of 50 ms, 200 ms and a second.
+  for (const seed of [3, 5, 16, 31, 54, 58, 59]) {
+    const { faults, violations } = await run({
+      config: variant(seed),
+      seed,
+      faults: 1,
+      kinds: ['half-heard'],
+    });
+    t.match(faults, [{ text: /do not hear each other/ }]);
+    t.same(violations, []);
+  }
   const changes = ['controllers', 'controllers', 'controllers'];
   const cuts = ['isolated', 'link-cut', 'split', 'noisy-network', 'pause', 'pulse-stopped'];
   const kinds = [...changes, ...cuts, 'agent-stopped', 'agent-killed'];
   const { violations } = await run({ config: variant(5185), seed: 5185, faults: 30, kinds });
+  t.same(violations, []);
+});
+
+test('what is given to a host whose agent stays away is given to another', async (t) => {
+  const kinds = ['agent-gone-for-long', 'power-cut', 'move'];
+  const { faults, violations } = await run({ config: variant(51), seed: 51, faults: 5, kinds });
+  t.match(faults, [{ kind: 'agent-gone-for-long' }]);
   t.same(violations, []);
 });
 

@@ -1,3 +1,4 @@
+import { noAilments, sameAilments } from './ailments.js';
 import type { GrantEvent, GrantOutput, GrantReason, GrantStep } from './grant-events.js';
 import {
   findGrant,
@@ -93,6 +94,7 @@ function newGrant(incarnation: number, nowNs: bigint, term: GrantTerm, rules: Ru
     sentAtNs: -1n,
     answers: [],
     lastAckNs: null,
+    ailments: noAilments,
     promisedUntilNs: waitAfterStart ? promisedUntilNs : nowNs,
     reportFromNs: waitAfterStart ? nowNs + unheardGraceNs(term) : nowNs,
     reports: 0,
@@ -200,9 +202,11 @@ function promise(
   const leaseNs = earlier(later(heartbeat.wishNs, term.leaseNs), longest);
   const granted = { ...term, leaseNs };
   const untilNs = fromNs + (rules.margin ? promiseNs(granted) : leaseNs);
+  const { ailments = noAilments } = heartbeat;
   const promised: Grant = {
     ...grant,
     lastAckNs: nowNs,
+    ailments,
     promisedUntilNs: later(grant.promisedUntilNs, untilNs),
     reportFromNs: rules.promiseFromReceipt ? 0n : untilNs,
     reports: 0,
@@ -210,7 +214,10 @@ function promise(
   const state = withGrant(host, promised, nowNs);
   if (state === undefined) return { state: host, outputs: [], reason: 'table-full' };
   const outputs: GrantOutput[] = [answer('ack', heartbeat, granted)];
-  if (isLapsed(grant)) outputs.push({ kind: 'renewed', incarnation: grant.incarnation });
+  const { incarnation } = grant;
+  if (isLapsed(grant)) outputs.push({ kind: 'renewed', incarnation });
+  if (!sameAilments(ailments, grant.ailments))
+    outputs.push({ kind: 'ails', incarnation, ailments });
   return { state, outputs, reason: 'promised' };
 }
 
@@ -271,6 +278,7 @@ function onResume(
     ...grant,
     stopped: false,
     hearing: null,
+    ailments: noAilments,
     stopAwaited: false,
     answers: [],
     reportFromNs: graceUntilNs,

@@ -1,3 +1,4 @@
+import type { Ailments } from './ailments.js';
 import type { HostGrants } from './grants.js';
 
 /** What happens to one host's table of grants, and what comes of it. */
@@ -15,6 +16,8 @@ export type GrantEvent =
       readonly set: number;
       /** Never used before by this controller; given to the answer, should there be one. */
       readonly ackId: bigint;
+      /** What it says of itself; left out: nothing ails it. */
+      readonly ailments?: Ailments;
     }
   /** The store names this incarnation: its silence matters even if it is never heard. */
   | { readonly kind: 'watch'; readonly incarnation: number }
@@ -46,6 +49,8 @@ export type GrantOutput =
       readonly report: number;
     }
   | { readonly kind: 'renewed'; readonly incarnation: number }
+  /** What an acked one says of itself has changed. */
+  | { readonly kind: 'ails'; readonly incarnation: number; readonly ailments: Ailments }
   /** Refused, yet alive, and it hears this controller: without a break since then. Once a lease. */
   | { readonly kind: 'heard'; readonly incarnation: number; readonly sinceNs: bigint }
   /** Not acked any more, and every promise ran out: a vote may be written. */

@@ -1,3 +1,4 @@
+import type { Ailments } from './ailments.js';
 import { later } from './instants.js';
 
 /**
@@ -28,6 +29,8 @@ export interface Grant {
   /** Own answers that a heartbeat may still echo, oldest first. */
   readonly answers: readonly { readonly ackId: bigint; readonly atNs: bigint }[];
   readonly lastAckNs: bigint | null;
+  /** What it said of itself in the newest heartbeat that was acked. */
+  readonly ailments: Ailments;
   /** No vote before this: own promises, and those of this controller's previous process, end here. */
   readonly promisedUntilNs: bigint;
   /** No lapse is reported before this, although one might: time to be heard at all. */

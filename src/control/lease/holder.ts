@@ -39,6 +39,8 @@ export interface HolderState {
   readonly held: boolean;
   /** A longer lease that is asked for, until pulse was restarted; 0n for none. */
   readonly wishNs: bigint;
+  /** No heartbeats go out: the lease is let run out. */
+  readonly resting: boolean;
   /** When it was last told that a majority refuses; null for never, or not any more. */
   readonly refusedToldNs: bigint | null;
 }
@@ -59,12 +61,16 @@ interface ControllerAnswers {
   readonly refused: boolean;
   /** When a challenge of this controller was last answered out of turn. */
   readonly outOfTurnNs: bigint | null;
+  /** Its newest answer says that it takes what ails this host. */
+  readonly takesAilments: boolean;
 }
 
 export type HolderEvent =
   | { readonly kind: 'tick' }
   /** From now on a longer lease is asked for; 0n: no more. */
   | { readonly kind: 'wish'; readonly leaseNs: bigint }
+  /** From now on no lease is asked for, or again. */
+  | { readonly kind: 'rest'; readonly resting: boolean }
   | {
       readonly kind: 'answer';
       readonly answer: 'ack' | 'challenge' | 'refuse';
@@ -76,6 +82,8 @@ export type HolderEvent =
       readonly ackId: bigint;
       /** The lease that an ack grants; the shorter of this and the holder's own counts. */
       readonly leaseNs: bigint;
+      /** Whether the sender takes what ails this host; left out: no. */
+      readonly takesAilments?: boolean;
     };
 
 export type HolderOutput =
@@ -101,6 +109,7 @@ export type HolderOutput =
 export type HolderReason =
   | 'nothing-due'
   | 'wished'
+  | 'resting'
   | 'heartbeat'
   | 'acked'
   | 'challenged'
@@ -128,16 +137,22 @@ export function startHolder(terms: HolderTerms, nowNs: bigint): HolderState {
     sent: [],
     nextHeartbeatNs: nowNs,
     peers: new Map(
-      terms.controllers
-        .flat()
-        .map((name) => [
-          name,
-          { answeredSeq: 0n, carriesUntilNs: null, echo: 0n, refused: false, outOfTurnNs: null },
-        ]),
+      terms.controllers.flat().map((name) => [
+        name,
+        {
+          answeredSeq: 0n,
+          carriesUntilNs: null,
+          echo: 0n,
+          refused: false,
+          outOfTurnNs: null,
+          takesAilments: false,
+        },
+      ]),
     ),
     deadlineNs: null,
     held: false,
     wishNs: 0n,
+    resting: false,
     refusedToldNs: null,
   };
 }
@@ -177,6 +192,8 @@ function onEvent(state: HolderState, event: HolderEvent, nowNs: bigint, rules: R
       return onTick(state, nowNs);
     case 'wish':
       return { state: { ...state, wishNs: event.leaseNs }, outputs: [], reason: 'wished' };
+    case 'rest':
+      return { state: { ...state, resting: event.resting }, outputs: [], reason: 'resting' };
     case 'answer':
       return onAnswer(state, event, nowNs, rules);
   }
@@ -198,6 +215,9 @@ function onTick(state: HolderState, nowNs: bigint): HolderStep {
   // The next one lies on the same grid: no drift, and after a stall one heartbeat, not a burst.
   const missed = (nowNs - state.nextHeartbeatNs) / heartbeatNs;
   const nextHeartbeatNs = state.nextHeartbeatNs + (missed + 1n) * heartbeatNs;
+  if (state.resting) {
+    return { state: { ...state, nextHeartbeatNs }, outputs: [], reason: 'resting' };
+  }
   const numbered = numberHeartbeat({ ...state, nextHeartbeatNs }, nowNs);
   return {
     state: numbered,
@@ -231,7 +251,12 @@ function onAnswer(state: HolderState, answer: Answer, nowNs: bigint, rules: Rule
   const heartbeat = sent.findLast(({ seq }) => seq === answer.seq);
   if (heartbeat === undefined) return ignored('answer-to-unknown-heartbeat');
   if (answer.seq <= peer.answeredSeq) return ignored('answer-not-newest');
-  const answered: ControllerAnswers = { ...peer, answeredSeq: answer.seq, refused: false };
+  const answered: ControllerAnswers = {
+    ...peer,
+    answeredSeq: answer.seq,
+    refused: false,
+    takesAilments: answer.takesAilments === true,
+  };
   switch (answer.answer) {
     case 'ack': {
       const leaseNs = earlier(answer.leaseNs, later(terms.leaseNs, state.wishNs));
@@ -298,7 +323,8 @@ function answerChallenge(
   nowNs: bigint,
 ): HolderStep {
   const { outOfTurnNs } = peer;
-  if (outOfTurnNs !== null && nowNs - outOfTurnNs < state.terms.heartbeatNs / 2n) {
+  const often = outOfTurnNs !== null && nowNs - outOfTurnNs < state.terms.heartbeatNs / 2n;
+  if (often || state.resting) {
     return { state: withPeer(state, to, peer), outputs: [], reason: 'challenged' };
   }
   const next = numberHeartbeat(withPeer(state, to, { ...peer, outOfTurnNs: nowNs }), nowNs);
@@ -314,6 +340,15 @@ function countRefusals(state: HolderState, nowNs: bigint): HolderStep {
     outputs: [{ kind: 'refused' }],
     reason: 'refused',
   };
+}
+
+/** A controller that has answered none of so many heartbeats may have been replaced by an older version. */
+const unansweredHeartbeats = 4n;
+
+/** Whether this controller takes a heartbeat that says what ails this host; others would drop it. */
+export function hearsAilments({ peers, seq }: HolderState, name: string): boolean {
+  const peer = peers.get(name);
+  return peer?.takesAilments === true && seq - peer.answeredSeq <= unansweredHeartbeats;
 }
 
 /** Whether the newest answers of a majority of controllers (of each set) are refusals. */

@@ -9,6 +9,10 @@ import { recoveryNs } from './undisturbed.js';
 /** A role that nothing keeps from being taken over works again within this time. */
 export const takeoverBoundMs = 3_000;
 const lookEveryMs = 500;
+/** Until a host that carries nothing, and whose agent is away, asks for no lease: 5 s by its own clock. */
+const agentBoundMs = 5_200;
+/** Until a host that has no lease, though some hear it, is voted out by those too: 8 by several clocks. */
+const halfHeardLeases = 10;
 
 /**
  * Nobody waits for a fault to go away: while a majority of controllers, the store, the target and a
@@ -19,6 +23,10 @@ export class Stalled {
   readonly #times: ServiceTimes;
   /** Role → since when nothing has been in the way of its takeover, and it was down. */
   readonly #sinceNs = new Map<string, number>();
+  /** Role → epoch in which it was last seen to work. */
+  readonly #workedIn = new Map<string, number>();
+  /** Role → since when too few hear its owner. */
+  readonly #halfHeardNs = new Map<string, number>();
 
   constructor(parts: CheckParts, times: ServiceTimes) {
     this.#parts = parts;
@@ -31,9 +39,15 @@ export class Stalled {
 
   #next(): void {
     this.#parts.world.time.after(lookEveryMs * msNs, () => {
+      for (const role of this.#parts.roles) this.#note(role);
       for (const role of this.#parts.roles) this.#lookAt(role);
       this.#next();
     });
+  }
+
+  #note({ id }: SeenRole): void {
+    const epoch = this.#parts.store.assignments.get(id)?.epoch;
+    if (epoch !== undefined && this.#times.hostOf(id) !== undefined) this.#workedIn.set(id, epoch);
   }
 
   #lookAt(role: SeenRole): void {
@@ -53,8 +67,9 @@ export class Stalled {
   }
 
   /**
-   * An owner whose lease runs has not failed, though its disks, kernel, agent or way to the store be in
-   * trouble: no other host takes its role (docs/what-happens-when.md), and it works again when they do.
+   * An owner whose lease runs has not failed, though its disks, kernel or way to the store be in trouble:
+   * no other host takes its role (docs/what-happens-when.md), and it works again when they do. So it is
+   * with its agent while something works there; a host with nothing that works is given up soon.
    */
   #waitsForItsHost(role: SeenRole): boolean {
     const { world, store } = this.#parts;
@@ -62,17 +77,38 @@ export class Stalled {
     if (assignment === undefined || assignment.host === null) return false;
     const { host } = assignment;
     const { up, kernel } = world.host(host);
+    if (!up || !kernel.leaseRuns(assignment.incarnation)) return false;
     // Where it was moved to as planned, that host had said that it is ready.
-    const needed = store.moved.has(role.id) ? [] : [`agent:${host}`, `reach:${host}`];
-    if (this.#well([`disk:${host}`, ...needed]) || !up) return false;
-    return kernel.leaseRuns(assignment.incarnation);
+    const moved = store.moved.has(role.id);
+    if (!this.#well([`disk:${host}`, ...(moved ? [] : [`reach:${host}`])])) return true;
+    if (this.#well([`agent:${host}`])) return false;
+    const sinceNs = world.troubles.activeSinceNs(`agent:${host}`);
+    const soon = sinceNs === undefined || world.time.nowNs - sinceNs < agentBoundMs * msNs;
+    return soon || (!moved && this.#parts.roles.some((other) => this.#worked(other, host)));
+  }
+
+  /** Whether it got to work where it is now. */
+  #worked({ id }: SeenRole, host: string): boolean {
+    const assignment = this.#parts.store.assignments.get(id);
+    return assignment?.host === host && this.#workedIn.get(id) === assignment.epoch;
   }
 
   /**
    * Too few controllers hear the owner for a lease, and too few that are well do not hear it for votes:
-   * it needs two faults at once (docs/architecture.md, limits).
+   * the others vote when it has said for some leases that it has none.
    */
   #isHalfHeard(role: SeenRole): boolean {
+    const { time, config } = this.#parts.world;
+    if (!this.#hearTooFew(role)) {
+      this.#halfHeardNs.delete(role.id);
+      return false;
+    }
+    const sinceNs = this.#halfHeardNs.get(role.id) ?? time.nowNs;
+    this.#halfHeardNs.set(role.id, sinceNs);
+    return time.nowNs - sinceNs < halfHeardLeases * config.timing.leaseMs * msNs;
+  }
+
+  #hearTooFew(role: SeenRole): boolean {
     const { world, store } = this.#parts;
     const assignment = store.assignments.get(role.id);
     if (assignment === undefined || assignment.host === null) return false;

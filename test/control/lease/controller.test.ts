@@ -272,3 +272,23 @@ test('the table of a host is bounded and keeps what is promised', async (t) => {
   t.same(full.heartbeat(1_001, 1, { incarnation: maxGrants + 1 }), []);
   t.equal(full.reason, 'table-full');
 });
+
+test('what an acked host says of itself is told when it changes, and when an ack proves it new', (t) => {
+  const story = new Story();
+  const dark = { dark: true, agentAway: false };
+  const ails = (outputs: readonly GrantOutput[]) => outputs.filter(({ kind }) => kind === 'ails');
+  t.same(
+    ails(story.heartbeat(0, 10_000, { ailments: dark })),
+    [],
+    'a challenge: it may be a replay',
+  );
+  const told = story.heartbeat(1, 10_001, { echo: story.lastAckId, ailments: dark });
+  t.same(ails(told), [{ kind: 'ails', incarnation: 1, ailments: dark }]);
+  t.same(answerOf(told), ['ack'], 'it is acked all the same');
+  const again = story.heartbeat(2, 10_002, { echo: story.lastAckId, ailments: dark });
+  t.same(ails(again), []);
+  const none = { dark: false, agentAway: false };
+  const over = story.heartbeat(3, 10_003, { echo: story.lastAckId });
+  t.same(ails(over), [{ kind: 'ails', incarnation: 1, ailments: none }]);
+  t.end();
+});

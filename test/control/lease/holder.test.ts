@@ -3,6 +3,7 @@ import {
   type HolderEvent,
   type HolderOutput,
   type HolderState,
+  hearsAilments,
   holderWakeNs,
   isEffective,
   isRefused,
@@ -27,6 +28,9 @@ class Story {
 
   wish(atMs: number, leaseMs: number): void {
     this.#step({ kind: 'wish', leaseNs: ms(leaseMs) }, atMs);
+  }
+  rest(atMs: number, resting: boolean): void {
+    this.#step({ kind: 'rest', resting }, atMs);
   }
   tick(atMs: number): readonly HolderOutput[] {
     return this.#step({ kind: 'tick' }, atMs);
@@ -221,4 +225,33 @@ test('a controller that acks again no longer refuses', async (t) => {
   story.answer(51, 'c1', 'ack', 2);
   t.same(story.answer(52, 'c2', 'refuse', 2), []);
   t.notOk(isRefused(story.state));
+});
+
+test('a holder that rests asks for nothing: its lease runs out, and is asked for again', (t) => {
+  const story = new Story();
+  story.tick(0);
+  for (const from of ['c1', 'c2']) story.answer(10, from, 'ack', 1);
+  story.rest(20, true);
+  t.same(story.tick(50), []);
+  t.same(story.answer(60, 'c3', 'challenge', 1), [], 'not even when it is challenged');
+  t.ok(story.effective(199));
+  t.same(kinds(story.tick(200)), ['lease-lapsed']);
+  t.ok(Number(holderWakeNs(story.state)) > Number(ms(200)), 'it does not spin');
+  story.rest(230, false);
+  t.same(kinds(story.tick(250)), ['heartbeat', 'heartbeat', 'heartbeat']);
+  t.end();
+});
+
+test('what ails a host is for controllers that say that they take it, and answer', (t) => {
+  const story = new Story();
+  story.tick(0);
+  story.answer(10, 'c1', 'ack', 1, { takesAilments: true });
+  story.answer(10, 'c2', 'ack', 1);
+  const hears = () => ['c1', 'c2', 'c3'].filter((name) => hearsAilments(story.state, name));
+  t.same(hears(), ['c1']);
+  for (let atMs = 50; atMs <= 200; atMs += 50) story.tick(atMs);
+  t.same(hears(), ['c1']);
+  story.tick(250);
+  t.same(hears(), [], 'it may have been replaced by an older version');
+  t.end();
 });

@@ -8,6 +8,7 @@ const marginPercent = 1;
 const promiseUs = leaseMs * (1 + marginPercent / 100) * 1_000;
 const delayUs = 5_000;
 const good: LinkState = { lossPercent: 0, delayUs: [0, delayUs], duplicatePercent: 0 };
+const forGoodUs = 60_000_000;
 const dead: LinkState = { lossPercent: 100, delayUs: [0, 0], duplicatePercent: 0 };
 
 function calmWorld(seed: number, rules: Partial<Rules> = {}): World {
@@ -53,6 +54,35 @@ test('a dead host is failed over within delay + lease × (1 + margin)', async (t
     if (tookUs > delayUs + promiseUs + 10) t.fail(`seed ${seed}: took ${tookUs} µs`);
   }
   t.pass('all in time');
+});
+
+test('a host that one hears, another does not, and the third is dead is failed over', async (t) => {
+  for (const seed of seeds) {
+    const world = calmWorld(seed);
+    world.restartController(0, forGoodUs, 0);
+    world.setLink(1, dead, dead);
+    const cutUs = world.nowUs;
+    world.runUs(3_000_000);
+    // Its lease, five more until it says so, two for which it goes on saying so, the last promise.
+    const tookUs = (world.committedUs ?? Infinity) - cutUs;
+    if (tookUs > 9.2 * promiseUs) t.fail(`seed ${seed}: took ${tookUs} µs`);
+    if (world.violation !== undefined) t.fail(world.violation);
+  }
+  t.pass('all in time');
+});
+
+test('a link that is cut for a moment, and a dead controller, cost the host its roles in no case', async (t) => {
+  for (const seed of seeds) {
+    const world = calmWorld(seed);
+    world.restartController(0, forGoodUs, 0);
+    world.setLink(1, dead, dead);
+    world.runUs(300_000 + (seed % 10) * 30_000);
+    world.setLink(1, good, good);
+    world.runUs(3_000_000);
+    if (world.committedUs !== undefined) t.fail(`seed ${seed}: failed over`);
+    if (!world.host.effective) t.fail(`seed ${seed}: not effective`);
+  }
+  t.pass('it holds its lease again');
 });
 
 /** A host that hears nothing, but is heard: takeover after its last echo ran out, at the latest. */

@@ -105,6 +105,7 @@ export class VoteStore {
       // When it votes changes nothing about what may be: here everybody votes at once.
       spare: false,
       last: false,
+      hasRole: () => true,
       retired: this.#committed,
     };
   }

@@ -64,7 +64,9 @@ export class WorldAgent {
       return;
     }
     if (decision.kind === 'vote') {
-      this.demand(true);
+      const follows = decision.follows === true;
+      if (follows) this.#ballot = stepBallot(this.#ballot, { kind: 'followed' }, nowMs());
+      this.demand(!follows);
       return;
     }
     if (!this.#around.rules.withdrawn) return;

@@ -1,4 +1,5 @@
 import type { Electorate } from '../../../src/control/electorate.js';
+import { type Ailments, isDark } from '../../../src/control/lease/ailments.js';
 import {
   type HolderEvent,
   type HolderOutput,
@@ -17,6 +18,7 @@ export const incarnation = 1;
 export type SentHeartbeat = Omit<Extract<HolderOutput, { kind: 'heartbeat' }>, 'kind' | 'to'> & {
   readonly incarnation: number;
   readonly nonce: string;
+  readonly ailments: Ailments;
 };
 
 export interface HostSurroundings {
@@ -41,10 +43,12 @@ export class WorldHost {
   #starts = 0;
   #electorate: Electorate;
   #lapses = 0;
+  readonly #startedNs: bigint;
 
   constructor(around: HostSurroundings) {
     this.#around = around;
     this.#electorate = around.electorate;
+    this.#startedNs = around.clock.nowNs();
     this.#holder = this.#newHolder();
   }
 
@@ -152,7 +156,10 @@ export class WorldHost {
       case 'heartbeat': {
         const { seq, sentAtNs, echo, wishNs, set } = output;
         const { nonce } = this.#holder.terms;
-        const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set };
+        const leaseNs = BigInt(this.#around.leaseMs) * 1_000_000n;
+        const dark = isDark(this.#mapNs ?? this.#startedNs, leaseNs, sentAtNs);
+        const ailments = { dark, agentAway: false };
+        const ids = { incarnation, nonce, seq, sentAtNs, echo, wishNs, set, ailments };
         this.#around.send(Number(output.to.slice(1)), ids);
         return;
       }

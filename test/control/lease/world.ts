@@ -418,6 +418,9 @@ export class World {
       case 'renewed':
         soon(() => agent.tell({ kind: 'renewed' }));
         return;
+      case 'ails':
+        soon(() => agent.tell({ kind: 'ails', ailments: output.ailments }));
+        return;
       case 'heard': {
         const sinceMs = Number(output.sinceNs) / 1e6;
         soon(() => agent.tell({ kind: 'heard', heard: { sinceMs, atMs } }));
