@@ -5,6 +5,7 @@ import { type CalledOff, type MoveState, noMoves } from './moving.js';
 import { type HoldReason, type Liveness, Survey } from './placement.js';
 import type { AssignmentRecord, Cause } from './records.js';
 import { parseRoleId, type Role, roleId, type View } from './view.js';
+import { enrolledIncarnations } from './votes.js';
 
 /** A new leader waits at most this long for a pool's hosts to be up before it places anything. */
 export const placementPatienceMs = 5_000;
@@ -130,7 +131,7 @@ function emptyDrained(
     const kept = view.assignments.get(roleId(role));
     if (kept?.value.state === 'draining') return []; // one at a time
   }
-  const survey = new Survey(view, config, liveness);
+  const survey = new Survey(view, config, { ...liveness, lapsed: trusted(view, liveness) });
   for (const role of roles) {
     const kept = view.assignments.get(roleId(role));
     if (kept === undefined || kept.value.host === null) continue;
@@ -141,6 +142,13 @@ function emptyDrained(
     return draining(view, role, choice.host, 'drain', `${kept.value.host} is drained`);
   }
   return [];
+}
+
+/** Of several hosts a leader that hears no other one is what is cut off: what it misses says nothing of them. */
+function trusted(view: View, { lapsed }: Liveness): ReadonlySet<string> {
+  const enrolled = enrolledIncarnations(view);
+  const missed = enrolled.filter((id) => lapsed.has(id)).length;
+  return missed >= 2 && missed >= enrolled.length - 1 ? new Set() : lapsed;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { rewriteTransaction } from '../agent/transactions.js';
+import type { ClusterConfig } from '../config/types.js';
 import { isEligible } from '../control/eligible.js';
-import { choosePlacement } from '../control/placement.js';
+import { choosePlacement, Survey } from '../control/placement.js';
 import { draining } from '../control/stewardship.js';
 import { configOf, type Role, roleId, type View } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
@@ -27,7 +28,7 @@ export async function move(
   actor: Actor,
 ): Promise<Moved> {
   const role: Role = { kind: 'personality', name: personality };
-  const to = target(view, role, wish);
+  const to = moveTarget(view, role, wish);
   const [rewrite] = draining(view, role, to, 'move', `asked for: to ${to}`);
   if (rewrite === undefined)
     throw refused(role, 'it has no host now', 'understudy status tells why');
@@ -53,7 +54,12 @@ export async function move(
   return { personality, from, to };
 }
 
-function target(view: View, role: Role, wish: string | undefined): string {
+/**
+ * Where a personality may be moved to.
+ *
+ * @throws US_MOVE_REFUSED
+ */
+export function moveTarget(view: View, role: Role, wish: string | undefined): string {
   const config = configOf(view);
   const kept = view.assignments.get(roleId(role));
   if (config === undefined || kept === undefined || kept.value.host === null) {
@@ -83,7 +89,25 @@ function target(view: View, role: Role, wish: string | undefined): string {
   if (view.drained.has(wish)) {
     throw refused(role, `${wish} is drained`, `name another host, or: understudy undrain ${wish}`);
   }
+  if (isFull(view, config, role, wish)) {
+    const room = `its capacity is ${host.capacity}, and it carries as many`;
+    throw refused(
+      role,
+      `${wish} has no room: ${room}`,
+      'name another host, or move one away first',
+    );
+  }
   return wish;
+}
+
+/** As placement counts: with what is on its way there. */
+function isFull(view: View, config: ClusterConfig, role: Role, host: string): boolean {
+  const others = config.hosts.flatMap(({ name }) => (name === host ? [] : [name]));
+  const survey = new Survey(view, config, { lapsed: new Set() });
+  return [false, true].some((doubted) => {
+    const choice = survey.choose(role, new Set(others), doubted);
+    return choice.kind === 'hold' && choice.reason === 'no-room-in-pool';
+  });
 }
 
 function refused(role: Role, cause: string, remedy: string): UnderstudyError {

@@ -4,6 +4,7 @@ import { decideApply } from '../control/apply.js';
 import { allocationKey, configKey, drainedKey } from '../control/keys.js';
 import { draining } from '../control/stewardship.js';
 import { parseRoleId, ViewKeeper } from '../control/view.js';
+import { moveTarget } from '../operate/move.js';
 import type { FaultMaker } from './fault.js';
 import { digest } from './prepare.js';
 import type { Random } from './random.js';
@@ -55,9 +56,8 @@ const move: FaultMaker = (world, random) => {
     begin: () =>
       tried(
         viewOf(world).then(async (view) => {
-          const assignment = view.assignments.get(`personality/${name}`)?.value;
-          if (assignment?.state !== 'assigned' || assignment.host === to) return;
-          const [rewrite] = draining(view, role, to, 'move', 'asked for');
+          // What the command refuses does not happen.
+          const [rewrite] = draining(view, role, moveTarget(view, role, to), 'move', 'asked for');
           if (rewrite !== undefined) await world.operator.transact(rewriteTransaction(rewrite));
         }),
       ),
