@@ -5,7 +5,7 @@ import { choosePlacement, Survey } from '../control/placement.js';
 import { draining } from '../control/stewardship.js';
 import { configOf, type Role, roleId, type View } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
-import type { Store } from '../store/types.js';
+import type { Operation, Store } from '../store/types.js';
 import { type Actor, auditOperations } from './audit.js';
 
 export interface Moved {
@@ -41,10 +41,7 @@ export async function move(
   });
   const { compare, write } = transaction;
   const result = await store.transact({ compare, write: [...write, ...audit] });
-  // A try that timed out may have been carried out: then what stands is what this one asked for.
-  const asked = write.flatMap((one) => (one.kind === 'put' ? [one.value] : []));
-  const stands = result.current.some(({ value }) => asked.includes(value));
-  if (!result.done && !stands) {
+  if (!result.done && !(await isWritten(store, audit))) {
     throw refused(
       role,
       'its assignment changed meanwhile',
@@ -52,6 +49,16 @@ export async function move(
     );
   }
   return { personality, from, to };
+}
+
+/**
+ * A try that timed out may have been carried out, and its repetition then finds the assignment changed:
+ * by this very move, or already by the hand-over that it asked for. Its entry in the audit log, of which
+ * there is no second one, tells; no comparison of the assignment would.
+ */
+async function isWritten(store: Store, audit: readonly Operation[]): Promise<boolean> {
+  for (const { key } of audit) if ((await store.get(key)) === undefined) return false;
+  return true;
 }
 
 /**
