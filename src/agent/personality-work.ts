@@ -7,6 +7,7 @@ import { preparedEpoch } from '../network/types.js';
 import { keyText, reservationKey } from '../storage/reservation-key.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
 import { fence, keepFence } from './fenced.js';
+import { flushAhead } from './flush-ahead.js';
 import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
@@ -98,6 +99,7 @@ export class PersonalityWork implements RoleWork {
 
   async release(signal: AbortSignal): Promise<void> {
     const { workload, storage, network, announcer } = this.#parts;
+    await flushAhead(this.#name, this.#volumes, this.#parts, signal);
     announcer.end(this.#name);
     await workload.remove(this.#name, signal);
     for (const { lun } of await this.#attached(signal)) {

@@ -73,6 +73,10 @@ export class SimStorage implements StorageAdapter {
     });
   }
 
+  async flush(personality: string, lun: number, signal: AbortSignal): Promise<void> {
+    await this.#parts.effort.step(`flush LUN ${lun} of ${personality}`, 1, 25, signal);
+  }
+
   async detach(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     await this.#takeDown(personality, lun, signal);
   }

@@ -1,7 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { mount, mountFlags } from '../ffi/mount.js';
-import { runChild } from './child.js';
+import { type ChildResult, runChild } from './child.js';
 import type { LunIdentity } from './identity.js';
 import { targetFull } from './iscsi-failures.js';
 import { mounts } from './mountinfo.js';
@@ -168,10 +168,15 @@ export async function flushVolume(
   what: 'file system' | 'device',
   signal: AbortSignal,
 ): Promise<void> {
-  const options = what === 'device' ? [] : ['-f'];
-  const result = await runChild('sync', [...options, mountPoint], { timeoutMs: flushMs, signal });
-  if (result.code === 0) return;
-  throw new UnderstudyError({
+  const args = [...syncOptions[what], mountPoint];
+  const result = await runChild('sync', args, { timeoutMs: flushMs, signal });
+  if (result.code !== 0) throw flushError(mountPoint, result);
+}
+
+const syncOptions = { device: [], 'file system': ['-f'] } as const;
+
+function flushError(mountPoint: string, result: ChildResult): UnderstudyError {
+  return new UnderstudyError({
     code: 'US_STORAGE_FLUSH',
     action: 'cannot write back',
     object: mountPoint,
@@ -182,14 +187,23 @@ export async function flushVolume(
   });
 }
 
+/** A child of a large process takes milliseconds to make, and an outage waits for it: one for both. */
+const flushThenUnmount = 'sync "$@" || exit; echo flushed; shift $(($# - 1)); exec umount -n "$1"';
+
 /**
- * Unmounts, in a child as above.
+ * Flushes as `flushVolume` and unmounts, both in a child.
  *
- * @throws {UnderstudyError} US_STORAGE_BUSY (and who), US_STORAGE_UNMOUNT
+ * @throws {UnderstudyError} US_STORAGE_FLUSH, US_STORAGE_BUSY (and who), US_STORAGE_UNMOUNT
  */
-export async function unmountVolume(mountPoint: string, signal: AbortSignal): Promise<void> {
-  const result = await runChild('umount', ['-n', mountPoint], { timeoutMs: unmountMs, signal });
+export async function unmountVolume(
+  mountPoint: string,
+  what: 'file system' | 'device',
+  signal: AbortSignal,
+): Promise<void> {
+  const args = ['-c', flushThenUnmount, 'sh', ...syncOptions[what], mountPoint];
+  const result = await runChild('sh', args, { timeoutMs: flushMs + unmountMs, signal });
   if (result.code === 0) return;
+  if (!result.stdout.includes('flushed')) throw flushError(mountPoint, result);
   if (!(await mounts()).some((found) => found.mountPoint === mountPoint)) return;
   const holders = await usersOf(mountPoint);
   if (holders.length > 0 || /busy/.test(result.stderr)) throw busyError(mountPoint, holders);

@@ -5,7 +5,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { SystemCallError } from '../ffi/libc.js';
 import { unmount, unmountFlags } from '../ffi/mount.js';
 import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
-import { busyError, flushVolume, mountersOf, unmountVolume } from './filesystem.js';
+import { busyError, mountersOf, unmountVolume } from './filesystem.js';
 import type { Log } from './log.js';
 import { backingFile, deviceNumber, releaseLoop, unbindAndRemoveLater } from './loop-device.js';
 import { mounts } from './mountinfo.js';
@@ -116,8 +116,7 @@ export async function takeDown(
   const device = state.loopIndex === null ? undefined : await deviceNumber(state.loopIndex);
   for (let layer = 0; layer < maxLayers; layer += 1) {
     if (!(await isMountPoint(state.hostMount))) break;
-    await flushVolume(state.hostMount, state.holder === null ? 'file system' : 'device', signal);
-    await unmountVolume(state.hostMount, signal);
+    await unmountVolume(state.hostMount, kindOf(state), signal);
   }
   await letGo(state);
   if (state.loopIndex !== null && device !== undefined) {
@@ -132,6 +131,10 @@ export async function takeDown(
   await detachMounts(file);
   await removeState(layout, state);
   await removeMountPoint(layout, state);
+}
+
+export function kindOf({ holder }: VolumeState): 'file system' | 'device' {
+  return holder === null ? 'file system' : 'device';
 }
 
 /**

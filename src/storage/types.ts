@@ -61,6 +61,8 @@ export interface StorageAdapter {
    * only if asked; mount. Call only after the fence. Idempotent for the same epoch.
    */
   attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume>;
+  /** Writes back what is dirty, in use as it is, so that there is little left to write at the detach. */
+  flush(personality: string, lun: number, signal: AbortSignal): Promise<void>;
   /** Orderly: unmount, flush, log out. Reports what could not be undone. */
   detach(personality: string, lun: number, signal: AbortSignal): Promise<void>;
   /** The epoch is lost: abort the data path first, then unmount what can no longer write. */

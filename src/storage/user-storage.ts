@@ -4,6 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
+import { flushVolume } from './filesystem.js';
 import { loadIscsi, type SessionLimits } from './iscsi-session.js';
 import { type Log, silent } from './log.js';
 import { type ReservedLoop, reapLoops, reserveLoop } from './loop-device.js';
@@ -17,7 +18,7 @@ import {
   type VolumeId,
   type VolumeState,
 } from './state.js';
-import { inspect, killDataPath, processOf, takeDown, tearDown } from './teardown.js';
+import { inspect, killDataPath, kindOf, processOf, takeDown, tearDown } from './teardown.js';
 import type { AttachedVolume, AttachSpec, Reserved, StorageAdapter } from './types.js';
 
 export interface UserStorageOptions {
@@ -143,6 +144,17 @@ export class UserStorage implements StorageAdapter {
         this.#log.debug({ ...keyed(spec), stepsMs: steps }, 'attach: where the time went');
         if (this.#idle.length > 0) this.#fillIdle();
       }
+    });
+  }
+
+  /** @throws {UnderstudyError} US_STORAGE_FLUSH */
+  async flush(personality: string, lun: number, signal: AbortSignal): Promise<void> {
+    const id = { personality, lun };
+    assertVolumeId(id);
+    await this.#change(id, signal, async (running) => {
+      const found = await inspect(this.#layout, id);
+      if (found.kind !== 'whole') return;
+      await flushVolume(found.state.hostMount, kindOf(found.state), running);
     });
   }
 

@@ -43,6 +43,7 @@ export class IdleStorage implements StorageAdapter {
   async attach(_spec: AttachSpec): Promise<AttachedVolume> {
     throw new Error('there is no volume here');
   }
+  async flush() {}
   async detach() {}
   async abort() {}
   async observe(): Promise<readonly AttachedVolume[]> {

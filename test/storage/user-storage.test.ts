@@ -31,18 +31,19 @@ const volumeFolders = (runDirectory: string) =>
 
 const mountedAt = (path: string) => readFileSync('/proc/self/mountinfo', 'utf8').includes(path);
 
-/** Whether this process has a child of that name. */
-function isRunning(program: string): boolean {
-  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
-    .trim()
-    .split(' ');
-  return children.some((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === program;
-    } catch {
-      return false;
-    }
-  });
+/** Whether a process has a child of that name, or a child of a child. */
+function isRunning(program: string, parent = process.pid): boolean {
+  try {
+    const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim();
+    return children.split(' ').some((pid) => {
+      if (pid === '') return false;
+      const name = readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+      return name === program || isRunning(program, Number(pid));
+    });
+  } catch {
+    // One of them has ended meanwhile.
+    return false;
+  }
 }
 
 function write(path: string, text: string): void {
@@ -162,9 +163,13 @@ test('volumes of the user backend', async (t) => {
 
   await t.test('a volume in use cannot be detached, and whoever uses it is named', async (t) => {
     const storage = await storageIn(t, run('e'));
-    const { name } = freshTarget(server);
+    const { name, file } = freshTarget(server);
     const volume = await storage.attach(attachSpec(server, { target: name }), never);
     const fd = openSync(join(volume.hostMount, 'open'), 'w');
+    writeSync(fd, 'to be on the disk soon');
+    await storage.flush('web1', 0, never);
+    t.ok(readFileSync(file).includes('to be on the disk soon'), 'it can be flushed, though');
+    await storage.flush('web1', 1, never);
     const thrown = await storage.detach('web1', 0, never).catch((error: unknown) => error);
     t.match(thrown, { code: 'US_STORAGE_BUSY', reason: new RegExp(`node \\(${process.pid}\\)`) });
     t.same(await storage.observe(never), [volume], 'it is as it was');
