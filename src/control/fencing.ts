@@ -60,7 +60,9 @@ const firstRetryMs = 2_000;
 const longestRetryMs = 5 * 60_000;
 /** A role's second host within this time waits, its third twice as long, and so on. */
 const pingPongMs = 60_000;
-const forgetShotsMs = 60 * 60_000;
+const longestPingPongMs = 64 * pingPongMs;
+/** Longer than the longest wait: else that would begin anew with the shortest. */
+const forgetShotsMs = 2 * longestPingPongMs;
 
 export function decideFencing(before: FencingState, view: View, nowMs: number): FencingStep {
   const config = view.config?.value.config;
@@ -159,12 +161,14 @@ function retryFromMs(state: FencingState, id: string): number {
 function shotFromMs(state: FencingState, roles: readonly string[]): number {
   const each = roles.map((role) => {
     const shot = state.shots.get(role);
-    return shot === undefined ? 0 : shot.lastMs + pingPongMs * 2 ** Math.min(6, shot.count - 1);
+    return shot === undefined
+      ? 0
+      : shot.lastMs + Math.min(longestPingPongMs, pingPongMs * 2 ** (shot.count - 1));
   });
   return Math.min(...each);
 }
 
-/** Bounds what is remembered: to suspects, and to roles of the last hour. */
+/** Bounds what is remembered: to suspects, and to roles of late. */
 function forget(
   state: FencingState,
   suspects: ReadonlyMap<string, Suspect>,

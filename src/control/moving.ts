@@ -23,6 +23,8 @@ export function awaited(view: View, role: Role): Awaited | undefined {
   const named = incarnation !== undefined && lookup(config).hosts.has(to);
   if (!named || !isEligible(view, to, incarnation))
     return { what: 'up', reason: `${to} is not up` };
+  // It would be moved on at once.
+  if (view.drained.has(to)) return { what: 'up', reason: `${to} is drained` };
   // An agent of a version that does not tell counts as one that is ready.
   if (view.features.get(to)?.value.tellsReady === true) {
     const ready = currentReport(view, to, incarnation)?.ready ?? [];
@@ -34,7 +36,7 @@ export function awaited(view: View, role: Role): Awaited | undefined {
 }
 
 export interface Awaited {
-  /** That the next host is up; that it says it is ready; that a target answers. */
+  /** That the next host is up, and not drained; that it says it is ready; that a target answers. */
   readonly what: 'up' | 'ready' | 'target';
   readonly reason: string;
 }

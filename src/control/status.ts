@@ -1,6 +1,7 @@
 import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { type ControllersChange, controllersChange } from './controllers-change.js';
 import { electorateOf, electorsOf } from './electorate.js';
+import { awaited } from './moving.js';
 import type { PersonalityReport, Phase, VolumeReport } from './records.js';
 import { currentReport } from './reports.js';
 import { incarnationId, type Role, type View } from './view.js';
@@ -86,16 +87,25 @@ export function statusOf(
       const report = reportOf(view, personality.name);
       const role: Role = { kind: 'personality', name: personality.name };
       const waiting = waitingFor(view, config, role);
+      // Asked to move, it runs until all who are needed then have answered.
+      const stays = assignment?.state === 'draining' ? awaited(view, role)?.reason : undefined;
       return {
         name: personality.name,
         host: assignment?.host ?? null,
         epoch: assignment?.epoch ?? 0,
         phase:
           waiting === undefined
-            ? phaseOf(assignment?.host ?? null, assignment?.state, report?.phase)
+            ? phaseOf(
+                assignment?.host ?? null,
+                stays === undefined ? assignment?.state : 'assigned',
+                report?.phase,
+              )
             : 'failed',
         reason:
-          waiting || report?.detail || (assignment?.reason ?? 'waiting for the leader to place it'),
+          waiting ||
+          (stays && `to move to ${assignment?.to}: ${stays}`) ||
+          report?.detail ||
+          (assignment?.reason ?? 'waiting for the leader to place it'),
         interfaces: personality.networks.map(({ network, mac, addresses }) => ({
           network,
           mac,

@@ -135,3 +135,24 @@ test('a personality that fells host after host has to wait for the next, longer 
   t.match(decideFencing(state, world.view, 60_000).verdicts, [{ kind: 'switch-off', host: 'h4' }]);
   t.end();
 });
+
+test('after the longest wait the next is as long: none begins anew with the shortest', (t) => {
+  const world = unenforced(['h2', 'h3', 'h4']);
+  world.vote('h2', 1, 'h1');
+  let state = initialFencing;
+  let shotAtMs = 0;
+  for (const minutes of [0, 1, 2, 4, 8, 16, 32, 64, 64, 64]) {
+    const dueMs = shotAtMs + minutes * 60_000;
+    if (minutes > 0) {
+      const early = decideFencing(state, world.view, dueMs - 1);
+      t.match(early.verdicts, [{ kind: 'hold', reason: 'backing-off' }], `after ${minutes} min`);
+      state = early.state;
+    }
+    const due = decideFencing(state, world.view, dueMs);
+    const [verdict] = due.verdicts;
+    if (verdict?.kind !== 'switch-off') throw new Error(`not switched off after ${minutes} min`);
+    state = fencingEnded(due.state, verdict, true, dueMs);
+    shotAtMs = dueMs;
+  }
+  t.end();
+});

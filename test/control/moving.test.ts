@@ -8,6 +8,7 @@ import {
   noMoves,
 } from '../../src/control/moving.js';
 import type { Phase } from '../../src/control/records.js';
+import { statusOf } from '../../src/control/status.js';
 import { decideStewardship, draining, stays } from '../../src/control/stewardship.js';
 import { roleId } from '../../src/control/view.js';
 import { clusterConfig, World, web, web1, web2 } from './world.js';
@@ -132,6 +133,31 @@ test('a move to a host that is lost meanwhile is called off at once', (t) => {
   const { calledOff, state } = decideCallingOff(noMoves, world.view, 0);
   t.match(calledOff, [{ reason: 'not moved to h4: h4 is not up' }]);
   t.equal(state.restingHosts.size, 0, 'it may be back soon');
+  t.end();
+});
+
+test('a move to a host that is drained meanwhile is called off: it would be moved on at once', (t) => {
+  const { world, ask, ready } = moving();
+  ready(ask());
+  world.drain('h4');
+  t.match(awaited(world.view, web1), { what: 'up' });
+  const { calledOff } = decideCallingOff(noMoves, world.view, 0);
+  t.match(calledOff, [{ reason: 'not moved to h4: h4 is drained' }]);
+  t.end();
+});
+
+test('status says that a role runs until it may be let go of, and who is waited for', (t) => {
+  const { world, ask, says, ready } = moving();
+  says('running');
+  const move = ask();
+  const told = () => {
+    const config = world.view.config?.value.config;
+    if (config === undefined) throw new Error('one is expected');
+    return statusOf(world.view, config, 'h1', () => new Map()).personalities[0];
+  };
+  t.match(told(), { phase: 'running', reason: 'to move to h4: h4 does not say that it is ready' });
+  ready(move);
+  t.match(told(), { phase: 'stopping', reason: 'asked for' });
   t.end();
 });
 
