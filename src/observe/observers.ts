@@ -121,28 +121,23 @@ export abstract class Watch {
   }
 }
 
-/** `ping` every 2 ms from a client. */
+/** An echo every 2 ms, from a client. */
 export class PingWatch extends Watch {
-  /** Each answer: its request's number, counted on where the 16 bits of ICMP begin anew. */
+  /** Each answer, with its request's number. */
   readonly #sequence: { readonly number: number; readonly atMs: number }[] = [];
 
   constructor(nodes: Nodes, node: string, address: string) {
-    super(nodes.spawn(node, ['ping', '-n', '-D', '-i', '0.002', '-W', '1', address]));
+    const script = new URL('./ping-loop.js', import.meta.url).pathname;
+    super(nodes.spawn(node, [process.execPath, script, address]));
   }
 
-  /** `[1700000000.123456] 64 bytes from …` */
+  /** `ok NUMBER WALLCLOCKMS` */
   protected override answeredAt(line: string): number | undefined {
-    const match = /^\[(\d+\.\d+)\] \d+ bytes from .* icmp_seq=(\d+)/.exec(line);
-    if (match?.[1] === undefined) return undefined;
-    const atMs = Number(match[1]) * 1_000;
-    this.#sequence.push({ number: this.#countOn(Number(match[2])), atMs });
+    const match = /^ok (\d+) (\d+(?:\.\d+)?)$/.exec(line);
+    if (match === null) return undefined;
+    const atMs = Number(match[2]);
+    this.#sequence.push({ number: Number(match[1]), atMs });
     return atMs;
-  }
-
-  #countOn(number: number): number {
-    const last = this.#sequence.at(-1)?.number ?? 0;
-    const rounds = Math.round((last - number) / sequenceNumbers);
-    return number + rounds * sequenceNumbers;
   }
 
   /**
@@ -159,8 +154,6 @@ export class PingWatch extends Watch {
     return last - first + 1 - new Set(numbers).size;
   }
 }
-
-const sequenceNumbers = 0x10000;
 
 /** A client that reads a file over HTTP every 10 ms, each time on a new connection. */
 export class HttpWatch extends Watch {
