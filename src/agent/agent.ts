@@ -18,6 +18,7 @@ import { Enrolment, type LeaseMaps } from './enrolment.js';
 import { Forwarding } from './forwarding.js';
 import { GrantingWatch } from './granting-watch.js';
 import { HealthWatch, type Probe } from './health-watch.js';
+import { Hurry } from './hurry.js';
 import { Journal } from './journal.js';
 import { Leadership } from './leadership.js';
 import { LongerLease } from './longer-lease.js';
@@ -51,6 +52,8 @@ export interface AgentParts {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: Log;
+  /** Asks that this program go before others of its host, or takes that back. */
+  goFirst(yes: boolean): void;
   namespacePath(name: string): string;
   hostMount(personality: string, lun: number): string;
 }
@@ -61,6 +64,7 @@ export interface AgentParts {
  */
 export class Agent {
   readonly #parts: AgentParts;
+  readonly #hurry: Hurry;
   readonly #watch: ClusterWatch;
   readonly #journal: Journal;
   readonly #owner: Owner;
@@ -83,6 +87,7 @@ export class Agent {
     const { host } = facts;
     const watch = new ClusterWatch(store, log);
     const journal = new Journal({ store, clock, timers, host, log });
+    this.#hurry = new Hurry(parts, (yes) => parts.goFirst(yes));
     this.#watch = watch;
     this.#journal = journal;
     this.#announcer = new Announcer(network, parts, parts.announce);
@@ -102,6 +107,7 @@ export class Agent {
       network,
       storage,
       workload,
+      hurry: this.#hurry,
       roleParts: () => this.#roleParts(),
       dropNetworks: (signal) => this.#forwarding.dropEverything(signal),
       onState: () => {
@@ -147,6 +153,7 @@ export class Agent {
       journal,
       log,
       timers,
+      hurry: this.#hurry,
       onLapse: () => this.#leadership.look(),
       commitsWith: (which, vote) => this.#leadership.commitsWith(which, vote),
       onCommit: (commit) => this.#leadership.committed(commit),
@@ -302,6 +309,7 @@ export class Agent {
       dispatch,
       forwarding: this.#forwarding,
       announcer: this.#announcer,
+      hurry: this.#hurry,
       namespacePath: this.#parts.namespacePath,
       hostMount: this.#parts.hostMount,
       until: (condition, signal) => this.#watch.until(condition, signal),

@@ -11,7 +11,7 @@ import { BpfGuard } from '../fencing/guard.js';
 import { BpfPeerFilter } from '../fencing/peer-filter.js';
 import { bootId, bootMs } from '../ffi/clock.js';
 import { refusesHttp } from '../ffi/http-probe.js';
-import { favour } from '../ffi/scheduling.js';
+import { favour, goFirst } from '../ffi/scheduling.js';
 import { refusesTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
@@ -82,6 +82,7 @@ export async function runAgent(options: {
     clock: { bootMs, unixMs: () => Date.now() },
     timers: systemTimers(bootMs),
     log,
+    goFirst,
     namespacePath: (name) => join(namespaceDirectory, `us-${name}`),
     hostMount: (personality, lun) => join(config.runDirectory, personality, String(lun)),
   });

@@ -1,7 +1,15 @@
 import { awaited } from '../control/moving.js';
 import { rolesToKeepReady } from '../control/readiness.js';
 import type { PersonalityReport, ReadyReport, ServiceReport } from '../control/records.js';
-import { configOf, parseRoleId, type Role, roleId, type View } from '../control/view.js';
+import {
+  configOf,
+  incarnationId,
+  parseRoleId,
+  type Role,
+  roleId,
+  type View,
+} from '../control/view.js';
+import { standingVotes } from '../control/votes.js';
 import { within } from '../deadline.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
@@ -10,6 +18,7 @@ import type { WorkloadAdapter } from '../workload/types.js';
 import type { Carried } from './carrying.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import { networksOfRole } from './forwarding.js';
+import type { Hurry } from './hurry.js';
 import { type Log, Loop } from './loop.js';
 import { PersonalityWork } from './personality-work.js';
 import type { RoleParts } from './role-parts.js';
@@ -39,6 +48,8 @@ export class Owner {
   #cancelReady: (() => void) | undefined;
   #adopted = false;
   #endChecks: () => void = () => {};
+  /** `host/incarnation` whose roles were about to come here last. */
+  #expectedFrom = '';
 
   constructor(parts: OwnerParts) {
     this.#parts = parts;
@@ -57,6 +68,7 @@ export class Owner {
       },
       ['mask'],
     );
+    watch.onChange(() => this.#expect(), ['vote']);
     this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
     });
@@ -142,6 +154,19 @@ export class Owner {
       return;
     }
     this.#assign();
+  }
+
+  /** With the first vote against the owner of a role that is kept ready here: its commit may be the next news. */
+  #expect(): void {
+    const { view } = this.#parts.watch;
+    for (const id of this.#ready) {
+      const { host = null, incarnation = 0 } = view.assignments.get(id)?.value ?? {};
+      if (host === null || standingVotes(view, host, incarnation).length === 0) continue;
+      const owner = incarnationId(host, incarnation);
+      if (this.#expectedFrom === owner) continue;
+      this.#expectedFrom = owner;
+      this.#parts.hurry.begin();
+    }
   }
 
   /** Before anything is taken or let go of; tried until it succeeds, with or without news. */
@@ -259,6 +284,7 @@ export interface OwnerParts {
   readonly network: NetworkAdapter;
   readonly storage: StorageAdapter;
   readonly workload: WorkloadAdapter;
+  readonly hurry: Pick<Hurry, 'begin'>;
   roleParts(): RoleParts;
   dropNetworks(signal: AbortSignal): Promise<void>;
   onState(): void;

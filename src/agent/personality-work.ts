@@ -48,11 +48,13 @@ export class PersonalityWork implements RoleWork {
     failover: string | null,
     signal: AbortSignal,
   ): Promise<void> {
-    const { clock, watch } = this.#parts;
+    const { clock, watch, hurry } = this.#parts;
     const heardMs = clock.bootMs();
     const timer = new StepTimer(clock);
     const first = this.#complete !== epoch;
     const quiet = first && this.#hasVolumes();
+    // A client waits for it.
+    const calm = first ? hurry.begin() : () => undefined;
     try {
       await bothDone(
         timer.time('network', () => this.#network(epoch, incarnation, quiet, signal)),
@@ -67,6 +69,7 @@ export class PersonalityWork implements RoleWork {
         // Another vMAC or address: who knows the old one must hear of it.
         await this.#announce(signal);
       }
+      calm();
       await timer.time('workload', () => this.#workload(epoch, signal));
       if (!first) await this.#detachSurplus(signal);
       this.#complete = epoch;
@@ -77,6 +80,8 @@ export class PersonalityWork implements RoleWork {
         this.#record(failover, heardMs, timer, 'failed', messageOf(thrown));
       }
       throw thrown;
+    } finally {
+      calm();
     }
     // What the file says may have changed while this ran.
     if (configOf(watch.view) === undefined) return;

@@ -8,6 +8,7 @@ import type { Announcer } from './announcer.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
 import type { Forwarding } from './forwarding.js';
+import type { Hurry } from './hurry.js';
 import type { Journal } from './journal.js';
 import type { Log } from './loop.js';
 
@@ -29,6 +30,7 @@ export interface RoleParts {
   readonly dispatch: DispatchAdapter;
   readonly forwarding: Forwarding;
   readonly announcer: Announcer;
+  readonly hurry: Pick<Hurry, 'begin'>;
   /** Path of the network namespace `us-<name>`. */
   namespacePath(name: string): string;
   /** Where storage mounts a volume on the host. */

@@ -19,6 +19,7 @@ import { atMost, mostWrites } from './at-most.js';
 import type { Clock } from './clock.js';
 import { Closings, type ClosingsParts, stands } from './closings.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import type { Hurry } from './hurry.js';
 import type { Journal } from './journal.js';
 import { type Log, Loop } from './loop.js';
 import { order, type PulseHello, type PulsePort } from './pulse-port.js';
@@ -177,12 +178,17 @@ export class Voter {
     const decision = decideBallot(ballot, facts, clock.bootMs(), leaseMs);
     if (decision.kind === 'rest') return decision.wakeAtMs;
     const slot = { me, nonce: hello.nonce, ...which, mine: facts.mine?.revision };
-    if (decision.kind === 'stop') {
-      // While the others write: the vote that makes the majority need not wait for it then.
-      await this.#stop(which);
-      this.#loop.trigger();
-    } else if (decision.kind === 'vote') await this.#vote(slot, hello, decision);
-    else await this.#withdraw(slot, hello, facts, decision.reason);
+    const calm = this.#parts.hurry.begin();
+    try {
+      if (decision.kind === 'stop') {
+        // While the others write: the vote that makes the majority need not wait for it then.
+        await this.#stop(which);
+        this.#loop.trigger();
+      } else if (decision.kind === 'vote') await this.#vote(slot, hello, decision);
+      else await this.#withdraw(slot, hello, facts, decision.reason);
+    } finally {
+      calm();
+    }
     return undefined;
   }
 
@@ -275,6 +281,7 @@ export interface VoterParts extends ClosingsParts {
   readonly journal: Journal;
   readonly log: Log;
   readonly timers: Timers;
+  readonly hurry: Pick<Hurry, 'begin'>;
   /** The set of lapsed hosts changed: placement looks again. */
   onLapse(): void;
   /** Pulse grants from now on what the store lets it. */

@@ -231,6 +231,7 @@ export class SimHost {
       },
       timers: process.timers,
       log,
+      goFirst: () => undefined,
       namespacePath: (name) => `/run/netns/us-${name}`,
       hostMount: (personality, lun) => `/run/understudy/${personality}/${lun}`,
     });

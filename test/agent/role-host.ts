@@ -45,6 +45,7 @@ export async function roleHost(adapters: {
     journal: new Journal({ store, clock, timers, host, log: quiet }),
     log: quiet,
     timers,
+    hurry: { begin: () => () => undefined },
     network,
     storage: new IdleStorage(),
     workload: new IdleWorkload(),

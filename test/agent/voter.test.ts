@@ -51,6 +51,7 @@ async function openVoter(
   if (write.length > 0) await store.transact({ compare: [], write });
   const { watch, pulse, clock, journal, timers } = stage;
   const committed: Commit[] = [];
+  const hurried: string[] = [];
   const voter = new Voter({
     host: 'h1',
     pulsePort: 7411,
@@ -61,6 +62,12 @@ async function openVoter(
     journal,
     log: quiet,
     timers,
+    hurry: {
+      begin: () => {
+        hurried.push('hurry');
+        return () => void hurried.push('calm');
+      },
+    },
     onLapse: () => {},
     commitsWith,
     onCommit: (commit) => committed.push(commit),
@@ -72,7 +79,7 @@ async function openVoter(
   pulse.connect(nonce);
   await pulse.first('control');
   const state = () => watch.view.votes.get('h4/1')?.get('h1')?.value.state;
-  return { ...stage, store, voter, committed, other: new MemoryStore(backend), state };
+  return { ...stage, store, voter, committed, hurried, other: new MemoryStore(backend), state };
 }
 
 test('a lapse is voted; a host that is heard again has its vote withdrawn, then is acked', async (t) => {
@@ -92,6 +99,15 @@ test('a lapse is voted; a host that is heard again has its vote withdrawn, then 
   await until(() => state() === 'withdrawn');
   while (voter.lapsed.size > 0) await turn();
   t.not(stateAtResume, undefined, 'overwritten, never deleted');
+});
+
+test('a vote goes before other work, and only that', async (t) => {
+  const { pulse, until, state, hurried } = await openVoter(t);
+  t.same(hurried, []);
+  pulse.tell(lapsed);
+  await until(() => state() === 'expired');
+  while (!hurried.includes('calm')) await turn();
+  t.same(hurried, ['hurry', 'calm']);
 });
 
 test('a vote read from the store after a restart is withdrawn too', async (t) => {

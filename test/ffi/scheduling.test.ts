@@ -41,3 +41,32 @@ test('real-time scheduling and locked memory', { skip: allowed() }, async (t) =>
     'every thread is SCHED_RR (2)',
   );
 });
+
+const urgent = `
+  import { readFileSync } from 'node:fs';
+  import { favour, goFirst } from ${JSON.stringify(new URL('../../src/ffi/scheduling.js', import.meta.url))};
+  const nice = () => Number(readFileSync('/proc/thread-self/stat', 'utf8').split(') ')[1].split(' ')[16]);
+  favour(process.pid);
+  const seen = [nice()];
+  goFirst(true);
+  seen.push(nice());
+  goFirst(false);
+  seen.push(nice());
+  console.log(JSON.stringify(seen));
+`;
+
+test('what is urgent goes before what is favoured, and no longer', {
+  skip: allowed(),
+}, async (t) => {
+  // In a session of its own: where there are autogroups it is the session that goes first.
+  const run = spawnSync(
+    'setsid',
+    ['--wait', process.execPath, '--input-type=module', '-e', urgent],
+    {
+      encoding: 'utf8',
+      timeout: 60_000,
+    },
+  );
+  t.equal(run.status, 0, run.stderr);
+  t.same(JSON.parse(run.stdout), [-10, -20, -10]);
+});
