@@ -18,6 +18,7 @@ import { workloadSpec } from './workload-spec.js';
 
 /** A volume that left the file is masked already: its last writes may wait for ever. */
 const detachBudgetMs = 5_000;
+const removeBudgetMs = 5_000;
 
 /** A personality on this host: namespace and NICs, volumes, announcement, workload. */
 export class PersonalityWork implements RoleWork {
@@ -129,7 +130,14 @@ export class PersonalityWork implements RoleWork {
   }
 
   async handOver(drainStartedMs: number): Promise<void> {
-    await handOver({ kind: 'personality', name: this.#name }, drainStartedMs, this.#parts);
+    const { network, timers } = this.#parts;
+    try {
+      await handOver({ kind: 'personality', name: this.#name }, drainStartedMs, this.#parts);
+    } catch (thrown) {
+      // If the role stays here after all, its NICs must not be heard before the disks are there again.
+      await network.removeNamespace(this.#name, within(removeBudgetMs, undefined, timers));
+      throw thrown;
+    }
   }
 
   #hasVolumes(): boolean {

@@ -58,6 +58,11 @@ export function ensureLeaseMap(path: string): void {
   closeFd(openLease(path));
 }
 
+/** A lease that nobody holds or ever will: it is pinned nowhere. @returns a descriptor, to be closed */
+export function closedLease(): number {
+  return createMap('us_lease', leaseShape);
+}
+
 function makeLeaseMap(path: string): void {
   const fd = createMap('us_lease', leaseShape);
   try {

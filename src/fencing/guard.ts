@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { ensureFilter, type FilterSpot } from '../bpf/attach.js';
-import { ensureLeaseMap, leaseName, openLease } from '../bpf/lease.js';
+import { closedLease, ensureLeaseMap, leaseName, openLease } from '../bpf/lease.js';
 import { type BpfLog, type BpfPlace, pinFolder } from '../bpf/place.js';
 import { loadOnPins, type PinnedMap, sumPerCpu, unpin } from '../bpf/programs.js';
 import type { LoadedObject } from '../ffi/bpf.js';
@@ -42,6 +42,8 @@ interface Loaded {
 export class BpfGuard implements Guard {
   readonly #options: BpfGuardOptions;
   readonly #loaded = new Map<number, Loaded>();
+  /** On a lease that nobody holds. */
+  #closed: LoadedObject | undefined;
 
   constructor(options: BpfGuardOptions) {
     this.#options = options;
@@ -57,6 +59,8 @@ export class BpfGuard implements Guard {
   prepare(incarnation: number): string {
     const path = this.#leasePath(incarnation);
     ensureLeaseMap(path);
+    // Loading takes milliseconds, and whoever needs it is in a hurry.
+    this.#loadClosed();
     return path;
   }
 
@@ -67,17 +71,20 @@ export class BpfGuard implements Guard {
    */
   attach(namespacePath: string, interfaceName: string, incarnation: number): void {
     const { object } = this.#load(incarnation);
-    const spot = { namespacePath, interfaceName, priority: guardPriority, handle: guardHandle };
-    const hooks: readonly [FilterSpot['hook'], string][] = [
-      ['egress', 'us_guard_out'],
-      ['ingress', 'us_guard_in'],
-    ];
-    for (const [hook, program] of hooks) {
-      const done = ensureFilter({ ...spot, hook }, object.program(program));
+    for (const hook of ensureFilters(namespacePath, interfaceName, object)) {
       // Looked at again and again: only what was not there is worth a word.
-      if (done === 'kept') continue;
       this.#options.log.info({ namespacePath, interfaceName, hook, incarnation }, 'guard attached');
     }
+  }
+
+  /**
+   * Swaps the guard for one on a lease that nobody holds: from now on nothing passes, in or out, in one step
+   * each. It outlives this process like any other; `attach` swaps it back. Idempotent.
+   *
+   * @throws {UnderstudyError} US_BPF_LOAD, US_BPF_ATTACH, US_BPF_TAKEN
+   */
+  shut(namespacePath: string, interfaceName: string): void {
+    ensureFilters(namespacePath, interfaceName, this.#loadClosed());
   }
 
   /** Takes the pins of an incarnation away. NICs that it still guards stay guarded. */
@@ -101,6 +108,20 @@ export class BpfGuard implements Guard {
   close(): void {
     for (const { object } of this.#loaded.values()) object.close();
     this.#loaded.clear();
+    this.#closed?.close();
+    this.#closed = undefined;
+  }
+
+  #loadClosed(): LoadedObject {
+    if (this.#closed !== undefined) return this.#closed;
+    const lease = closedLease();
+    try {
+      const given = new Map([['lease', lease]]);
+      this.#closed = loadOnPins(this.#options, 'guard', [], given).object;
+      return this.#closed;
+    } finally {
+      closeFd(lease);
+    }
   }
 
   #load(incarnation: number): Loaded {
@@ -129,4 +150,20 @@ export class BpfGuard implements Guard {
     const path = join(pinFolder(this.#options), `guard-${incarnation}`);
     return { name: 'guard_counters', path, shape: counterShape };
   }
+}
+
+/** @returns at which hooks something changed */
+function ensureFilters(
+  namespacePath: string,
+  interfaceName: string,
+  object: LoadedObject,
+): readonly FilterSpot['hook'][] {
+  const spot = { namespacePath, interfaceName, priority: guardPriority, handle: guardHandle };
+  const hooks: readonly [FilterSpot['hook'], string][] = [
+    ['egress', 'us_guard_out'],
+    ['ingress', 'us_guard_in'],
+  ];
+  return hooks.flatMap(([hook, program]) =>
+    ensureFilter({ ...spot, hook }, object.program(program)) === 'kept' ? [] : [hook],
+  );
 }

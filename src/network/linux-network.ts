@@ -8,11 +8,11 @@ import { type NamespaceOptions, Namespaces } from './namespaces.js';
 import { type AddressState, listAddresses } from './netlink/ip-addresses.js';
 import { findLink, type Link, listLinks } from './netlink/links.js';
 import { listUnresolved, removeNeighbour } from './netlink/neighbours.js';
-import type { RequestOptions } from './netlink/transport.js';
+import type { NetlinkTransport, RequestOptions } from './netlink/transport.js';
 import { isOurs } from './nic.js';
 import { probe } from './probe.js';
 import { badName, foreign } from './refusals.js';
-import { ensureRoleNamespace, raiseNics, removeNics, silenceNics } from './role-namespace.js';
+import { ensureRoleNamespace, raiseNics, removeLinks, silenceNics } from './role-namespace.js';
 import { fitsTag, parseTag, type RoleTag, tagText } from './tag.js';
 import { Turns } from './turns.js';
 import type {
@@ -32,6 +32,12 @@ export interface LinuxNetworkOptions extends NamespaceOptions {
   readonly guard: Guard;
   readonly peerFilter?: PeerFilter | undefined;
   readonly log: NetworkLog;
+}
+
+/** What is in a role's namespace. */
+interface OwnNics {
+  readonly netlink: NetlinkTransport;
+  readonly nics: readonly Link[];
 }
 
 /**
@@ -152,8 +158,23 @@ export class LinuxNetwork implements NetworkAdapter {
         signal,
       };
       const found = await this.#nicsOf(name, options);
-      if (found !== undefined) await silenceNics(found.netlink, found.nics, options);
+      if (found !== undefined) await this.#shut(name, found, options);
     });
+  }
+
+  /**
+   * Taking a macvlan down would wait for every processor, 10 ms and more, with the lock that all changes of
+   * networks need (synchronize_rcu in macvlan_stop, drivers/net/macvlan.c).
+   */
+  async #shut(name: string, { netlink, nics }: OwnNics, options: RequestOptions): Promise<void> {
+    const { guard, log } = this.#options;
+    const path = this.#namespaces.rolePath(name);
+    try {
+      for (const nic of nics) guard.shut(path, nic.name);
+    } catch (thrown) {
+      log.warn({ name, error: thrown }, 'NICs cannot be shut; taking them down instead');
+      await silenceNics(netlink, nics, options);
+    }
   }
 
   async #removeNamespace(name: string, signal: AbortSignal): Promise<void> {
@@ -161,13 +182,15 @@ export class LinuxNetwork implements NetworkAdapter {
     const options = { purpose, signal };
     const found = await this.#nicsOf(name, options);
     if (found === undefined) return;
-    await removeNics(found.netlink, found.nics, options);
+    // At once, so that removing, which takes the kernel milliseconds each, may take its time.
+    await this.#shut(name, found, options);
+    await removeLinks(found.netlink, found.nics, options);
     this.#namespaces.remove(this.#namespaces.rolePath(name), purpose);
     this.#options.log.info({ name, nics: found.nics.length }, 'namespace removed');
   }
 
   /** Undefined when there is no such namespace. */
-  async #nicsOf(name: string, options: RequestOptions) {
+  async #nicsOf(name: string, options: RequestOptions): Promise<OwnNics | undefined> {
     const path = this.#namespaces.rolePath(name);
     if (!this.#namespaces.exists(path)) return undefined;
     const tag = await this.#namespaces.tagOf(path, options);

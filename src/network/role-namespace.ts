@@ -166,12 +166,20 @@ export async function silenceNics(
 }
 
 /** Silent at once, gone a little later: removing takes the kernel milliseconds each. */
-export async function removeNics(
+async function removeNics(
   netlink: NetlinkTransport,
   links: readonly Link[],
   options: RequestOptions,
 ): Promise<void> {
   await silenceNics(netlink, links, options);
+  await removeLinks(netlink, links, options);
+}
+
+export async function removeLinks(
+  netlink: NetlinkTransport,
+  links: readonly Link[],
+  options: RequestOptions,
+): Promise<void> {
   await Promise.all(links.map(({ index }) => removeLink(netlink, index, options)));
 }
 

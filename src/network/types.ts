@@ -68,6 +68,8 @@ export interface Guard {
    * namespace behind `namespacePath` (/run/netns/us-web1). Synchronous: no await while switched.
    */
   attach(namespacePath: string, interfaceName: string, incarnation: number): void;
+  /** From now on nothing passes that NIC, whoever holds a lease, until `attach`. Synchronous likewise. */
+  shut(namespacePath: string, interfaceName: string): void;
 }
 
 /** What passes the underlay NIC of VXLAN networks, by tc. */
@@ -120,7 +122,7 @@ export interface NetworkAdapter {
   ensureNamespace(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
   /** Brings up what `ensureNamespace` of this very epoch left down, and sets its routes. Idempotent. */
   raise(spec: NamespaceSpec, signal: AbortSignal): Promise<void>;
-  /** Takes the NICs down: nothing is heard of them any more. Idempotent. */
+  /** Nothing is heard of the NICs any more, though they are there and up. Idempotent. */
   silence(name: string, signal: AbortSignal): Promise<void>;
   /** Takes the NICs down and the namespace away. Idempotent. */
   removeNamespace(name: string, signal: AbortSignal): Promise<void>;

@@ -124,6 +124,30 @@ test('no limit is no limit', async (t) => {
   t.ok((await client.pings('10.0.0.1')) > 0);
 });
 
+test('a NIC that is shut passes nothing whoever holds the lease, until it is guarded again', async (t) => {
+  const { role, client } = stage(t);
+  const place = ownBpffs(t);
+  const guard = newGuard(t, place);
+  const lease = openLeaseMap(guard.prepare(1));
+  lease.raise(noLimit);
+  lease.close();
+  guard.attach(role.path, 'eth0', 1);
+  role.ip('link set eth0 up');
+  t.ok((await client.pings('10.0.0.1')) > 0);
+  guard.shut(role.path, 'eth0');
+  const shut = programId(role.path, 'egress');
+  guard.shut(role.path, 'eth0');
+  t.equal(programId(role.path, 'egress'), shut, 'swapped once');
+  guard.close();
+  const heard = client.received('eth1');
+  t.equal(await client.pings('10.0.0.1'), 0, 'nothing in, also with the process gone');
+  t.equal(await role.pings('10.0.0.2'), 0, 'nothing out');
+  t.equal(client.received('eth1'), heard, 'the cable stayed silent');
+  const next = newGuard(t, place);
+  next.attach(role.path, 'eth0', 1);
+  t.ok((await client.pings('10.0.0.1')) > 0, 'guarded again');
+});
+
 test('an agent that starts again keeps the guard it finds, and a new incarnation replaces it', async (t) => {
   const { role, client } = stage(t);
   const place = ownBpffs(t);

@@ -113,6 +113,9 @@ export class RecordingGuard implements Guard {
   /** How often one was asked for again that stood. */
   kept = 0;
   refuse: Error | undefined;
+  /** Devices that are shut. */
+  readonly shutNow = new Set<string>();
+  refuseToShut: Error | undefined;
   readonly #guarded = new Set<string>();
 
   attach(path: string, interfaceName: string, incarnation: number): void {
@@ -125,6 +128,11 @@ export class RecordingGuard implements Guard {
     this.#guarded.add(device);
     this.calls.push({ path, interfaceName, incarnation, up: /[<,]UP[,>]/.test(flags) });
     if (this.refuse !== undefined) throw this.refuse;
+  }
+
+  shut(path: string, interfaceName: string): void {
+    if (this.refuseToShut !== undefined) throw this.refuseToShut;
+    this.shutNow.add(`${path} ${interfaceName}`);
   }
 }
 

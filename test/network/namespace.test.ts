@@ -342,6 +342,20 @@ test('looking while namespaces come and go sees what is there', async (t) => {
   );
 });
 
+test('what is silenced is shut and stays up; where that fails it goes down', async (t) => {
+  const { guard, h1, path } = setUp(t, 'silence');
+  await h1.silence('web1', signal);
+  await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
+  await h1.ensureNamespace(role(), signal);
+  await h1.silence('web1', signal);
+  t.same([...guard.shutNow], [`${path} eth0`]);
+  const isUp = () => /[<,]UP[,>]/.test(insidePath(path, 'ip -o link show eth0'));
+  t.ok(isUp());
+  guard.refuseToShut = new Error('refused by the test');
+  await h1.silence('web1', signal);
+  t.notOk(isUp());
+});
+
 test('what is still running when it is stopped ends with a clear error', async (t) => {
   const { h1 } = setUp(t, 'stop');
   await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
@@ -353,7 +367,7 @@ test('what is still running when it is stopped ends with a clear error', async (
 
 test('it is quick', async (t) => {
   const { lab } = setUp(t, 'quick');
-  const h1 = lab.adapter('h1', { guard: { attach: () => undefined } });
+  const h1 = lab.adapter('h1', { guard: { attach: () => undefined, shut: () => undefined } });
   t.teardown(() => h1.stop());
   await h1.ensureNetwork(vxlan('blue', 100, 1), signal);
   for (const name of ['a', 'b', 'c', 'd', 'e']) {
