@@ -6,7 +6,7 @@ import type { MaskOrder } from './types.js';
 
 /**
  * The last order each target obeyed, on disk: a restarted daemon refuses what the one before it
- * would have refused. An order is written here before any of it is carried out.
+ * would have refused. An order is written here before anybody is let in by it.
  */
 const entrySchema = z.object({
   personality: z.string(),
@@ -74,12 +74,13 @@ export class MaskLedger {
   }
 
   /**
-   * Refuses an order that is older than the last, else remembers it. When this returns it is on
-   * disk.
+   * Refuses an order that is older than the last, else remembers it.
    *
+   * @returns `written`, which resolves when it is on disk: nobody may be let in before. Whoever is older may
+   * be thrown out already
    * @throws {UnderstudyError} US_STORAGE_STALE_EPOCH, US_STORAGE_LEDGER
    */
-  async admit(order: MaskOrder): Promise<void> {
+  async admit(order: MaskOrder): Promise<{ readonly written: Promise<void> }> {
     await this.#load();
     const last = this.#targets.get(order.target);
     const stale = staleReason(last, order);
@@ -94,9 +95,13 @@ export class MaskLedger {
       });
     }
     const next = nextEntry(last, order);
-    if (last !== undefined && JSON.stringify(last) === JSON.stringify(next)) return;
+    // Also what is there already may be on its way only, by an order before this one.
+    const same = last !== undefined && JSON.stringify(last) === JSON.stringify(next);
     this.#targets.set(order.target, next);
-    await this.#write();
+    const written = same ? this.#writing.catch(() => this.#write()) : this.#write();
+    // Whoever fails before waiting for it must not leave a rejection that nobody handles.
+    written.catch(() => {});
+    return { written };
   }
 
   /** A target that is no longer in the configuration, after its mask was closed. */

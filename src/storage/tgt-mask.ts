@@ -52,7 +52,7 @@ export class TgtMask implements MaskAdapter {
    * US_STORAGE_TARGET_DAEMON, US_STORAGE_TGTADM, US_STORAGE_MASK
    */
   async apply(order: MaskOrder, signal: AbortSignal): Promise<void> {
-    await this.ledger.admit(order);
+    const { written } = await this.ledger.admit(order);
     const { tid, admitted } = await this.#find(order.target, signal);
     const others = admitted.filter((entry) => entry !== order.initiator);
     if (others.length > 0) this.#unsettled.add(order.target);
@@ -62,6 +62,7 @@ export class TgtMask implements MaskAdapter {
     await this.#expel(tid, order, signal);
     // Where the next owner is, nobody has seen yet.
     if (others.length > 0) this.#addresses.delete(order.target);
+    await written;
     if (order.initiator !== undefined && !admitted.includes(order.initiator)) {
       await this.#tgt.bind(tid, order.initiator, signal);
     }

@@ -54,7 +54,7 @@ test('a target that left the configuration is closed once, and then nobody of ou
   const mask = {
     ledger,
     apply: async (order: MaskOrder) => {
-      await ledger.admit(order);
+      await (await ledger.admit(order)).written;
       applied.push(order);
     },
     // Somebody lets another machine in, by hand.
@@ -86,12 +86,12 @@ test('a store made anew is told that the target remembers later epochs', async (
   const file = join(t.testdir(), 'epochs.json');
   const before = new MaskLedger(file);
   const order = { target: 'iqn.t:a', personality: 'web1', generation: 4, epoch: 7 };
-  await before.admit({ ...order, initiator: 'iqn.i7' });
+  await (await before.admit({ ...order, initiator: 'iqn.i7' })).written;
 
   const ledger = new MaskLedger(file);
   const mask = {
     ledger,
-    apply: (wanted: MaskOrder) => ledger.admit(wanted),
+    apply: async (wanted: MaskOrder) => (await ledger.admit(wanted)).written,
     holds: async () => true,
   };
   const store = new MemoryStore(new MemoryBackend());
