@@ -8,7 +8,7 @@ import { keyText, reservationKey } from '../storage/reservation-key.js';
 import type { AttachedVolume, AttachSpec } from '../storage/types.js';
 import { fence, keepFence } from './fenced.js';
 import { flushAhead } from './flush-ahead.js';
-import { handOver } from './hand-over.js';
+import { handOver, letNextGoFirst } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
 import { attachSpecs, nicsOf, personalityNamespace } from './specs.js';
@@ -130,14 +130,16 @@ export class PersonalityWork implements RoleWork {
   }
 
   async handOver(drainStartedMs: number): Promise<void> {
+    const role = { kind: 'personality', name: this.#name } as const;
     const { network, timers } = this.#parts;
     try {
-      await handOver({ kind: 'personality', name: this.#name }, drainStartedMs, this.#parts);
+      await handOver(role, drainStartedMs, this.#parts);
     } catch (thrown) {
       // If the role stays here after all, its NICs must not be heard before the disks are there again.
       await network.removeNamespace(this.#name, within(removeBudgetMs, undefined, timers));
       throw thrown;
     }
+    await letNextGoFirst(role, this.#parts);
   }
 
   #hasVolumes(): boolean {
