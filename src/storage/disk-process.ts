@@ -284,11 +284,17 @@ function launch(directory: string, logFile: string): ChildProcess {
  * disk waits for it, so it goes first as well.
  */
 function protect(pid: number, log: Log): void {
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, '-1000');
-    favour(pid);
-  } catch (thrown) {
-    log.debug({ pid }, `disk process is not favoured: ${messageOf(thrown)}`);
+  const steps = [
+    // Else it keeps what the agent has for the moment, which may be in a hurry.
+    () => favour(pid),
+    () => writeFileSync(`/proc/${pid}/oom_score_adj`, '-1000'),
+  ];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (thrown) {
+      log.debug({ pid }, `disk process is not favoured: ${messageOf(thrown)}`);
+    }
   }
 }
 
