@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { assignmentKey, configKey, maskKey } from '../../src/control/keys.js';
@@ -77,6 +77,23 @@ test('masks on tgt', async (t) => {
     t.equal(acl(target), '', 'nothing was changed');
     t.equal(statSync(ledgerFile).mode & 0o777, 0o600);
     t.match(JSON.parse(readFileSync(ledgerFile, 'utf8')), { targets: { [target]: { epoch: 3 } } });
+  });
+
+  await t.test('nobody is let in before the order is on disk; the old one is out', async (t) => {
+    const target = 'iqn.2026-11.test:ledger';
+    server.addTarget({ tid: 7, name: target });
+    const file = join(server.directory, 'obstructed.json');
+    const mask = newMask(file);
+    await mask.apply({ target, epoch: 1, initiator: name('h1', 1), personality: 'web1' }, never);
+    // Root may write anywhere: so a folder takes the place of the file that is written first.
+    mkdirSync(`${file}.new`);
+    const next = { target, epoch: 2, initiator: name('h2', 2), personality: 'web1' };
+    t.equal(await codeOf(mask.apply(next, never)), 'US_STORAGE_LEDGER');
+    t.equal(acl(target), '');
+    rmdirSync(`${file}.new`);
+    await mask.apply(next, never);
+    t.equal(acl(target), name('h2', 2));
+    t.match(JSON.parse(readFileSync(file, 'utf8')), { targets: { [target]: { epoch: 2 } } });
   });
 
   await t.test('no such target; no such daemon', async (t) => {
