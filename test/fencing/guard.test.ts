@@ -40,6 +40,12 @@ function newGuard(t: Test, place: BpfPlace): BpfGuard {
   return guard;
 }
 
+function letAllPass(guard: BpfGuard, incarnation: number): void {
+  const lease = openLeaseMap(guard.prepare(incarnation));
+  lease.raise(noLimit);
+  lease.close();
+}
+
 function programId(namespacePath: string, hook: 'ingress' | 'egress'): number | undefined {
   return inNetworkNamespace(namespacePath, () =>
     queryFilter({ interfaceIndex: interfaceIndex('eth0'), hook, priority: 1, handle: 0x7573 }),
@@ -116,9 +122,7 @@ test('a deadline is only ever raised, and outlives whoever raised it', (t) => {
 test('no limit is no limit', async (t) => {
   const { role, client } = stage(t);
   const guard = newGuard(t, ownBpffs(t));
-  const lease = openLeaseMap(guard.prepare(1));
-  lease.raise(noLimit);
-  lease.close();
+  letAllPass(guard, 1);
   guard.attach(role.path, 'eth0', 1);
   role.ip('link set eth0 up');
   t.ok((await client.pings('10.0.0.1')) > 0);
@@ -128,9 +132,7 @@ test('a NIC that is shut passes nothing whoever holds the lease, until it is gua
   const { role, client } = stage(t);
   const place = ownBpffs(t);
   const guard = newGuard(t, place);
-  const lease = openLeaseMap(guard.prepare(1));
-  lease.raise(noLimit);
-  lease.close();
+  letAllPass(guard, 1);
   guard.attach(role.path, 'eth0', 1);
   role.ip('link set eth0 up');
   t.ok((await client.pings('10.0.0.1')) > 0);
@@ -152,9 +154,7 @@ test('an agent that starts again keeps the guard it finds, and a new incarnation
   const { role, client } = stage(t);
   const place = ownBpffs(t);
   const first = newGuard(t, place);
-  const lease = openLeaseMap(first.prepare(1));
-  lease.raise(noLimit);
-  lease.close();
+  letAllPass(first, 1);
   first.attach(role.path, 'eth0', 1);
   const ids = () => [programId(role.path, 'ingress'), programId(role.path, 'egress')];
   const before = ids();
