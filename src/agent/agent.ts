@@ -2,6 +2,7 @@ import { featuresKey } from '../control/keys.js';
 import type { FeaturesRecord, ReportRecord } from '../control/records.js';
 import { configOf } from '../control/view.js';
 import { enrolledIncarnations } from '../control/votes.js';
+import type { AskScript } from '../dispatch/script-check.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { NetworkAdapter } from '../network/types.js';
@@ -49,6 +50,7 @@ export interface AgentParts {
   readonly power: PowerAdapter;
   readonly maps: LeaseMaps;
   readonly probe: Probe;
+  readonly script: AskScript;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: Log;
@@ -127,10 +129,14 @@ export class Agent {
     this.#health = new HealthWatch({
       watch,
       probe: parts.probe,
+      script: parts.script,
       timers,
       running: () => this.#owner.running(),
       namespacePath: parts.namespacePath,
-      onChange: () => this.#reporter.now(),
+      onChange: (member, why) => {
+        log.info({ member, why }, why === '' ? `${member} is up` : `${member} is down: ${why}`);
+        this.#reporter.now();
+      },
     });
     this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({

@@ -1,7 +1,8 @@
 import ipaddr from 'ipaddr.js';
-import type { HealthConfig } from '../config/types.js';
+import type { HealthConfig, NicConfig, ServiceConfig } from '../config/types.js';
 import { configOf } from '../control/view.js';
 import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
+import type { AskScript } from '../dispatch/script-check.js';
 import { repeat, type Timers } from '../store/timers.js';
 import type { ClusterWatch } from './cluster-watch.js';
 
@@ -37,9 +38,38 @@ interface Checked {
   busy: boolean;
 }
 
+/** Whom a check is about. */
+interface Member {
+  /** Service and personality. */
+  readonly id: string;
+  readonly path: string;
+  readonly address: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** What a script is told (docs/reference/cluster-file.md). */
+function environmentOf(
+  { name, addresses, ports }: ServiceConfig,
+  personality: string,
+  nic: NicConfig,
+  epoch: number,
+): Readonly<Record<string, string>> {
+  const range = ({ protocol, first, last }: ServiceConfig['ports'][number]) =>
+    first === last ? `${protocol}/${first}` : `${protocol}/${first}-${last}`;
+  return {
+    UNDERSTUDY_SERVICE: name,
+    UNDERSTUDY_SERVICE_ADDRESS: addresses.join(' '),
+    UNDERSTUDY_SERVICE_PORTS: ports.map(range).join(' '),
+    UNDERSTUDY_PERSONALITY: personality,
+    UNDERSTUDY_EPOCH: String(epoch),
+    UNDERSTUDY_MEMBER_ADDRESS: nic.addresses.map((one) => one.split('/')[0]).join(' '),
+    UNDERSTUDY_MEMBER_MAC: nic.mac,
+  };
+}
+
 /**
  * Health of the service members that run on this host, asked where they are: at the member's own
- * address in its own namespace. A check that gives no answer within its interval has failed.
+ * address, or by a script, in its own namespace. A check that gives no answer within its interval has failed.
  */
 export class HealthWatch {
   readonly #parts: HealthParts;
@@ -61,12 +91,17 @@ export class HealthWatch {
           .find((personality) => personality.name === name)
           ?.networks.find(({ network }) => network === service.network);
         const address = nic?.addresses[0]?.split('/')[0];
-        if (address === undefined) continue;
+        if (nic === undefined || address === undefined) continue;
         const id = `${service.name}/${name}`;
         wanted.add(id);
         const asks = JSON.stringify([epoch, address, service.health]);
         if (this.#checks.get(id)?.asks === asks) continue;
-        this.#begin(id, { epoch, asks }, name, address, service.health);
+        this.#begin(id, { epoch, asks }, service.health, {
+          id,
+          path: this.#parts.namespacePath(name),
+          address,
+          environment: environmentOf(service, name, nic, epoch),
+        });
       }
     }
     for (const [id, { end }] of this.#checks) {
@@ -91,9 +126,8 @@ export class HealthWatch {
   #begin(
     id: string,
     begun: Pick<Checked, 'epoch' | 'asks'>,
-    personality: string,
-    address: string,
     config: HealthConfig,
+    member: Member,
   ): void {
     const { everyMs } = config;
     // What is known of the same member holds until the new check has asked.
@@ -101,32 +135,41 @@ export class HealthWatch {
     before?.end();
     const same = before?.epoch === begun.epoch ? before : undefined;
     const { health = initialHealth, why = '' } = same ?? {};
-    const path = this.#parts.namespacePath(personality);
-    const end = repeat(this.#parts.timers, everyMs, () => {
+    const ended = new AbortController();
+    const stop = repeat(this.#parts.timers, everyMs, () => {
       const check = this.#checks.get(id);
       if (check === undefined || check.busy) return;
       check.busy = true;
-      void this.#ask(path, address, config).then((refused) => {
+      void this.#ask(member, config, ended.signal).then((refused) => {
         check.busy = false;
         const { up } = check.health;
         check.health = observe(check.health, refused === undefined);
         if (up === check.health.up) return;
         // What later checks say is not told: each report reaches every agent.
         check.why = check.health.up ? '' : (refused ?? '');
-        if (this.#checks.get(id) === check) this.#parts.onChange();
+        if (this.#checks.get(id) === check) this.#parts.onChange(id, check.why);
       });
     });
+    const end = () => {
+      stop();
+      ended.abort();
+    };
     this.#checks.set(id, { ...begun, end, health, why, busy: false });
   }
 
   async #ask(
-    namespacePath: string,
-    address: string,
+    { id, path, address, environment }: Member,
     config: HealthConfig,
+    signal: AbortSignal,
   ): Promise<string | undefined> {
+    const { everyMs } = config;
+    if ('script' in config) {
+      const order = { id, namespacePath: path, command: config.script, environment };
+      return this.#parts.script({ ...order, timeoutMs: everyMs }, signal);
+    }
     const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());
     const ask = (port: number, request?: Parameters<Probe>[4]) =>
-      this.#parts.probe(namespacePath, bytes, port, config.everyMs, request);
+      this.#parts.probe(path, bytes, port, everyMs, request);
     try {
       if ('tcp' in config) return await ask(config.tcp);
       const host = address.includes(':') ? `[${address}]` : address;
@@ -140,8 +183,10 @@ export class HealthWatch {
 export interface HealthParts {
   readonly watch: Pick<ClusterWatch, 'view'>;
   readonly probe: Probe;
+  readonly script: AskScript;
   readonly timers: Timers;
   running(): readonly { readonly name: string; readonly epoch: number }[];
   namespacePath(name: string): string;
-  onChange(): void;
+  /** `why` is '' when the member is up again. */
+  onChange(member: string, why: string): void;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { ApiServer } from '../api/server.js';
 import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
+import { ScriptChecks } from '../dispatch/script-check.js';
 import { messageOf } from '../errors.js';
 import { FenceAgents } from '../fencing/fence-agent.js';
 import { BpfGuard } from '../fencing/guard.js';
@@ -79,6 +80,7 @@ export async function runAgent(options: {
       request === undefined
         ? refusesTcp(path, address, port, timeoutMs)
         : refusesHttp(path, address, port, request, timeoutMs),
+    script: new ScriptChecks().ask,
     clock: { bootMs, unixMs: () => Date.now() },
     timers: systemTimers(bootMs),
     log,

@@ -59,13 +59,20 @@ export function normalise(file: ClusterFile): ClusterConfig {
   };
 }
 
-/** The checks have seen to it that there is one of the two. */
+/** To start a program costs some ms of a CPU, a connection next to none. */
+const scriptEveryMs = 2_000;
+const askEveryMs = 200;
+
+/** The checks have seen to it that there is one of the three. */
 function normaliseHealth({
   tcp,
   http,
   path = '/',
-  every: everyMs,
+  script,
+  every,
 }: NonNullable<ClusterFile['services'][number]['health']>): HealthConfig {
+  if (script !== undefined) return { script, everyMs: every ?? scriptEveryMs };
+  const everyMs = every ?? askEveryMs;
   return http === undefined ? { tcp: tcp ?? 0, everyMs } : { http, path, everyMs };
 }
 

@@ -206,6 +206,8 @@ const personality = z.strictObject({
   priority: z.int().min(0).max(1_000_000).default(100),
 });
 
+const scriptForm = 'write the program and its arguments, e.g. [/usr/local/lib/check-db, --quick]';
+
 const service = z.strictObject({
   name: label,
   network: label,
@@ -236,7 +238,8 @@ const service = z.strictObject({
       tcp: port.optional(),
       http: port.optional(),
       path: z.string().optional(),
-      every: duration.default(200),
+      script: z.array(argument).min(1, scriptForm).max(64).optional(),
+      every: duration.optional(),
     })
     .optional(),
   pool: label.default('default'),

@@ -73,11 +73,14 @@ const httpPath = /^\/[\x21-\x7e]{0,1023}$/;
 
 function checkHealth({ health }: Service, path: Path): readonly Fault[] {
   if (health === undefined) return [];
-  const { tcp, http } = health;
-  if ((tcp === undefined) === (http === undefined)) {
-    const what = tcp === undefined ? 'health asks nothing' : 'health asks in two ways';
-    return [{ path, what, write: 'write {tcp: 80}, or {http: 80, path: /healthz}' }];
+  const { tcp, http, script } = health;
+  const ways = [tcp, http, script].filter((way) => way !== undefined).length;
+  if (ways !== 1) {
+    const what = ways === 0 ? 'health asks nothing' : 'health asks in more ways than one';
+    const write = 'write {tcp: 80}, {http: 80, path: /healthz}, or {script: [/path/of/program]}';
+    return [{ path, what, write }];
   }
+  if (script !== undefined) return checkScript(script, health, path);
   if (health.path === undefined) return [];
   const at = [...path, 'path'];
   if (http === undefined) {
@@ -86,6 +89,31 @@ function checkHealth({ health }: Service, path: Path): readonly Fault[] {
   if (httpPath.test(health.path)) return [];
   const what = `${health.path} cannot be asked for by GET`;
   return [{ path: at, what, write: 'write a path such as /healthz, without spaces' }];
+}
+
+const leastScriptEveryMs = 200;
+
+function checkScript(
+  [program = '']: readonly string[],
+  { path: asked, every }: NonNullable<Service['health']>,
+  path: Path,
+): readonly Fault[] {
+  const faults: Fault[] = [];
+  if (!program.startsWith('/')) {
+    const what = `${program} is no absolute path, and nothing is looked for in PATH`;
+    const write = 'write the whole path, e.g. /usr/local/lib/check-db';
+    faults.push({ path: [...path, 'script', 0], what, write });
+  }
+  if (asked !== undefined) {
+    const write = 'make it an argument of the script';
+    faults.push({ path: [...path, 'path'], what: 'a script has no path to ask for', write });
+  }
+  if (every !== undefined && every < leastScriptEveryMs) {
+    const what = `a process every ${every} ms for each member would keep a host busy with checks`;
+    const write = `write ${leastScriptEveryMs}ms or more`;
+    faults.push({ path: [...path, 'every'], what, write });
+  }
+  return faults;
 }
 
 /** On VXLAN a frame to the service is inside another one when the NIC gets it. */

@@ -148,10 +148,11 @@ export interface PersonalityConfig {
 
 export type HashMode = 'source-ip' | 'source-ip-port' | '5-tuple';
 
-/** How a member is asked whether it is well: by a connection, or by a GET of `path`. */
+/** How a member is asked whether it is well: by a connection, by a GET of `path`, or by a program. */
 export type HealthConfig =
   | { readonly tcp: number; readonly everyMs: number }
-  | { readonly http: number; readonly path: string; readonly everyMs: number };
+  | { readonly http: number; readonly path: string; readonly everyMs: number }
+  | { readonly script: readonly string[]; readonly everyMs: number };
 
 export interface ServiceConfig {
   readonly name: string;

@@ -18,6 +18,14 @@ export interface HostFacts {
   readonly programs: ProgramFacts;
   /** CHAP secrets of volumes that may come here; undefined where no definition is known. */
   readonly secrets: readonly SecretFacts[] | undefined;
+  /** Health checks of members that may come here; undefined where no definition is known. */
+  readonly scripts: readonly ScriptFacts[] | undefined;
+}
+
+export interface ScriptFacts {
+  readonly service: string;
+  readonly program: string;
+  readonly trouble: Trouble;
 }
 
 export interface SecretFacts {

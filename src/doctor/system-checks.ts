@@ -202,6 +202,24 @@ export const systemChecks: readonly Check<HostFacts>[] = [
           );
     },
   },
+  {
+    id: 'health-scripts',
+    title: 'health scripts',
+    judge: ({ scripts }) => {
+      if (scripts === undefined || scripts.length === 0) {
+        return notApplicable('no service asks its members here by a script');
+      }
+      const bad = scripts.filter(({ trouble }) => trouble !== undefined);
+      return bad.length === 0
+        ? ok(scripts.map(({ program }) => program).join(', '))
+        : problem(
+            bad
+              .map(({ service, program, trouble }) => `${service}: ${program}: ${trouble}`)
+              .join('; '),
+            'put it there, for nobody to execute: without it each member that comes here is down',
+          );
+    },
+  },
 ];
 
 function diskText({ disk, diskIscsi }: ProgramFacts): string {

@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { HealthWatch, type Probe } from '../../src/agent/health-watch.js';
 import type { HealthConfig } from '../../src/config/types.js';
+import type { ScriptCheck } from '../../src/dispatch/script-check.js';
 import { clusterConfig, World } from '../control/world.js';
 
 /** Timers that go when they are told to; each has one round of checks. */
@@ -45,6 +46,7 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
       },
     },
     probe,
+    script: async () => undefined,
     timers: rounds.timers,
     running: () => [{ name: 'web1', epoch: 1 }],
     namespacePath: (name) => `/run/netns/us-${name}`,
@@ -77,4 +79,61 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
   t.same(changes, [false, true]);
   t.same(watch.healths(), [{ service: 'web', personality: 'web1', epoch: 1, up: true }]);
   watch.stop();
+});
+
+test('a script is told of its member, is not asked twice at a time, and ends with the check', async (t) => {
+  const plain = clusterConfig();
+  const health: HealthConfig = { script: ['/usr/lib/check', '-x'], everyMs: 2_000 };
+  const world = new World({
+    ...plain,
+    services: plain.services.map((service) => ({ ...service, health })),
+  });
+  const asked: [ScriptCheck, AbortSignal][] = [];
+  const answers: ((why: string | undefined) => void)[] = [];
+  const rounds = new Rounds();
+  let running = [{ name: 'web1', epoch: 3 }];
+  const watch = new HealthWatch({
+    watch: world,
+    probe: async () => 'nobody is to be asked by TCP',
+    script: (check, signal) => {
+      asked.push([check, signal]);
+      return new Promise((resolve) => answers.push(resolve));
+    },
+    timers: rounds.timers,
+    running: () => running,
+    namespacePath: (name) => `/run/netns/us-${name}`,
+    onChange: () => {},
+  });
+  watch.look();
+  await rounds.next();
+  await rounds.next();
+  t.equal(asked.length, 1);
+  const [[check, signal] = []] = asked;
+  t.match(check, {
+    id: 'web/web1',
+    namespacePath: '/run/netns/us-web1',
+    command: ['/usr/lib/check', '-x'],
+    timeoutMs: 2_000,
+  });
+  const service = plain.services.find(({ name }) => name === 'web');
+  const nic = plain.personalities.find(({ name }) => name === 'web1')?.networks[0];
+  t.same(check?.environment, {
+    UNDERSTUDY_SERVICE: 'web',
+    UNDERSTUDY_SERVICE_ADDRESS: service?.addresses.join(' '),
+    UNDERSTUDY_SERVICE_PORTS: 'tcp/80',
+    UNDERSTUDY_PERSONALITY: 'web1',
+    UNDERSTUDY_EPOCH: '3',
+    UNDERSTUDY_MEMBER_ADDRESS: '10.10.0.11',
+    UNDERSTUDY_MEMBER_MAC: nic?.mac,
+  });
+  answers[0]?.('script: exit code 2: full');
+  await rounds.next();
+  await rounds.next();
+  answers[1]?.('script: exit code 2: full');
+  await rounds.next();
+  t.match(watch.healths(), [{ up: false, why: 'script: exit code 2: full' }], 'after two');
+  t.equal(signal?.aborted, false);
+  running = [];
+  watch.look();
+  t.equal(asked.at(-1)?.[1].aborted, true, 'killed when its member runs here no more');
 });

@@ -42,7 +42,7 @@ const expected: Readonly<Record<string, readonly [string, number, string, string
     'services[0].health',
     33,
     'health asks nothing',
-    'write {tcp: 80}, or {http: 80, path: /healthz}',
+    'write {tcp: 80}, {http: 80, path: /healthz}, or {script: [/path/of/program]}',
   ],
   'host-address-missing': [
     'hosts[2]',

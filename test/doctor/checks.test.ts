@@ -47,6 +47,7 @@ const file = { there: true, mode: 0o600, uid: 0, sizeBytes: 45 };
 const host: HostFacts = {
   ...{ host: 'h1', root: true, needs, kernel },
   secrets: [{ volume: 'data', trouble: undefined }],
+  scripts: [{ service: 'web', program: '/usr/lib/check', trouble: undefined }],
   sysctls: {
     'net.ipv4.conf.all.rp_filter': '0',
     'net.ipv4.conf.eth1.rp_filter': '0',
@@ -236,6 +237,15 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
     ['problem', { ...host, secrets: [{ volume: 'data', trouble: why }] }],
     ['not-applicable', { ...host, secrets: undefined }],
     ['not-applicable', { ...host, secrets: [] }],
+  ],
+  'health-scripts': [
+    ['ok', host],
+    [
+      'problem',
+      { ...host, scripts: [{ service: 'web', program: '/usr/lib/check', trouble: why }] },
+    ],
+    ['not-applicable', { ...host, scripts: undefined }],
+    ['not-applicable', { ...host, scripts: [] }],
   ],
   'program-mkfs': [
     ['problem', withPrograms({ mkfs: ['xfs'] })],

@@ -5,6 +5,7 @@ import { everyClusterCheck, hostChecks } from '../../doctor/checks.js';
 import type { ClusterFacts } from '../../doctor/facts.js';
 import { gatherCluster, type HostPlace } from '../../doctor/gather-cluster.js';
 import { gatherHost, needsOf } from '../../doctor/gather-host.js';
+import { gatherScripts } from '../../doctor/gather-scripts.js';
 import { gatherSecrets } from '../../doctor/gather-secrets.js';
 import { examine, type Result, type Verdict } from '../../doctor/types.js';
 import { UnderstudyError } from '../../errors.js';
@@ -35,8 +36,9 @@ export async function run(options: DoctorOptions): Promise<number> {
   const cluster = await lookAtCluster(options, agent).finally(() => progress.end());
   const config = cluster?.view === undefined ? undefined : configOf(cluster.view);
   const secrets = await gatherSecrets(config, host.host);
+  const scripts = gatherScripts(config, host.host);
   const results = [
-    ...examine('host', hostChecks, { ...host, needs: needsOf(config), secrets }),
+    ...examine('host', hostChecks, { ...host, needs: needsOf(config), secrets, scripts }),
     ...(cluster === undefined ? [] : examine('cluster', everyClusterCheck, cluster)),
   ];
   const problems = count(results, 'problem');

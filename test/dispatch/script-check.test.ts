@@ -1,0 +1,130 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import { ScriptChecks } from '../../src/dispatch/script-check.js';
+import { scriptTrouble } from '../../src/dispatch/script-file.js';
+import { closeProcess, openProcess, waitForEnd } from '../../src/ffi/pidfd.js';
+
+const never = new AbortController().signal;
+const patientMs = 10_000;
+
+/** A folder that nobody may enter and write to, with the script in it. */
+function folder(t: Test): string {
+  const path = mkdtempSync('/tmp/understudy-script-');
+  chmodSync(path, 0o777);
+  t.teardown(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+function script(t: Test, body: string, program = '#!/bin/sh') {
+  const path = join(folder(t), 'check');
+  writeFileSync(path, `${program}\n${body}\n`);
+  chmodSync(path, 0o755);
+  return {
+    id: 'web/web1',
+    namespacePath: '/proc/self/ns/net',
+    command: [path, 'two words', '$HOME;'],
+    environment: { UNDERSTUDY_SERVICE: 'web', UNDERSTUDY_MEMBER_MAC: '02:00:00:00:00:11' },
+    timeoutMs: patientMs,
+  };
+}
+
+test('exit code 0 is well; all else is told with its last line', async (t) => {
+  const cases: readonly (readonly [string, string | undefined])[] = [
+    ['exit 0', undefined],
+    ['echo fine; exit 0', undefined],
+    ['exit 3', 'script: exit code 3'],
+    ['echo first; echo "no answer from db" >&2; exit 1', 'script: exit code 1: no answer from db'],
+    ['printf "red \\033[31m\\a"; exit 2', 'script: exit code 2: red ?[31m?'],
+    ['kill -SEGV $$', 'script: signal SIGSEGV'],
+  ];
+  for (const [body, why] of cases) {
+    t.equal(await new ScriptChecks().ask(script(t, body), never), why, body);
+  }
+  const long = await new ScriptChecks().ask(script(t, 'printf %0500d 7; exit 1'), never);
+  t.equal(long?.length, 'script: exit code 1: '.length + 200, 'a line is cut');
+});
+
+test('arguments go as they are, the environment is no more than what is told', async (t) => {
+  const check = script(
+    t,
+    'd=$(dirname "$0"); printf "%s\\n" "$@" > $d/argv; env > $d/env; id -u > $d/uid; grep -E "^(Cap|NoNew|Groups)" /proc/self/status > $d/status; cat > $d/stdin',
+  );
+  process.env.UNDERSTUDY_TEST_SECRET = 'sesame';
+  t.teardown(() => delete process.env.UNDERSTUDY_TEST_SECRET);
+  t.equal(await new ScriptChecks().ask(check, never), undefined);
+  const read = (name: string) =>
+    readFileSync(join(check.command[0] ?? '', '..', name), 'utf8').trim();
+  t.equal(read('argv'), 'two words\n$HOME;', 'no shell read them');
+  const names = read('env').match(/^[A-Z_]+(?==)/gm) ?? [];
+  // tap gives its own to whatever is spawned.
+  const ours = names.filter((name) => !/^(?:_TAPJS_\w*|NODE_OPTIONS|PWD|_)$/.test(name));
+  t.same(ours.sort(), ['LANG', 'PATH', 'UNDERSTUDY_MEMBER_MAC', 'UNDERSTUDY_SERVICE']);
+  t.equal(read('uid'), '65534');
+  t.notMatch(read('status'), /^Cap...:\s+0*[1-9a-f]/m, 'no capabilities, not even to come');
+  t.match(read('status'), /NoNewPrivs:\s+1/);
+  t.equal(read('stdin'), '');
+});
+
+/** Resolves once a process that the check started has ended. */
+async function seeEnd(path: string): Promise<void> {
+  const process = openProcess(Number(readFileSync(path, 'utf8')));
+  if (process === undefined) return;
+  await waitForEnd(process, patientMs);
+  closeProcess(process);
+}
+
+test('the time is up for all of its process group', async (t) => {
+  const check = script(t, 'sleep 1000 & echo $! > "$(dirname "$0")/pid"; echo asking; wait');
+  const why = await new ScriptChecks().ask({ ...check, timeoutMs: 500 }, never);
+  t.match(why, /^script: no end within 500 ms/);
+  const pid = join(check.command[0] ?? '', '..', 'pid');
+  if (existsSync(pid)) await seeEnd(pid);
+});
+
+test('what it leaves behind ends with it, and does not hold up the answer', async (t) => {
+  const check = script(t, 'sleep 1000 & echo $! > "$(dirname "$0")/pid"; exit 4');
+  t.equal(await new ScriptChecks().ask(check, never), 'script: exit code 4');
+  await seeEnd(join(check.command[0] ?? '', '..', 'pid'));
+});
+
+test('who says too much is ended', async (t) => {
+  const why = await new ScriptChecks().ask(script(t, 'exec yes'), never);
+  t.match(why, /^script: more than 64 KiB of output: y/);
+});
+
+test('one that is called off is killed', async (t) => {
+  const off = new AbortController();
+  const asked = new ScriptChecks().ask(script(t, 'sleep 1000'), off.signal);
+  off.abort();
+  t.equal(await asked, 'script: called off');
+});
+
+test('a program that is not there or may not be run is told, by the check and before it', async (t) => {
+  const checks = new ScriptChecks();
+  const check = script(t, 'exit 0');
+  const [path = ''] = check.command;
+  t.equal(scriptTrouble(path), undefined);
+  chmodSync(path, 0o700);
+  t.match(await checks.ask(check, never), /^script: exit code \d+: .*Permission denied/);
+  t.match(scriptTrouble(path), /others may not execute it/);
+  rmSync(path);
+  t.match(await checks.ask(check, never), /^script: exit code 127: .*No such file/);
+  t.equal(scriptTrouble(path), 'it is not there');
+  mkdirSync(path, 0o755);
+  t.equal(scriptTrouble(path), 'it is no file');
+  rmSync(path, { recursive: true });
+  writeFileSync(path, '#!/bin/sh\n', { mode: 0o755 });
+  chmodSync(join(path, '..'), 0o700);
+  t.match(scriptTrouble(path), /may not enter/);
+  const gone = { ...check, namespacePath: '/run/netns/us-nobody-has-this' };
+  t.match(await checks.ask(gone, never), /^script: exit code 1: nsenter/);
+});
