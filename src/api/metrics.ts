@@ -172,6 +172,12 @@ function dispatchMetrics(gauge: AddGauge, services: readonly DispatchCounters[])
   );
 }
 
+/**
+ * Pulse counts what happened. What is warned of stands at 0 before: to `increase` a series that begins at 7
+ * has not grown (https://prometheus.io/docs/prometheus/latest/querying/functions/#increase).
+ */
+const fromTheStart = { forged: 0, malformed: 0 };
+
 function leaseMetrics(gauge: AddGauge, lease: LeaseFacts): void {
   if (lease.remainingMs !== null) {
     gauge('lease_remaining_seconds', 'Until this host falls silent if nothing renews its lease', [
@@ -188,6 +194,8 @@ function leaseMetrics(gauge: AddGauge, lease: LeaseFacts): void {
   gauge(
     'pulse_packets',
     'What pulse counted since its start, by what became of a packet',
-    Object.entries(lease.counters).map(([what, count]): Sample => [{ what }, count]),
+    Object.entries({ ...fromTheStart, ...lease.counters }).map(
+      ([what, count]): Sample => [{ what }, count],
+    ),
   );
 }

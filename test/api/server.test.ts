@@ -63,6 +63,8 @@ test('metrics are in the form and names that Prometheus expects', async (t) => {
     'understudy_lease_remaining_seconds 0.15',
     'understudy_last_ack_age_seconds{host="h2"} 0.02',
     'understudy_pulse_packets{what="bad-mac"} 3',
+    // Not counted yet: an alert on its growth needs where it began.
+    'understudy_pulse_packets{what="forged"} 0',
   ]) {
     t.ok(text.split('\n').includes(line), line);
   }
