@@ -1,6 +1,6 @@
-import { Command } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { test } from 'tap';
-import { commands } from '../../src/cli/commands.js';
+import { understudyProgram } from '../../src/cli/program.js';
 import { runProgram, understudy } from './run.js';
 
 /** Each command as a list of words: `['lab', 'up']`. */
@@ -11,11 +11,35 @@ function namesBelow(command: Command, above: readonly string[] = []): string[][]
   });
 }
 
-function everyCommand(): string[][] {
-  const program = new Command('understudy').enablePositionalOptions();
-  const context = { signal: new AbortController().signal };
-  for (const command of commands) command.register(program, context);
-  return namesBelow(program);
+const program = (): Command => understudyProgram({ signal: new AbortController().signal });
+
+const everyCommand = (): string[][] => namesBelow(program());
+
+/** What `--help` of a command prints, and its exit code, without a process for each. */
+async function helpOf(
+  words: readonly string[],
+): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: '', err: '' };
+  const listen = (command: Command): void => {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => {
+        said.out += text;
+      },
+      writeErr: (text) => {
+        said.err += text;
+      },
+    });
+    command.commands.forEach(listen);
+  };
+  const whole = program();
+  listen(whole);
+  try {
+    await whole.parseAsync([...words, '--help'], { from: 'user' });
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return { code: thrown.exitCode, ...said };
+    throw thrown;
+  }
+  throw new Error('--help went on');
 }
 
 test('the contract’s commands are there', async (t) => {
@@ -54,19 +78,18 @@ test('the contract’s commands are there', async (t) => {
 });
 
 test('--help of every command exits 0 and shows an example', async (t) => {
-  const all = [[], ...everyCommand()];
-  // Two at a time: each is a process of its own.
-  const queue = [...all];
-  const worker = async () => {
-    for (let words = queue.shift(); words !== undefined; words = queue.shift()) {
-      const { code, stdout, stderr } = await understudy([...words, '--help']);
-      const name = ['understudy', ...words].join(' ');
-      t.strictSame([code, stderr], [0, ''], name);
-      t.match(stdout, `Usage: ${name}`);
-      t.match(stdout, /\nExample:\n {2}\$ understudy \S/, name);
-    }
-  };
-  await Promise.all([worker(), worker()]);
+  for (const words of [[], ...everyCommand()]) {
+    const { code, out, err } = await helpOf(words);
+    const name = ['understudy', ...words].join(' ');
+    t.strictSame([code, err], [0, ''], name);
+    t.match(out, `Usage: ${name}`);
+    t.match(out, /\nExample:\n {2}\$ understudy \S/, name);
+  }
+  for (const words of [[], ['move'], ['lab', 'up']]) {
+    const { code, stdout, stderr } = await understudy([...words, '--help']);
+    const { out } = await helpOf(words);
+    t.strictSame([code, stdout, stderr], [0, out, ''], 'so does the program');
+  }
 });
 
 test('wrong usage exits 2, says why on stderr and prints nothing else', async (t) => {
