@@ -69,7 +69,7 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
     rmSync(folder, { recursive: true });
     removeCgroup(name);
   });
-  const debs = [await buildPackage(folder), await buildPackage(folder, nextVersion)];
+  const debs = await Promise.all([buildPackage(folder), buildPackage(folder, nextVersion)]);
   installAtBoot(root, debs);
   writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
   mkdirSync(join(root, 'srv/shop'), { recursive: true, mode: 0o755 });
