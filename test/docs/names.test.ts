@@ -5,6 +5,7 @@ import { agentSchema } from '../../src/agent/config.js';
 import { parseClusterFile } from '../../src/config/parse.js';
 import { clusterFileSchema } from '../../src/config/schema.js';
 import { parseScenario } from '../../src/lab/scenario.js';
+import { stepNames } from '../../src/lab/scenario-steps.js';
 import { translationSchema } from '../../src/migrate/translate.js';
 import { pulseSchema } from '../../src/pulse/config.js';
 import { targetSchema } from '../../src/storage/target-main.js';
@@ -15,14 +16,18 @@ interface Shape {
   readonly properties?: Readonly<Record<string, Shape>>;
   readonly items?: Shape;
   readonly anyOf?: readonly Shape[];
+  /** What stands below any name, in a map. */
+  readonly additionalProperties?: Shape | boolean;
 }
 
 const shapeOf = (schema: z.ZodType): Shape =>
   z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Shape;
 
-/** Keys of an object, of the elements of a list, of any alternative. */
+/** Keys of an object, of the elements of a list or a map, of any alternative. */
 function keysOf(shape: Shape): Readonly<Record<string, Shape>> {
-  const inner = [shape.items, ...(shape.anyOf ?? [])].flatMap((one) => (one ? [keysOf(one)] : []));
+  const { items, additionalProperties: each } = shape;
+  const below = [items, typeof each === 'boolean' ? undefined : each, ...(shape.anyOf ?? [])];
+  const inner = below.flatMap((one) => (one ? [keysOf(one)] : []));
   return Object.assign({}, shape.properties, ...inner) as Readonly<Record<string, Shape>>;
 }
 
@@ -92,6 +97,21 @@ test('every key of the daemons’ files is in docs/reference/daemons.md, and no 
     );
     t.strictSame(strange, [], `${heading}: keys that do not exist`);
   }
+  t.end();
+});
+
+test('every step of a scenario is in docs/reference/lab.md, and no other', (t) => {
+  const told = firstCells(page('docs/reference/lab.md'), '## Scenarios');
+  const names = told.map((code) => code.split(':')[0] ?? '').filter((name) => /^\w+$/.test(name));
+  t.strictSame([...new Set(names)].sort(), [...stepNames].sort());
+  t.end();
+});
+
+test('every key of the map to another site is in docs/operations.md', (t) => {
+  const { text } = page('docs/operations.md');
+  const section = text.slice(text.indexOf('## Another site')).split(/\n## /)[0] ?? '';
+  const missing = allKeys(shapeOf(translationSchema)).filter((key) => !holdsWord(section, key));
+  t.strictSame(missing, []);
   t.end();
 });
 
