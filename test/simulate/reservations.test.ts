@@ -5,7 +5,7 @@ import { faultsIn, series } from '../../src/simulate/series.js';
 import { variant } from '../../src/simulate/variant.js';
 
 /** The product's own takeovers where reservations fence every volume, and nothing beside the target does. */
-const seeds = 15;
+const seeds = 10;
 const faultsEach = 12;
 
 function reserving(seed: number): ClusterConfig {

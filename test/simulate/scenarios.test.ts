@@ -1,53 +1,18 @@
 import { test } from 'tap';
-import { faultKinds } from '../../src/simulate/faults.js';
-import { run, watchedMs } from '../../src/simulate/run.js';
+import { run } from '../../src/simulate/run.js';
 import { variant } from '../../src/simulate/variant.js';
+import { madeUpClusters, noLeaseLapses, nothingIsDisturbed, powerCuts } from './many-seeds.js';
 
-/** Seed 2: three controllers, leases of 200 ms. */
-const config = variant(2);
-const leaseMs = config.timing.leaseMs;
-/** Steps of up to 100 ms in all, and now and then a watch of etcd that is 400 ms late. */
-const takeoverMs = 600;
+/** More seeds of each: npm run test:soak. */
+test('a power cut: the lease, and then what a takeover takes', (t) => powerCuts(t, 2));
 
-test('a power cut: the lease, and then what a takeover takes', async (t) => {
-  for (let seed = 1; seed <= 5; seed++) {
-    for (const host of ['h1', 'h2', 'h3']) {
-      const { gaps, violations } = await run({
-        config,
-        seed,
-        faults: 0,
-        kills: [{ host, atMs: 2_000 }],
-      });
-      t.same(violations, []);
-      for (const { role, startMs, endMs } of gaps) {
-        const gapMs = endMs - startMs;
-        t.ok(gapMs < leaseMs * 1.01 + takeoverMs, `${role} from ${host}: ${gapMs.toFixed(0)} ms`);
-      }
-    }
-  }
-});
+test('faults of one controller after the other lapse no lease', (t) => noLeaseLapses(t, 4));
 
-test('faults of one controller after the other lapse no lease', async (t) => {
-  const single = ['pulse-stopped', 'pulse-killed', 'pulse-flaps', 'agent-killed', 'agent-stopped'];
-  t.same(
-    single.filter((kind) => faultKinds[kind] === undefined),
-    [],
-  );
-  // The check `undisturbed` judges each lapse; what matters here is that there is none at all.
-  for (let seed = 1; seed <= 10; seed++) {
-    const { violations } = await run({ config, seed, faults: 15, kinds: [...single, 'link-cut'] });
-    t.same(violations, []);
-  }
-});
+test('the store may be slow, away or without a leader: nothing that runs is disturbed', (t) =>
+  nothingIsDisturbed(t, 4));
 
-test('the store may be slow, away or without a leader: nothing that runs is disturbed', async (t) => {
-  const store = ['etcd-member', 'etcd-leader', 'etcd-majority', 'etcd-election', 'etcd-slow'];
-  const kinds = [...store, 'etcd-compaction', 'cut-from-store', 'agent-killed'];
-  for (let seed = 1; seed <= 10; seed++) {
-    const { gaps, violations } = await run({ config, seed, faults: 15, kinds });
-    t.same([gaps, violations], [[], []]);
-  }
-});
+test('made-up clusters work soon after power on, also those without enforced leases', (t) =>
+  madeUpClusters(t, 8));
 
 test('a planned move waits for whoever is away: the role goes on working', async (t) => {
   const away = ['cut-from-store', 'target-killed', 'target-stopped', 'late-news', 'late-requests'];
@@ -118,13 +83,4 @@ test('what is given to a host whose agent stays away is given to another', async
   const { faults, violations } = await run({ config: variant(51), seed: 51, faults: 5, kinds });
   t.match(faults, [{ kind: 'agent-gone-for-long' }]);
   t.same(violations, []);
-});
-
-test('made-up clusters work soon after power on, also those without enforced leases', async (t) => {
-  // Of seed 398 an adapter of the simulator once lacked a method that few clusters need.
-  for (const seed of [398, ...Array.from({ length: 20 }, (_, index) => index + 1)]) {
-    const { violations, simulatedMs } = await run({ config: variant(seed), seed, faults: 0 });
-    t.same(violations, []);
-    t.ok(simulatedMs < 9_000 + watchedMs, `seed ${seed}: ${simulatedMs} ms`);
-  }
 });

@@ -5,7 +5,7 @@ import { faultsIn, series, simulatedPerSecond } from '../../src/simulate/series.
 import { variant } from '../../src/simulate/variant.js';
 
 /** The nightly size is scripts/simulate-nightly.mjs; all of this takes a minute where others use the cores too. */
-const seeds = 20;
+const seeds = 12;
 const faultsEach = 12;
 
 test(`${seeds} seeds: no rule is ever broken, and everything works again`, async (t) => {
