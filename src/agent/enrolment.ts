@@ -1,9 +1,10 @@
 import type { ClusterConfig } from '../config/types.js';
 import { electorateToHold } from '../control/controllers-change.js';
-import { electorsOf } from '../control/electorate.js';
+import { electorsOf, lowestSet } from '../control/electorate.js';
 import { hostKey } from '../control/keys.js';
 import { lookup } from '../control/lookup.js';
 import type { HostRecord } from '../control/records.js';
+import { currentReport } from '../control/reports.js';
 import { configOf } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import { UnderstudyError } from '../errors.js';
@@ -37,6 +38,7 @@ export class Enrolment {
   #incarnation: number | undefined;
   /** Of this incarnation: as its record says, whatever the cluster file says by now. */
   #enforced = true;
+  #leastSet = 0;
   /** What pulse was last told; told again only when it changes or pulse restarts. */
   #told = '';
   /** What pulse holds, and under which set of controllers it counts that lease. */
@@ -125,10 +127,22 @@ export class Enrolment {
       record.bootToken === bootToken &&
       !(await isShutOutForGood(store, host, record.incarnation))
     ) {
+      this.#recall(record.incarnation);
       this.#begin(record, 'agent restarted within the same boot');
       return;
     }
     await this.#enrolAfter(config, record?.incarnation ?? 0, entry?.modRevision);
+  }
+
+  /**
+   * What the agent before this one reported stays so until pulse says more. Else the first report would
+   * take back that the lease was held, and under which controllers, which others rest on.
+   */
+  #recall(incarnation: number): void {
+    const { watch, host } = this.#parts;
+    const report = currentReport(watch.view, host, incarnation);
+    if (report?.leased !== true || this.#held?.incarnation === incarnation) return;
+    this.#held = { incarnation, set: report.set ?? 0 };
   }
 
   /** The old incarnation is shut out: let go of all of it, then come back as a spare. */
@@ -153,7 +167,7 @@ export class Enrolment {
     old: number,
     revision: number | undefined,
   ): Promise<void> {
-    const { store, host, bootToken, pulse, maps } = this.#parts;
+    const { store, host, bootToken, pulse, maps, watch } = this.#parts;
     await this.#parts.dropEverything();
     await order(pulse, { kind: 'retire' });
     this.#counting = undefined;
@@ -164,7 +178,9 @@ export class Enrolment {
     maps.forget(incarnation);
     const key = hostKey(host);
     const { enforce: enforced } = config.fencing;
-    const record: HostRecord = { incarnation, bootToken, enforced };
+    const known = watch.view.config?.value;
+    const set = known === undefined ? 0 : lowestSet(known);
+    const record: HostRecord = { incarnation, bootToken, enforced, ...(set === 0 ? {} : { set }) };
     const result = await store.transact({
       compare: [
         revision === undefined
@@ -186,10 +202,11 @@ export class Enrolment {
     this.#begin(record, enforced ? 'enrolled' : 'enrolled; its lease is not enforced');
   }
 
-  #begin({ incarnation, enforced }: HostRecord, why: string): void {
+  #begin({ incarnation, enforced, set = 0 }: HostRecord, why: string): void {
     this.#parts.journal.event('enrolled', this.#parts.host, `incarnation ${incarnation}: ${why}`);
     this.#incarnation = incarnation;
     this.#enforced = enforced;
+    this.#leastSet = set;
     this.#told = '';
     this.#parts.onIncarnation(incarnation);
   }
@@ -198,7 +215,7 @@ export class Enrolment {
     const { host, pulse, maps, pulsePort, watch } = this.#parts;
     const known = this.#counting?.incarnation === incarnation;
     const current = known ? (this.#counting?.set ?? 0) : undefined;
-    const electorate = electorateToHold(watch.view, host, incarnation, current);
+    const electorate = electorateToHold(watch.view, host, incarnation, current, this.#leastSet);
     if (electorate === undefined) return;
     const request = {
       kind: 'enrol',

@@ -77,17 +77,19 @@ export function controllersChange(view: View): ControllersChange | undefined {
  * the old set.
  *
  * @param current the set that its pulse counts under for this incarnation; undefined: none
+ * @param least the lowest that its enrolment names: others rely on that it never goes below
  */
 export function electorateToHold(
   view: View,
   host: string,
   incarnation: number,
   current: number | undefined,
+  least = 0,
 ): Electorate | undefined {
   if (view.config === undefined) return undefined;
   const next = electorateOf(view.config.value);
-  // What the watch shows may be behind what pulse was told by an agent before this one.
-  if (current !== undefined && current > next.set) return undefined;
+  // What the watch shows may be behind what an agent before this one went by.
+  if (Math.max(current ?? 0, least) > next.set) return undefined;
   const against = standingVotes(view, host, incarnation).map(({ controller }) => controller);
   const carried = isQuorum(next.sets, (name) => hasRead(view, name) && !against.includes(name));
   if ((isRead(view) && carried) || current === next.set) return next;
@@ -249,12 +251,16 @@ function longerLeases(view: View): readonly string[] {
   );
 }
 
-/** Hosts that may hold a lease under a set before this one. */
+/**
+ * Hosts that may hold a lease under a set before this one. Who enrolled under this one cannot: a host
+ * that was voted out while it was waited for, and is back, holds up nothing.
+ */
 function unmovedHosts(view: View, set: number): readonly string[] {
   const enrolled = new Set(enrolledIncarnations(view));
   return (configOf(view)?.hosts ?? []).flatMap(({ name }) => {
-    const incarnation = view.hosts.get(name)?.value.incarnation;
-    if (incarnation === undefined || !enrolled.has(incarnationId(name, incarnation))) return [];
-    return (currentReport(view, name, incarnation)?.set ?? 0) < set ? [name] : [];
+    const record = view.hosts.get(name)?.value;
+    if (record === undefined || !enrolled.has(incarnationId(name, record.incarnation))) return [];
+    const held = currentReport(view, name, record.incarnation)?.set ?? 0;
+    return Math.max(held, record.set ?? 0) < set ? [name] : [];
   });
 }

@@ -29,6 +29,14 @@ export function formerElectorate({ controllers }: Named): Electorate | undefined
   return from === null ? undefined : { set: set - 1, sets: [from] };
 }
 
+/**
+ * The lowest set that a host which enrols now may count its lease by. While one is replaced that is the
+ * one before: it may not have read of the change yet.
+ */
+export function lowestSet(record: Named): number {
+  return (formerElectorate(record) ?? electorateOf(record)).set;
+}
+
 /** Each controller once, those that are replaced included. */
 export function electorsOf({ sets }: Pick<Electorate, 'sets'>): readonly string[] {
   return [...new Set(sets.flat())];

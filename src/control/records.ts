@@ -42,6 +42,11 @@ export interface HostRecord {
   readonly bootToken: string;
   /** Whether the kernel enforces the lease of this incarnation; fixed for its life. */
   readonly enforced: boolean;
+  /**
+   * The lowest set of controllers that this incarnation ever counts its lease by. Absent: the first;
+   * versions before 0.2 do not say.
+   */
+  readonly set?: number;
 }
 
 /** `fenced/<host>/<incarnation>`: this incarnation is off for sure. Never deleted. */

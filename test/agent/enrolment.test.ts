@@ -4,8 +4,14 @@ import { Enrolment } from '../../src/agent/enrolment.js';
 import { Journal } from '../../src/agent/journal.js';
 import type { Log } from '../../src/agent/loop.js';
 import type { PulseHello, PulsePort } from '../../src/agent/pulse-port.js';
-import { configKey, controllerSetsKey, hostKey, retiredKey } from '../../src/control/keys.js';
-import type { ControllersRecord } from '../../src/control/records.js';
+import {
+  configKey,
+  controllerSetsKey,
+  hostKey,
+  reportKey,
+  retiredKey,
+} from '../../src/control/keys.js';
+import type { ControllersRecord, ReportRecord } from '../../src/control/records.js';
 import type { PulseEvent, PulseReply, PulseRequest } from '../../src/pulse/protocol.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
 import { systemTimers } from '../../src/store/timers.js';
@@ -93,6 +99,7 @@ async function agentOf(
   pulse: FakePulse,
   before: { readonly incarnation: number; readonly bootToken: string; readonly retired?: boolean },
   controllers?: ControllersRecord,
+  report?: ReportRecord,
 ) {
   const store = new MemoryStore(new MemoryBackend());
   const put = (key: string, value: object) =>
@@ -101,6 +108,7 @@ async function agentOf(
   const { incarnation, bootToken, retired } = before;
   if (incarnation > 0) await put(hostKey('h1'), { incarnation, bootToken, enforced: true });
   if (retired) await put(retiredKey('h1', incarnation), {});
+  if (report !== undefined) await put(reportKey('h1'), report);
   const watch = new ClusterWatch(store);
   const timers = systemTimers();
   const clock = { bootMs: () => 0, unixMs: () => 0 };
@@ -180,6 +188,35 @@ test('an agent that restarts in the middle of a change knows what its pulse hold
   }
   await moved;
   t.match(pulse.electorates[1], { set: 2 });
+});
+
+test('an agent that restarts takes back nothing that was reported, while pulse says nothing', async (t) => {
+  const pulse = new FakePulse(4);
+  const before = { incarnation: 4, bootToken: 'this boot' };
+  const said = { leased: true, set: 2, personalities: [], services: [], health: [] };
+  const controllers = { set: 2, since: 1, from: null };
+  for (const [incarnation, held] of [
+    [4, 2],
+    [3, 0],
+  ] as const) {
+    const { enrolment } = await agentOf(t, pulse, before, controllers, { incarnation, ...said });
+    await pulse.next('enrol 4');
+    t.same([enrolment.heldSet, enrolment.leased], [held, held > 0], `said by ${incarnation}`);
+  }
+});
+
+test('an incarnation names the lowest set of controllers that it will count by', async (t) => {
+  for (const [controllers, set] of [
+    [undefined, undefined],
+    [{ set: 1, since: 0, from: ['h2', 'h3', 'h4'] }, undefined],
+    [{ set: 3, since: 1, from: ['h2', 'h3', 'h4'] }, 2],
+    [{ set: 4, since: 3, from: null }, 4],
+  ] as const) {
+    const pulse = new FakePulse();
+    const { store } = await agentOf(t, pulse, { incarnation: 0, bootToken: '' }, controllers);
+    await pulse.done('enrol 1');
+    t.equal(JSON.parse((await store.get(hostKey('h1')))?.value ?? '').set, set);
+  }
 });
 
 test('a host that was never here enrols as its first incarnation', async (t) => {

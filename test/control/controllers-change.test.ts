@@ -10,12 +10,14 @@ import {
   notDriving,
   setToRefuseBelow,
 } from '../../src/control/controllers-change.js';
+import { lowestSet } from '../../src/control/electorate.js';
 import { decideFailovers, initialFailoverState } from '../../src/control/failover.js';
 import {
   allocationKey,
   configKey,
   controllerSetsKey,
   featuresKey,
+  hostKey,
   longerKey,
   reportKey,
 } from '../../src/control/keys.js';
@@ -108,6 +110,45 @@ test('a change goes from step to step by what stands in the store', async (t) =>
   cluster.move(everybody, 2);
   t.equal(cluster.phase, undefined);
   t.same(cluster.decide(named(next)), { kind: 'unchanged' });
+});
+
+test('a change that is over stays so when a host that was voted out over it is back', async (t) => {
+  const cluster = new Cluster();
+  cluster.apply(named(next));
+  const final = { set: 2, since: 1, from: null };
+  for (const voter of ['h1', 'h2', 'h4']) cluster.vote('h3', 1, voter);
+  cluster.write(configKey, { ...cluster.view.config?.value, controllers: final });
+  cluster.sets(next, 2, 1);
+  cluster.move(next, 2);
+  t.equal(cluster.phase, undefined, 'nobody waits for a host that is voted out');
+  const back = { incarnation: 2, bootToken: 'h3-2', enforced: true };
+  cluster.write(hostKey('h3'), { ...back, set: 2 });
+  t.equal(cluster.phase, undefined, 'its new incarnation counts by none but the new ones');
+  t.match(cluster.decide(named(['h1', 'h2', 'h3'])), { kind: 'apply' });
+  cluster.write(hostKey('h3'), back);
+  t.match(
+    controllersChange(cluster.view),
+    { phase: 'settling', waitsFor: ['h3'] },
+    'one that does not say so, or enrolled before the end, may count by the old ones',
+  );
+});
+
+test('a host that enrols names the lowest set that it may count by, and never goes below', async (t) => {
+  const cluster = new Cluster();
+  const record = () => {
+    const value = cluster.view.config?.value;
+    if (value === undefined) throw new Error('no configuration');
+    return value;
+  };
+  t.equal(lowestSet(record()), 0);
+  cluster.apply(named(next));
+  t.equal(lowestSet(record()), 0, 'it may not have read of the change');
+  cluster.write(configKey, { ...record(), controllers: { set: 2, since: 1, from: null } });
+  t.equal(lowestSet(record()), 2);
+  t.same(electorateToHold(cluster.view, 'h1', 2, undefined, 2), { set: 2, sets: [next] });
+  const behind = new Cluster();
+  behind.apply(named(next));
+  t.same(electorateToHold(behind.view, 'h1', 2, undefined, 2), undefined, 'its watch is behind');
 });
 
 test('a driver that comes new waits anew', async (t) => {
