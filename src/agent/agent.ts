@@ -29,6 +29,7 @@ import type { PulsePort } from './pulse-port.js';
 import { Reporter } from './reporter.js';
 import type { RoleParts } from './role-parts.js';
 import type { HostFacts } from './specs.js';
+import { TrafficWatch } from './traffic-watch.js';
 import { Verifier } from './verifier.js';
 import { Voter } from './voter.js';
 import { Warmth } from './warmth.js';
@@ -80,6 +81,7 @@ export class Agent {
   readonly #verifier: Verifier;
   readonly #health: HealthWatch;
   readonly #reporter: Reporter;
+  readonly #traffic: TrafficWatch;
   readonly #carrying: Carrying;
   readonly #warmth: Warmth;
 
@@ -137,6 +139,13 @@ export class Agent {
         log.info({ member, why }, why === '' ? `${member} is up` : `${member} is down: ${why}`);
         this.#reporter.now();
       },
+    });
+    this.#traffic = new TrafficWatch({
+      dispatch: parts.dispatch,
+      timers,
+      log,
+      services: () => configOf(watch.view)?.services.length ?? 0,
+      onRead: () => this.#reporter.look(),
     });
     this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({
@@ -258,6 +267,7 @@ export class Agent {
     this.#carrying.stop();
     this.#health.stop();
     await Promise.all([
+      this.#traffic.stop(),
       this.#enrolment.stop(),
       this.#longer.stop(),
       this.#voter.stop(),
@@ -286,6 +296,7 @@ export class Agent {
     if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
     const { granting } = this.#granting;
     const set = heldSet === 0 ? {} : { set: heldSet };
+    const traffic = this.#traffic.traffic();
     return {
       incarnation,
       granting,
@@ -293,6 +304,7 @@ export class Agent {
       leased,
       ...this.#owner.reports(),
       health: this.#health.healths(),
+      ...(traffic.length === 0 ? {} : { traffic }),
     };
   }
 

@@ -86,8 +86,16 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           health: z.enum(['up', 'down', 'draining']),
           reason: text.describe('why it gets no new flows; empty for one that does'),
           slots: count,
+          traffic: z
+            .looseObject({ packets: number, bytes: number, newFlows: number })
+            .nullable()
+            .describe('sent on to it; null where that is not told'),
         }),
       ),
+      traffic: z
+        .looseObject({ received: number, passed: number, dropped: z.record(text, number) })
+        .nullable()
+        .describe('packets to its MAC, since this host dispatches it, some seconds ago'),
     }),
   ),
 });

@@ -33,6 +33,18 @@ const isNames: Check = (value) => listOf(isText)(value) && Array.isArray(value) 
 
 const isNamesOrNull: Check = (value) => value === null || isNames(value);
 
+/** Beyond 2^53 they are still good to be read. */
+const isAmount: Check = (value) => Number.isFinite(value) && Number(value) >= 0;
+const isTraffic = record({
+  service: isText,
+  received: isAmount,
+  passed: isAmount,
+  dropped: (value) => isObject(value) && Object.values(value).every(isAmount),
+  forwarded: listOf(
+    record({ personality: isText, packets: isAmount, bytes: isAmount, newFlows: isAmount }),
+  ),
+});
+
 const role = record({ name: isText, epoch: isCount, phase: isText, detail: isText });
 
 const checks: Partial<Record<ParsedKey['kind'], Check>> = {
@@ -74,6 +86,7 @@ const checks: Partial<Record<ParsedKey['kind'], Check>> = {
     services: listOf(role),
     health: listOf(isObject),
     ready: (value) => value === undefined || listOf(isObject)(value),
+    traffic: (value) => value === undefined || listOf(isTraffic)(value),
   }),
   mask: record({ personality: isText, host: isTextOrNull, epoch: isCount }),
   volume: record({ serial: isText }),

@@ -154,6 +154,23 @@ export interface ReportRecord {
     /** Of one that is down: what its check saw. Versions before 0.2 do not say. */
     readonly why?: string;
   }[];
+  /** What its dispatcher has counted of each service, some seconds ago. */
+  readonly traffic?: readonly TrafficReport[];
+}
+
+/** Packets to a service's MAC: each is in `forwarded`, `passed` or `dropped`. */
+export interface TrafficReport {
+  readonly service: string;
+  readonly received: number;
+  /** Empty where there are too many members to be told. */
+  readonly forwarded: readonly {
+    readonly personality: string;
+    readonly packets: number;
+    readonly bytes: number;
+    readonly newFlows: number;
+  }[];
+  readonly passed: number;
+  readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface ReadyReport {

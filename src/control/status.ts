@@ -2,7 +2,7 @@ import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { type ControllersChange, controllersChange } from './controllers-change.js';
 import { electorateOf, electorsOf } from './electorate.js';
 import { awaited } from './moving.js';
-import type { PersonalityReport, Phase, VolumeReport } from './records.js';
+import type { PersonalityReport, Phase, TrafficReport, VolumeReport } from './records.js';
 import { currentReport } from './reports.js';
 import { incarnationId, type Role, type View } from './view.js';
 import { isShutOut, standingVotes } from './votes.js';
@@ -63,8 +63,15 @@ export interface ServiceStatus {
     /** Why it gets no new flows (down, weight 0, stands by); '' for one that does. */
     readonly reason: string;
     readonly slots: number;
+    /** Sent on to it by this dispatcher; null where that is not told. */
+    readonly traffic: MemberTraffic | null;
   }[];
+  /** What its dispatcher has counted since it is the dispatcher, some seconds ago; null until it is told. */
+  readonly traffic: ServiceTraffic | null;
 }
+
+export type MemberTraffic = Omit<TrafficReport['forwarded'][number], 'personality'>;
+export type ServiceTraffic = Pick<TrafficReport, 'received' | 'passed' | 'dropped'>;
 
 /** Slots of each member, counted by whoever knows the table. */
 export type SlotCounter = (service: string) => ReadonlyMap<string, number>;
@@ -120,6 +127,7 @@ export function statusOf(
         (found) => found.name === service.name && found.epoch === assignment?.epoch,
       );
       const counts = slots(service.name);
+      const traffic = trafficOf(view, service.name);
       return {
         name: service.name,
         address: service.addresses[0] ?? '',
@@ -134,7 +142,13 @@ export function statusOf(
           health: memberHealth(view, service.name, personality, weight),
           reason: memberReason(view, service, personality, weight),
           slots: counts.get(personality) ?? 0,
+          traffic: memberTraffic(traffic, personality),
         })),
+        traffic: traffic && {
+          received: traffic.received,
+          passed: traffic.passed,
+          dropped: traffic.dropped,
+        },
       };
     }),
   };
@@ -231,6 +245,23 @@ export function ownerOf(view: View, { name, balance, members }: ServiceConfig): 
   const isUp = ({ personality, weight }: ServiceConfig['members'][number]) =>
     memberHealth(view, name, personality, weight) === 'up';
   return members.find(isUp)?.personality;
+}
+
+/** What the service's dispatcher said last. */
+export function trafficOf(view: View, service: string): TrafficReport | null {
+  const assignment = view.assignments.get(`service/${service}`)?.value;
+  const report = currentReport(view, assignment?.host, assignment?.incarnation);
+  return report?.traffic?.find((found) => found.service === service) ?? null;
+}
+
+export function memberTraffic(
+  traffic: TrafficReport | null,
+  personality: string,
+): MemberTraffic | null {
+  const found = traffic?.forwarded.find((one) => one.personality === personality);
+  if (found === undefined) return null;
+  const { packets, bytes, newFlows } = found;
+  return { packets, bytes, newFlows };
 }
 
 /** As its own host sees it. */

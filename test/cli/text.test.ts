@@ -91,3 +91,39 @@ test('a time line draws each step on one scale', (t) => {
   t.match(text, /network +212 ms +400 ms +h4 +█+ +failed: no such device/);
   t.end();
 });
+
+test('status and which show what the dispatcher counted, by whom it dispatches now', (t) => {
+  const world = new World();
+  world.assign(web, 'h1');
+  const none = statusOf(world.view, clusterConfig(), undefined, () => new Map());
+  t.match(none.services[0], { traffic: null, members: [{ traffic: null }] });
+  t.notMatch(statusText(none), /PACKETS/);
+  const traffic = {
+    service: 'web',
+    received: 15,
+    forwarded: [{ personality: 'web1', packets: 10, bytes: 840, newFlows: 2 }],
+    passed: 4,
+    dropped: { lease: 0, malformed: 1 },
+  };
+  const nothing = { personalities: [], services: [], health: [] };
+  world.write('report/h1', { incarnation: 1, ...nothing, traffic: [traffic] });
+  world.write('report/h2', {
+    incarnation: 1,
+    ...nothing,
+    traffic: [{ ...traffic, passed: 99, received: 110 }],
+  });
+  const status = statusOf(world.view, clusterConfig(), undefined, () => new Map());
+  t.match(status.services[0], {
+    traffic: { received: 15, passed: 4, dropped: { malformed: 1 } },
+    members: [{ personality: 'web1', traffic: { packets: 10, bytes: 840, newFlows: 2 } }],
+  });
+  const text = statusText(status);
+  t.match(text, /^web +web1 +10 +840 +2$/m);
+  t.match(text, /^web +the stack +4$/m);
+  t.match(text, /^web +nobody: malformed +1$/m);
+  t.notMatch(text, /nobody: lease/);
+  world.assign(web, 'h3', { epoch: 2 });
+  const moved = statusOf(world.view, clusterConfig(), undefined, () => new Map());
+  t.equal(moved.services[0]?.traffic, null, 'the next dispatcher has not told yet');
+  t.end();
+});

@@ -100,6 +100,21 @@ function phaseText(phase: Phase): string {
   return phase === 'failed' || phase === 'unplaced' ? colour.red(phase) : colour.yellow(phase);
 }
 
+/** What each dispatcher counted; of what was dropped, the reasons that occurred. */
+function trafficRows({ services }: Status): readonly string[][] {
+  return services.flatMap(({ name, members, traffic }) => {
+    if (traffic === null) return [];
+    const dropped = Object.entries(traffic.dropped).filter(([, packets]) => packets > 0);
+    return [
+      ...members.flatMap(({ personality, traffic: to }) =>
+        to === null ? [] : [[name, personality, `${to.packets}`, `${to.bytes}`, `${to.newFlows}`]],
+      ),
+      [name, 'the stack', `${traffic.passed}`, '', ''],
+      ...dropped.map(([reason, packets]) => [name, `nobody: ${reason}`, `${packets}`, '', '']),
+    ];
+  });
+}
+
 /** What a person reads: what needs attention stands first in each row. */
 export function statusText(status: Status): string {
   const parts = [
@@ -161,6 +176,9 @@ export function statusText(status: Status): string {
       ]),
     );
   }
+  const traffic = trafficRows(status);
+  if (traffic.length > 0)
+    parts.push(table([['SERVICE', 'PACKETS TO', 'PACKETS', 'BYTES', 'NEW FLOWS'], ...traffic]));
   for (const { name, members } of status.services) {
     for (const { personality, health, reason } of members) {
       if (health === 'down') parts.push(`${personality} is down as a member of ${name}: ${reason}`);

@@ -1,5 +1,11 @@
 import { dispatchSpec } from '../../agent/specs.js';
-import { memberHealth, memberReason } from '../../control/status.js';
+import {
+  type MemberTraffic,
+  memberHealth,
+  memberReason,
+  memberTraffic,
+  trafficOf,
+} from '../../control/status.js';
 import { configOf, type View } from '../../control/view.js';
 import { choose } from '../../dispatch/choose.js';
 import { UnderstudyError } from '../../errors.js';
@@ -18,6 +24,8 @@ export interface Which {
   readonly slot: number;
   readonly member: string;
   readonly mac: string;
+  /** What the dispatcher has sent to this member, some seconds ago; null where that is not told. */
+  readonly traffic: MemberTraffic | null;
 }
 
 export async function run(options: WhichOptions): Promise<number> {
@@ -36,10 +44,16 @@ export async function run(options: WhichOptions): Promise<number> {
     });
     process.stdout.write(
       `${answer.member} (${answer.mac})\n` +
-        `  because: ${service?.hash} of ${answer.client} is slot ${answer.slot}, which is ${answer.member}'s; members: ${others.join(', ')}\n`,
+        `  because: ${service?.hash} of ${answer.client} is slot ${answer.slot}, which is ${answer.member}'s; members: ${others.join(', ')}\n${trafficText(answer)}`,
     );
     return 0;
   });
+}
+
+function trafficText({ member, traffic }: Which): string {
+  if (traffic === null) return '';
+  const { packets, bytes, newFlows } = traffic;
+  return `  so far ${member} got ${packets} packets of ${bytes} bytes; ${newFlows} flows began\n`;
 }
 
 /** The member that a client gets, by the same table and hash as the data plane. */
@@ -72,7 +86,9 @@ export function whichOf(view: View, name: string, client: string): Which {
       'understudy status shows the health of its members',
     );
   }
-  return { service: name, client, slot: choice.slot, member: choice.member, mac: choice.mac };
+  const { slot, member, mac } = choice;
+  const traffic = memberTraffic(trafficOf(view, name), member);
+  return { service: name, client, slot, member, mac, traffic };
 }
 
 function problem(service: string, cause: string, remedy: string): UnderstudyError {
