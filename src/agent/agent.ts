@@ -139,6 +139,7 @@ export class Agent {
         log.info({ member, why }, why === '' ? `${member} is up` : `${member} is down: ${why}`);
         this.#reporter.now();
       },
+      onStep: () => this.#reporter.now(),
     });
     this.#traffic = new TrafficWatch({
       dispatch: parts.dispatch,

@@ -1,5 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import type { HealthConfig, NicConfig, ServiceConfig } from '../config/types.js';
+import { nextStepMs, slowStep } from '../control/slow-start.js';
 import { configOf } from '../control/view.js';
 import { type Health, initialHealth, observe } from '../dispatch/hysteresis.js';
 import type { AskScript } from '../dispatch/script-check.js';
@@ -25,6 +26,8 @@ export interface MemberHealth {
   readonly up: boolean;
   /** Of one that is down: what the check said that took it out. */
   readonly why?: string;
+  /** Of one that came back and has not its whole weight yet. */
+  readonly step?: number;
 }
 
 interface Checked {
@@ -36,6 +39,13 @@ interface Checked {
   /** Why it is down; '' while it is up. */
   why: string;
   busy: boolean;
+  /** Since it came back; undefined once it has its whole weight. */
+  start: SlowStart | undefined;
+}
+
+interface SlowStart {
+  step: number;
+  cancel: () => void;
 }
 
 /** Whom a check is about. */
@@ -112,9 +122,13 @@ export class HealthWatch {
   }
 
   healths(): readonly MemberHealth[] {
-    return [...this.#checks].map(([id, { epoch, health, why }]) => {
+    return [...this.#checks].map(([id, { epoch, health, why, start }]) => {
       const [service = '', personality = ''] = id.split('/');
-      return { service, personality, epoch, up: health.up, ...(why === '' ? {} : { why }) };
+      return {
+        ...{ service, personality, epoch, up: health.up },
+        ...(why === '' ? {} : { why }),
+        ...(start === undefined ? {} : { step: start.step }),
+      };
     });
   }
 
@@ -147,14 +161,43 @@ export class HealthWatch {
         if (up === check.health.up) return;
         // What later checks say is not told: each report reaches every agent.
         check.why = check.health.up ? '' : (refused ?? '');
-        if (this.#checks.get(id) === check) this.#parts.onChange(id, check.why);
+        check.start?.cancel();
+        check.start = undefined;
+        if (this.#checks.get(id) !== check) return;
+        if (check.health.up) this.#startSlowly(id, check);
+        this.#parts.onChange(id, check.why);
       });
     });
     const end = () => {
       stop();
       ended.abort();
+      this.#checks.get(id)?.start?.cancel();
     };
-    this.#checks.set(id, { ...begun, end, health, why, busy: false });
+    this.#checks.set(id, { ...begun, end, health, why, busy: false, start: undefined });
+  }
+
+  /** A check that is changed in the file meanwhile begins anew, with the whole weight. */
+  #startSlowly(id: string, check: Checked): void {
+    const { timers, watch } = this.#parts;
+    const [name] = id.split('/');
+    const slowStartMs = configOf(watch.view)?.services.find(
+      (service) => service.name === name,
+    )?.slowStartMs;
+    if (slowStartMs === undefined) return;
+    const sinceMs = timers.nowMs();
+    const start: SlowStart = { step: 1, cancel: () => {} };
+    check.start = start;
+    const wait = () => {
+      const nextMs = nextStepMs(timers.nowMs() - sinceMs, slowStartMs);
+      if (nextMs === undefined) check.start = undefined;
+      else start.cancel = timers.after(nextMs, advance);
+    };
+    const advance = () => {
+      start.step = slowStep(timers.nowMs() - sinceMs, slowStartMs);
+      wait();
+      this.#parts.onStep();
+    };
+    wait();
   }
 
   async #ask(
@@ -189,4 +232,6 @@ export interface HealthParts {
   namespacePath(name: string): string;
   /** `why` is '' when the member is up again. */
   onChange(member: string, why: string): void;
+  /** A member that is back has more of its weight. */
+  onStep(): void;
 }

@@ -1,7 +1,7 @@
 import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
 import { type Lookup, lookup } from '../control/lookup.js';
 import { isSilent } from '../control/silence.js';
-import { memberHealth, ownerOf } from '../control/status.js';
+import { memberHealth, ownerOf, weightNow } from '../control/status.js';
 import { parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import type { DispatchSpec } from '../dispatch/types.js';
@@ -137,7 +137,12 @@ export function dispatchSpec(
         parts?.personalities
           .get(personality)
           ?.networks.find(({ network }) => network === service.network)?.mac ?? '',
-      weight: owner === undefined || owner === personality ? weight : 0,
+      weight:
+        owner === undefined
+          ? weightNow(view, service.name, { personality, weight })
+          : owner === personality
+            ? weight
+            : 0,
       ...hereIf(isHere(view, service, personality, facts)),
       healthy: memberHealth(view, service.name, personality, weight) !== 'down',
     })),

@@ -43,9 +43,10 @@ export function normalise(file: ClusterFile): ClusterConfig {
             : { kind: 'unit', unit: workload.unit },
     })),
     services: file.services.map(
-      ({ address, ports, members, balance, health, drain, udpSticky, ...service }) => ({
+      ({ address, ports, members, balance, health, drain, udpSticky, slowStart, ...service }) => ({
         ...service,
         ...(balance === 'none' ? { balance } : {}),
+        ...(slowStart === undefined ? {} : { slowStartMs: slowStart }),
         addresses: address.map(canonical),
         ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
         members: members.map((member) =>

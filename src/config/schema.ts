@@ -232,6 +232,7 @@ const service = z.strictObject({
   balance: z.enum(['hash', 'none']).default('hash'),
   drain: duration.default(300_000),
   udpSticky: duration.optional(),
+  slowStart: duration.optional(),
   xdp: z.boolean().default(false),
   health: z
     .strictObject({

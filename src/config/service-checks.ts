@@ -18,6 +18,7 @@ export function checkServices(file: ClusterFile): readonly Fault[] {
       ...checkPorts(service, path),
       ...checkXdp(service, file, path),
       ...checkHealth(service, [...path, 'health']),
+      ...checkSlowStart(service, [...path, 'slowStart']),
     ];
   });
 }
@@ -114,6 +115,23 @@ function checkScript(
     faults.push({ path: [...path, 'every'], what, write });
   }
   return faults;
+}
+
+/** Shorter steps would be over before every agent has heard of them. */
+const leastSlowStartMs = 1_000;
+
+function checkSlowStart({ slowStart, health, balance }: Service, path: Path): readonly Fault[] {
+  if (slowStart === undefined) return [];
+  if (health === undefined) {
+    const what = 'without health checks nobody knows that a member is back';
+    return [{ path, what, write: 'add health: {tcp: 80}, or leave slowStart out' }];
+  }
+  if (balance === 'none') {
+    const what = 'where one member has all flows there is no share that could grow';
+    return [{ path, what, write: 'leave slowStart out, or balance: none' }];
+  }
+  if (slowStart >= leastSlowStartMs) return [];
+  return [{ path, what: `${slowStart} ms is no slow start`, write: 'write 1s or more' }];
 }
 
 /** On VXLAN a frame to the service is inside another one when the NIC gets it. */

@@ -174,6 +174,8 @@ export interface ServiceConfig {
   readonly drainMs: number;
   /** UDP flows stay while they pause no longer than this; 0: they do not. */
   readonly udpStickyMs: number;
+  /** A member that comes back has its whole weight so long after that. Absent: at once. */
+  readonly slowStartMs?: number;
   /** Its packets are taken on the underlay NIC, before the stack, where that is possible. Default false. */
   readonly xdp: boolean;
   readonly health: HealthConfig | null;

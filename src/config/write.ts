@@ -109,6 +109,7 @@ function service(it: ServiceConfig): Fields {
     balance: it.balance,
     drain: duration(it.drainMs),
     udpSticky: it.udpStickyMs === 0 ? undefined : duration(it.udpStickyMs),
+    slowStart: it.slowStartMs === undefined ? undefined : duration(it.slowStartMs),
     xdp: but(false, it.xdp),
     health: it.health === null ? undefined : health(it.health),
     pool: but('default', it.pool),

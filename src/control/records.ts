@@ -153,6 +153,8 @@ export interface ReportRecord {
     readonly up: boolean;
     /** Of one that is down: what its check saw. Versions before 0.2 do not say. */
     readonly why?: string;
+    /** Of one that is back and has not its whole weight yet; slow-start.ts. */
+    readonly step?: number;
   }[];
   /** What its dispatcher has counted of each service, some seconds ago. */
   readonly traffic?: readonly TrafficReport[];

@@ -4,6 +4,7 @@ import { electorateOf, electorsOf } from './electorate.js';
 import { awaited } from './moving.js';
 import type { PersonalityReport, Phase, TrafficReport, VolumeReport } from './records.js';
 import { currentReport } from './reports.js';
+import { slowStartSteps, startingWeight } from './slow-start.js';
 import { incarnationId, type Role, type View } from './view.js';
 import { isShutOut, standingVotes } from './votes.js';
 import { waitingFor } from './waiting.js';
@@ -232,8 +233,19 @@ export function memberReason(
   if (weight === 0) return 'its weight is 0';
   const health = reportedHealth(view, service.name, personality);
   if (health?.up === false) return health.why ?? 'its health checks fail';
+  if (health?.step !== undefined)
+    return `slow start: ${health.step}/${slowStartSteps} of its weight`;
   const owner = ownerOf(view, service);
   return owner === undefined || owner === personality ? '' : `stands by for ${owner}`;
+}
+
+/** By what a member's slots are dealt: its weight, or the part of it that it has after it came back. */
+export function weightNow(
+  view: View,
+  service: string,
+  { personality, weight }: ServiceConfig['members'][number],
+): number {
+  return startingWeight(weight, reportedHealth(view, service, personality)?.step);
 }
 
 /**

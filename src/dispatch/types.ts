@@ -3,7 +3,7 @@ import type { HashMode } from '../config/types.js';
 export interface DispatchMember {
   readonly personality: string;
   readonly mac: string;
-  /** 0 = draining: no new flows. */
+  /** 0 = draining: no new flows. Need not be whole: only what it is beside the others' counts. */
   readonly weight: number;
   readonly healthy: boolean;
   /** It runs on this host. Default false; matters to the entry on the underlay NIC only. */

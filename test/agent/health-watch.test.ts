@@ -51,6 +51,7 @@ test('a check that is changed in the file asks anew, and keeps what was known', 
     running: () => [{ name: 'web1', epoch: 1 }],
     namespacePath: (name) => `/run/netns/us-${name}`,
     onChange: () => changes.push(watch.healths()[0]?.up ?? true),
+    onStep: () => {},
   });
   watch.look();
   watch.look();
@@ -103,6 +104,7 @@ test('a script is told of its member, is not asked twice at a time, and ends wit
     running: () => running,
     namespacePath: (name) => `/run/netns/us-${name}`,
     onChange: () => {},
+    onStep: () => {},
   });
   watch.look();
   await rounds.next();
@@ -136,4 +138,67 @@ test('a script is told of its member, is not asked twice at a time, and ends wit
   running = [];
   watch.look();
   t.equal(asked.at(-1)?.[1].aborted, true, 'killed when its member runs here no more');
+});
+
+test('a member that comes back gets its weight step by step, and loses the steps when it fails', async (t) => {
+  const plain = clusterConfig();
+  const health: HealthConfig = { tcp: 80, everyMs: 200 };
+  const world = new World({
+    ...plain,
+    services: plain.services.map((service) => ({ ...service, health, slowStartMs: 8_000 })),
+  });
+  let nowMs = 0;
+  let due: [number, () => void][] = [];
+  const pass = async (ms: number) => {
+    for (const end = nowMs + ms; ; ) {
+      const next = due.filter(([at]) => at <= end).sort(([a], [b]) => a - b)[0];
+      nowMs = next?.[0] ?? end;
+      if (next === undefined) return;
+      due = due.filter((one) => one !== next);
+      next[1]();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  let answers = true;
+  const told: (number | undefined)[] = [];
+  const tell = () => told.push(watch.healths()[0]?.step);
+  const watch: HealthWatch = new HealthWatch({
+    watch: world,
+    probe: async () => (answers ? undefined : 'connect: ECONNREFUSED'),
+    script: async () => undefined,
+    timers: {
+      nowMs: () => nowMs,
+      after: (delayMs, action) => {
+        const one: [number, () => void] = [nowMs + delayMs, action];
+        due.push(one);
+        return () => {
+          due = due.filter((other) => other !== one);
+        };
+      },
+    },
+    running: () => [{ name: 'web1', epoch: 1 }],
+    namespacePath: (name) => `/run/netns/us-${name}`,
+    onChange: tell,
+    onStep: tell,
+  });
+  watch.look();
+  await pass(1_000);
+  t.same(told, [], 'one that begins is no one that comes back');
+  answers = false;
+  await pass(1_000);
+  answers = true;
+  await pass(3_500);
+  t.same(told, [undefined, 1, 2, 3, 4]);
+  answers = false;
+  await pass(1_000);
+  t.equal(watch.healths()[0]?.step, undefined);
+  answers = true;
+  await pass(20_000);
+  t.same(told.slice(5), [undefined, 1, 2, 3, 4, 5, 6, 7, undefined]);
+  answers = false;
+  await pass(1_000);
+  answers = true;
+  await pass(2_000);
+  watch.stop();
+  t.equal(due.length, 0, 'nothing waits any more');
 });

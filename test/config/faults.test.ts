@@ -316,6 +316,27 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     '200ms',
   ],
   ['{tcp: 80,', '{tcp: 80, path: /x,', 'services[0].health.path', 'no path', 'http:'],
+  [
+    '    health:',
+    '    slowStart: 200ms\n    health:',
+    'services[0].slowStart',
+    'no slow start',
+    '1s',
+  ],
+  [
+    '    health: {tcp: 80, every: 200ms}',
+    '    slowStart: 30s',
+    'services[0].slowStart',
+    'is back',
+    'health',
+  ],
+  [
+    '    health:',
+    '    balance: none\n    slowStart: 30s\n    health:',
+    'services[0].slowStart',
+    'no share',
+    'balance',
+  ],
   ['{tcp: 80,', '{http: 80, path: x y,', 'services[0].health.path', 'GET', '/healthz'],
   ['    health:', '    pool: gold\n    health:', 'services[0].pool', 'pool gold', 'default'],
 ];

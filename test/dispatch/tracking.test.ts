@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import tap, { test } from 'tap';
+import { slowStartSteps, startingWeight } from '../../src/control/slow-start.js';
 import { chooser } from '../../src/dispatch/choose.js';
 import { isTracked } from '../../src/dispatch/ring.js';
 import type { DispatchMember, DispatchSpec } from '../../src/dispatch/types.js';
@@ -131,6 +132,20 @@ for (const [name, steps] of changes) {
     }
   });
 }
+
+test('a member comes back step by step: nobody leaves a member, however late they began', async (t) => {
+  const plane = new TestPlane(t);
+  const others = [member(2), member(3)];
+  const connections = await opened(plane, service([member(1, 1, false), ...others]));
+  for (let step = 1; step <= slowStartSteps; step += 1) {
+    await plane.pass(20_000);
+    await plane.update(service([member(1, startingWeight(1, step)), ...others]));
+    t.same(connections.broken(), [], `step ${step}`);
+    for (const port of ports(100)) connections.open(port + step);
+  }
+  t.same(connections.broken(), []);
+  t.ok([...connections.members.values()].includes('web1'), 'and it has got some');
+});
 
 test('a drain ends: what is left goes to others, and nothing is looked up any more', async (t) => {
   const plane = new TestPlane(t);
