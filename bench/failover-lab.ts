@@ -10,6 +10,8 @@ export interface Timing {
   readonly leaseMs: number;
   /** keepalived's, beside it. */
   readonly advertMs: number;
+  /** The smallest cluster: three hosts, each a controller that may carry something too. */
+  readonly small?: boolean;
 }
 
 export const defaultTiming: Timing = {
@@ -19,21 +21,22 @@ export const defaultTiming: Timing = {
   advertMs: 100,
 };
 export const fastTiming: Timing = { name: 'fast', heartbeatMs: 10, leaseMs: 50, advertMs: 20 };
+export const smallTiming: Timing = { ...fastTiming, name: 'small', small: true };
 
 /** Personality → its address: one with a LUN and a web server that reads from it, one without. */
 export const addresses = { disk: '10.10.0.11', plain: '10.10.0.12' } as const;
 export type Kind = keyof typeof addresses;
 
-/** Three controllers that carry nothing, two hosts that do, a spare; etcd on nodes of its own. */
-const file = ({ heartbeatMs, leaseMs }: Timing) => `
+/** Controllers that carry nothing, so that a controller's end is not the owner's. */
+const apart = ['c1', 'c2', 'c3'];
+
+/** Two hosts that carry something, a spare, and three controllers; etcd on nodes of its own. */
+const file = ({ heartbeatMs, leaseMs, small = false }: Timing) => `
 cluster: bench
-controllers: [c1, c2, c3]
+controllers: [${(small ? ['h1', 'h2', 'h3'] : apart).join(', ')}]
 timing: {heartbeat: ${heartbeatMs}ms, lease: ${leaseMs}ms}
 hosts:
-  - {name: c1, pool: none}
-  - {name: c2, pool: none}
-  - {name: c3, pool: none}
-  - {name: h1}
+${small ? '' : apart.map((name) => `  - {name: ${name}, pool: none}\n`).join('')}  - {name: h1}
   - {name: h2}
   - {name: h3}
 networks: [{name: blue, fabric: auto, id: 100, subnet: 10.10.0.0/24}]

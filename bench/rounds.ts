@@ -86,6 +86,7 @@ async function cut(
   kind: Kind,
   others: readonly string[],
 ): Promise<Round> {
+  await leaveTheLeader({ stage, lab }, kind);
   const { host, epoch } = await whereIs(stage, kind);
   const watches = await watching(stage.lab, kind);
   await pause(Math.random() * 50);
@@ -118,14 +119,27 @@ async function move({ stage, lab }: Bench, series: Series, kind: Kind): Promise<
   const { epoch } = await whereIs(stage, kind);
   const watches = await watching(stage.lab, kind);
   const sinceMs = Date.now();
-  const child = spawn(process.execPath, [program, 'move', kind, '--lab', lab.name]);
-  const { code, stderr } = await collect(child);
-  if (code !== 0) throw new Error(`understudy move ${kind}: ${stderr}`);
+  await moved(lab, kind);
   const record = await stage.failover(kind, epoch + 1, answerMs);
   await watches.answered();
   const seen = await watches.end(sinceMs);
   await untilReady({ stage, lab });
   return { series, ...seen, stepsMs: stepsOf(record) };
+}
+
+async function moved(lab: Bench['lab'], kind: Kind): Promise<void> {
+  const child = spawn(process.execPath, [program, 'move', kind, '--lab', lab.name]);
+  const { code, stderr } = await collect(child);
+  if (code !== 0) throw new Error(`understudy move ${kind}: ${stderr}`);
+}
+
+/** Where controllers carry something: the leader's loss has a series of its own. */
+async function leaveTheLeader({ stage, lab }: Pick<Bench, 'stage' | 'lab'>, kind: Kind) {
+  const { host, epoch } = await whereIs(stage, kind);
+  if (host !== (await stage.status()).leader) return;
+  await moved(lab, kind);
+  await stage.failover(kind, epoch + 1, answerMs);
+  await untilReady({ stage, lab });
 }
 
 async function whereIs(
