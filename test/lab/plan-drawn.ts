@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Lab } from '../../src/lab/lab.js';
 import { Random } from '../../src/simulate/random.js';
@@ -8,7 +9,7 @@ import { EtcdStore } from '../../src/store/etcd.js';
 import { openLab } from './harness.js';
 import { KernelWatch, lookAt } from './kernel-watch.js';
 import { drawnFile, drawnHosts, fileText, nextFile, withVolumes } from './plan-changes.js';
-import { oneChange } from './plan-observer.js';
+import { lookEveryMs, oneChange } from './plan-observer.js';
 
 /** So many changes drawn from a seed, one on top of the other: each is what its plan said. */
 export async function planDrawnChanges(
@@ -27,7 +28,7 @@ export async function planDrawnChanges(
   const watch = new KernelWatch(lab);
   const hosts = drawnHosts.map(({ name }) => name);
   const place = { lab, stage, store, watch, path, hosts, withVolumes: () => withVolumes(file) };
-  while (!(await isReady(lab)));
+  while (!(await isReady(lab))) await pause(lookEveryMs);
   for (let index = 1; index <= count; index++) {
     const drawn = nextFile(file, random);
     file = drawn.file;
