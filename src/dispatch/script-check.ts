@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import { messageOf } from '../errors.js';
 
 /** A program that is asked whether a member is well. */
@@ -37,10 +38,15 @@ export class ScriptChecks {
   /** Killed and not ended yet: they wait for a device. No other is put beside one. */
   readonly #stuck = new Map<string, number>();
 
-  readonly ask: AskScript = (check, signal) => {
+  #turn: Promise<void> = Promise.resolve();
+
+  readonly ask: AskScript = async (check, signal) => {
+    // Starting a process holds this one up for about 2 ms, and checks of many members may be due at once:
+    // one a turn, so that whatever else waits goes in between.
+    this.#turn = this.#turn.then(() => setImmediate());
+    await this.#turn;
     const stuck = this.#stuck.get(check.id);
-    if (stuck !== undefined)
-      return Promise.resolve(`script: process ${stuck} was killed and has not ended`);
+    if (stuck !== undefined) return `script: process ${stuck} was killed and has not ended`;
     return this.#run(check, signal);
   };
 

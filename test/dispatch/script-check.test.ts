@@ -101,6 +101,25 @@ test('who says too much is ended', async (t) => {
   t.match(why, /^script: more than 64 KiB of output: y/);
 });
 
+test('of many that are due at once, one starts in each turn of the event loop', async (t) => {
+  const checks = new ScriptChecks();
+  const check = script(t, 'exit 0');
+  const started = () =>
+    process.getActiveResourcesInfo().filter((one) => one === 'ProcessWrap').length;
+  const before = started();
+  const asked = Array.from({ length: 6 }, (_, at) =>
+    checks.ask({ ...check, id: `web/web${at}` }, never),
+  );
+  for (let turn = 0; turn < 6; turn += 1) {
+    t.ok(started() - before <= turn, `turn ${turn}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.same(
+    await Promise.all(asked),
+    asked.map(() => undefined),
+  );
+});
+
 test('one that is called off is killed', async (t) => {
   const off = new AbortController();
   const asked = new ScriptChecks().ask(script(t, 'sleep 1000'), off.signal);
