@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Test, test } from 'tap';
 import type { Timeline } from '../../src/control/timeline.js';
@@ -13,6 +12,7 @@ import { parseConnections } from '../../src/storage/tgt-control.js';
 import { initiatorName } from '../../src/storage/types.js';
 import { attachXdpPass } from '../xdp-pass.js';
 import { incarnationOf, openLab, understudy, untilRuns, untilSpare } from './harness.js';
+import { manyWritesProgram, unanswered } from './many-writes.js';
 
 const leaseMs = 200;
 const graceMs = 20;
@@ -40,7 +40,9 @@ test('a host whose every process is stopped', async (t) => {
     await toOwner(scene);
     const writer = await busyWriter(t, stage);
     t.teardown(() => writer.kill('SIGKILL'));
-    const many = await Promise.all([manyWrites(stage, 'many1'), manyWrites(stage, 'many2')]);
+    const program = manyWritesProgram(t);
+    const files = ['many1', 'many2'];
+    const many = await Promise.all(files.map((file) => manyWrites(stage, program, file)));
     t.teardown(() => many.map((one) => one.kill('SIGKILL')));
     await pauseAndJudge(t, scene, async () => {
       const waiting = many.reduce((sum, { pid }) => sum + unanswered(pid ?? 0), 0);
@@ -172,24 +174,14 @@ async function busyWriter(t: Test, stage: Stage) {
 }
 
 /** Writes that are asked for at once, and each again as soon as it is answered. */
-async function manyWrites(stage: Stage, file: string) {
-  const program = new URL('./many-writes.js', import.meta.url).pathname;
-  const run = [process.execPath, program, `/srv/www/${file}`, String(writesAtOnce)];
-  const child = stage.lab.spawn('web1', ['env', `UV_THREADPOOL_SIZE=${writesAtOnce}`, ...run]);
+async function manyWrites(stage: Stage, program: string, file: string) {
+  const child = stage.lab.spawn('web1', [program, `/srv/www/${file}`, String(writesAtOnce)]);
   await new Promise<void>((resolve, reject) => {
     if (child.stdout === null) throw new Error('the program has no output');
     child.once('close', () => reject(new Error('the many writes ended')));
     createInterface({ input: child.stdout }).on('line', () => resolve());
   });
   return child;
-}
-
-/** Threads of a process that wait in the kernel for a disk, and will be told of no signal before it answers. */
-function unanswered(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`).filter((task) => {
-    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('D');
-  }).length;
 }
 
 /** Initiators with a session, as the target itself tells. */

@@ -1,13 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import tap, { type Test, test } from 'tap';
 import { IscsiSession } from '../../src/storage/iscsi-session.js';
 import { lookAtReservation, removeRegistrations } from '../../src/storage/reservation-clear.js';
 import { keyText, reservationKey } from '../../src/storage/reservation-key.js';
 import { type AttachSpec, initiatorName } from '../../src/storage/types.js';
+import { manyWritesProgram, unanswered } from '../lab/many-writes.js';
 import { codeOf, storageIn } from '../storage/attached.js';
 import { IscsiProxy } from '../storage/iscsi-proxy.js';
 import { until } from '../storage/lun-server.js';
@@ -17,6 +18,7 @@ import {
   lioDisk,
   lioPersists,
   lioPort,
+  lioPortal,
   lioSerial,
   lioTarget,
   startLio,
@@ -101,14 +103,7 @@ test('a volume that only its reservation fences', async (t) => {
     t.match(lioPersists(), new RegExp(`sa_res_key=${BigInt(keyOf('h1', 1))}`), 'on its disk, too');
     const { hostMount, serial } = await h1.attach(first, never);
     t.equal(serial, lioSerial);
-    const program = new URL('../lab/many-writes.js', import.meta.url).pathname;
-    const child = spawn(
-      process.execPath,
-      [program, `${hostMount}/many`, String(writesAtOnce), 'at-once'],
-      {
-        env: { ...process.env, UV_THREADPOOL_SIZE: String(writesAtOnce) },
-      },
-    );
+    const child = spawn(manyWritesProgram(t), [`${hostMount}/many`, String(writesAtOnce)]);
     t.teardown(() => child.kill('SIGKILL'));
     const ended = once(child, 'close');
     await once(createInterface({ input: child.stdout }), 'line');
@@ -212,22 +207,14 @@ function diskProcess(runDirectory: string): number {
   return Number(readFileSync(`${runDirectory}/blk/db/0/qsd.pid`, 'utf8'));
 }
 
-/** Threads of a process that wait in the kernel for a disk. */
-function unanswered(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`).filter((task) => {
-    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('D');
-  }).length;
-}
-
 /** Of the LUN's bytes, read beside the target. */
 function diskSum(): string {
   return createHash('sha256').update(readFileSync(lioDisk)).digest('hex');
 }
 
-/** The same, read by an initiator that has nothing to do with it. */
+/** The same, read by an initiator that has nothing to do with it, past the proxy. */
 async function lunSum(): Promise<string> {
-  const session = await IscsiSession.login([portal], lioTarget, 'iqn.2026-11.test:third');
+  const session = await IscsiSession.login([lioPortal], lioTarget, 'iqn.2026-11.test:third');
   const { blocks, blockSizeBytes } = await session.capacity(0);
   const bytes = await session.read(0, 0n, Number(blocks) * blockSizeBytes, blockSizeBytes);
   await session.close();
