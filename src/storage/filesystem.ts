@@ -1,7 +1,7 @@
-import { readdir, readlink } from 'node:fs/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { mount, mountFlags } from '../ffi/mount.js';
 import { type ChildResult, runChild } from './child.js';
+import { busyError, usersOf } from './holders.js';
 import type { LunIdentity } from './identity.js';
 import { targetFull } from './iscsi-failures.js';
 import { mounts } from './mountinfo.js';
@@ -216,49 +216,6 @@ export async function unmountVolume(
       : lastWords(result.stderr, result.code),
     remedy: 'bring the target back, or let the epoch go: an abort gives up what is not yet written',
   });
-}
-
-export function busyError(mountPoint: string, holders: readonly string[]): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_STORAGE_BUSY',
-    action: 'cannot unmount',
-    object: mountPoint,
-    cause: `in use by ${holders.join(', ') || 'a process that cannot be seen from here'}`,
-    remedy: 'stop what uses it',
-  });
-}
-
-/** Processes with a file, working or root directory below a mount point: "nginx (812)". At most 8. */
-export async function usersOf(mountPoint: string): Promise<readonly string[]> {
-  const inside = (path: string) => path === mountPoint || path.startsWith(`${mountPoint}/`);
-  return scanProcesses(async (pid) => {
-    const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
-    for (const link of ['cwd', 'root', ...fds.map((fd) => `fd/${fd}`)]) {
-      const path = await readlink(`/proc/${pid}/${link}`).catch(() => '');
-      if (inside(path)) return true;
-    }
-    return false;
-  });
-}
-
-/** Processes in whose mount namespace a device (`major:minor`) is mounted. At most 8. */
-export async function mountersOf(device: string): Promise<readonly string[]> {
-  return scanProcesses(async (pid) => (await mounts(pid)).some((found) => found.device === device));
-}
-
-const maxNamed = 8;
-
-async function scanProcesses(
-  matches: (pid: number) => Promise<boolean>,
-): Promise<readonly string[]> {
-  const found: string[] = [];
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name) || found.length >= maxNamed) continue;
-    if (!(await matches(Number(name)))) continue;
-    const program = await readlink(`/proc/${name}/exe`).catch(() => '?');
-    found.push(`${program.split('/').at(-1)} (${name})`);
-  }
-  return found;
 }
 
 function filesystemError(spec: AttachSpec, cause: string): UnderstudyError {

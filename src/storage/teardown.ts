@@ -5,7 +5,8 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { SystemCallError } from '../ffi/libc.js';
 import { unmount, unmountFlags } from '../ffi/mount.js';
 import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
-import { busyError, mountersOf, unmountVolume } from './filesystem.js';
+import { flushVolume, unmountVolume } from './filesystem.js';
+import { busyError, type Holder, mountersOf } from './holders.js';
 import type { Log } from './log.js';
 import { backingFile, deviceNumber, releaseLoop, unbindAndRemoveLater } from './loop-device.js';
 import { mounts } from './mountinfo.js';
@@ -120,7 +121,11 @@ export async function takeDown(
   }
   await letGo(state);
   if (state.loopIndex !== null && device !== undefined) {
-    await unused(state.loopIndex, file, device, state.hostMount, signal);
+    const holders = await unused(state.loopIndex, file, device, signal);
+    if (holders !== undefined) {
+      await flushForeign(state, holders, log, signal);
+      throw busyError(state.hostMount, holders);
+    }
     await unbindAndRemoveLater(state.loopIndex, file);
   }
   if (!(await endProcess(state.process, 'SIGTERM', terminateMs))) {
@@ -140,19 +145,39 @@ export function kindOf({ holder }: VolumeState): 'file system' | 'device' {
 /**
  * Waits until the block device is unbound, which the kernel does when the last user lets go
  * (LO_FLAGS_AUTOCLEAR): a workload's mount namespace may still have the file system.
+ *
+ * @returns who has not let go in time
  */
 async function unused(
   index: number,
   file: string,
   device: string,
-  hostMount: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<readonly Holder[] | undefined> {
   for (let waitedMs = 0; ; waitedMs += settlePauseMs) {
     signal.throwIfAborted();
-    if ((await backingFile(index)) !== file) return;
-    if (waitedMs >= settleMs) throw busyError(hostMount, await mountersOf(device));
+    if ((await backingFile(index)) !== file) return undefined;
+    if (waitedMs >= settleMs) return mountersOf(device);
     await new Promise((resolve) => setTimeout(resolve, settlePauseMs));
+  }
+}
+
+/**
+ * Who has the file system in a mount namespace of their own is cut off when this volume is next looked
+ * at. They may have written since it was flushed: any one of their mounts leads to all of it.
+ */
+async function flushForeign(
+  state: VolumeState,
+  [holder]: readonly Holder[],
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  if (holder === undefined || kindOf(state) === 'device') return;
+  try {
+    await flushVolume(holder.place, 'file system', signal);
+  } catch (thrown) {
+    signal.throwIfAborted();
+    log.warn({ holder: holder.name }, `not all is written back: ${messageOf(thrown)}`);
   }
 }
 

@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'tap';
 import type { AttachedVolume, AttachSpec } from '../../src/storage/types.js';
 import { codeOf, freshTarget, storageIn } from './attached.js';
@@ -182,6 +184,33 @@ test('volumes of the user backend', async (t) => {
     }, 'and what is still open can no longer be written');
     closeSync(fd);
     await until(() => backingFileBelow(run('e'), volume.device) === undefined);
+  });
+
+  await t.test('what somebody else wrote to a copy of the mount is on the disk', async (t) => {
+    const storage = await storageIn(t, run('copy'));
+    const { name } = freshTarget(server);
+    const spec = attachSpec(server, { target: name });
+    const { hostMount, device } = await storage.attach(spec, never);
+    const script = 'echo in; read -r _; echo late > "$1/note"; echo written; read -r _';
+    const inside = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', hostMount];
+    const other = spawn('unshare', inside, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const ended = once(other, 'exit');
+    t.teardown(() => other.kill('SIGKILL'));
+    const lines = createInterface({ input: other.stdout });
+    await once(lines, 'line');
+    const detached = storage.detach('web1', 0, never).catch((error: unknown) => error);
+    await until(() => !mountedAt(hostMount));
+    other.stdin.write('write\n');
+    await once(lines, 'line');
+    const reason = new RegExp(`sh \\(${other.pid}\\)`);
+    t.match(await detached, { code: 'US_STORAGE_BUSY', reason });
+    t.same(await storage.observe(never), [], 'then they are cut off');
+    const again = await storage.attach({ ...spec, epoch: 2 }, never);
+    t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'late\n');
+    await storage.detach('web1', 0, never);
+    other.kill('SIGKILL');
+    await ended;
+    await until(() => backingFileBelow(run('copy'), device) === undefined);
   });
 
   await t.test('an abort works while the target is frozen', async (t) => {
