@@ -11,8 +11,10 @@ import {
 import { decideCallingOff, noMoves } from '../control/moving.js';
 import type { Liveness } from '../control/placement.js';
 import type { VoteRecord } from '../control/records.js';
-import { decideStewardship, type Rewrite, stays } from '../control/stewardship.js';
+import { type Rewrite, stays } from '../control/rewrites.js';
+import { decideStewardship, type Stewardship } from '../control/stewardship.js';
 import { roleId } from '../control/view.js';
+import { stuckText } from '../control/waiting.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Compare, Store } from '../store/types.js';
@@ -36,6 +38,8 @@ export class Leadership {
   readonly #housekeeping: Housekeeping;
   readonly #power: PowerFencing;
   readonly #held = new Map<string, string>();
+  /** By role: why a drain leaves it, as it was told. */
+  readonly #stuck = new Map<string, string>();
   readonly #change: Loop;
   #drive = notDriving;
   #toldOfChange = '';
@@ -166,6 +170,7 @@ export class Leadership {
     const wakesMs = [called.wakeAtMs, decided.wakeAtMs].filter((atMs) => atMs !== undefined);
     if (wakesMs.length > 0) this.#stewardship.triggerIn(Math.min(...wakesMs) - nowMs);
     for (const { role, reason } of decided.holds) this.#hold(roleId(role), reason);
+    this.#tellStuck(decided.stuck);
     for (const one of called.calledOff) {
       const [rewrite] = stays(watch.view, one);
       if (rewrite !== undefined) await this.#rewrite(rewrite, office.guard, 'called-off');
@@ -219,6 +224,20 @@ export class Leadership {
     if (this.#held.get(id) === reason) return;
     this.#held.set(id, reason);
     this.#parts.journal.event('hold', id, reason);
+  }
+
+  /** Once for each drain and reason, so that who waits for the host to be empty knows. */
+  #tellStuck(stuck: Stewardship['stuck']): void {
+    const { drained, assignments } = this.#parts.watch.view;
+    for (const id of this.#stuck.keys()) {
+      if (!drained.has(assignments.get(id)?.value.host ?? '')) this.#stuck.delete(id);
+    }
+    for (const { role, host, reason } of stuck) {
+      const id = roleId(role);
+      if (this.#stuck.get(id) === reason) continue;
+      this.#stuck.set(id, reason);
+      this.#parts.journal.event('hold', id, stuckText(host, reason));
+    }
   }
 
   #circumstances(): Circumstances {

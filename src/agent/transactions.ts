@@ -13,7 +13,7 @@ import {
   voteKey,
 } from '../control/keys.js';
 import type { AssignmentRecord, SetsRecord, StartRecord, VoteRecord } from '../control/records.js';
-import type { Rewrite } from '../control/stewardship.js';
+import type { Rewrite } from '../control/rewrites.js';
 import type { Role } from '../control/view.js';
 import type { Compare, Operation, Transaction } from '../store/types.js';
 

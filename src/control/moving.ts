@@ -82,14 +82,17 @@ export const noMoves: MoveState = {
   restingHosts: new Map(),
 };
 
+/** How the reason begins that stands with a role whose move was called off. */
+export const notMoved = 'not moved to';
+
 export interface CalledOff {
   readonly role: Role;
   readonly reason: string;
 }
 
 /**
- * Which moves are called off because they cannot be completed, and when to look again. The role stays
- * where it is: its owner has not let go. Once it has begun to, the move is left to it.
+ * Which moves are called off because they cannot be completed, or were begun by a drain that is taken
+ * back, and when to look again. The role stays where it is: its owner has not let go. Once it has begun to, the move is left to it.
  */
 export function decideCallingOff(
   state: MoveState,
@@ -106,6 +109,10 @@ export function decideCallingOff(
     const role = parseRoleId(id);
     if (value.state !== 'draining' || to === null || move === undefined) continue;
     if (hasBegun(view, role)) continue;
+    if (value.cause === 'drain' && host !== null && !view.drained.has(host)) {
+      calledOff.push({ role, reason: `${notMoved} ${to}: ${host} is drained no longer` });
+      continue;
+    }
     const known = state.asked.get(id);
     const sinceMs = known?.move === move ? known.sinceMs : nowMs;
     asked.set(id, { move, sinceMs });
@@ -116,7 +123,7 @@ export function decideCallingOff(
     }
     calledOff.push({
       role,
-      reason: `not moved to ${to}: ${why?.reason ?? `${host} does not let go`}`,
+      reason: `${notMoved} ${to}: ${why?.reason ?? `${host} does not let go`}`,
     });
     if (why?.what === 'ready') restingHosts.set(to, nowMs + moveRestMs);
     else if (why?.what !== 'up') restingRoles.set(id, nowMs + moveRestMs);

@@ -7,7 +7,7 @@ import { currentReport } from './reports.js';
 import { slowStartSteps, startingWeight } from './slow-start.js';
 import { incarnationId, type Role, type View } from './view.js';
 import { isShutOut, standingVotes } from './votes.js';
-import { waitingFor } from './waiting.js';
+import { keptByDrain, waitingFor } from './waiting.js';
 
 /** `status --json`: the shape that scripts rely on. */
 export interface Status {
@@ -113,6 +113,7 @@ export function statusOf(
           waiting ||
           (stays && `to move to ${assignment?.to}: ${stays}`) ||
           report?.detail ||
+          keptByDrain(view, config, role) ||
           (assignment?.reason ?? 'waiting for the leader to place it'),
         interfaces: personality.networks.map(({ network, mac, addresses }) => ({
           network,

@@ -1,25 +1,14 @@
 import type { ClusterConfig } from '../config/types.js';
+import { emptyDrained, type Stuck } from './drains.js';
 import { isJoining } from './eligible.js';
 import { lookup } from './lookup.js';
-import { type CalledOff, type MoveState, noMoves } from './moving.js';
+import { type MoveState, noMoves } from './moving.js';
 import { type HoldReason, type Liveness, Survey } from './placement.js';
-import type { AssignmentRecord, Cause } from './records.js';
+import { draining, type Rewrite } from './rewrites.js';
 import { parseRoleId, type Role, roleId, type View } from './view.js';
-import { enrolledIncarnations } from './votes.js';
 
 /** A new leader waits at most this long for a pool's hosts to be up before it places anything. */
 export const placementPatienceMs = 5_000;
-
-/** One assignment to be written; the transaction compares the revisions it rests on. */
-export interface Rewrite {
-  readonly role: Role;
-  /** undefined: the assignment must not exist yet. */
-  readonly assignmentRevision: number | undefined;
-  readonly configRevision: number;
-  readonly toHostRevision: number | undefined;
-  readonly next: AssignmentRecord;
-  readonly reason: string;
-}
 
 export interface Stewardship {
   readonly rewrites: readonly Rewrite[];
@@ -27,26 +16,26 @@ export interface Stewardship {
     readonly role: Role;
     readonly reason: HoldReason | 'waiting-for-hosts';
   }[];
+  /** What drained hosts keep. */
+  readonly stuck: readonly Stuck[];
   readonly wakeAtMs: number | undefined;
 }
 
 /**
  * What the leader does when nothing has failed: places what has no host, takes away what the
- * cluster file no longer names, empties drained hosts one role at a time.
+ * cluster file no longer names, empties drained hosts.
  */
 export function decideStewardship(
   view: View,
   now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
   moves: MoveState = noMoves,
 ): Stewardship {
-  if (view.config === undefined) return { rewrites: [], holds: [], wakeAtMs: undefined };
+  if (view.config === undefined) return { rewrites: [], holds: [], stuck: [], wakeAtMs: undefined };
   const { config } = view.config.value;
   const placing = placeUnplaced(view, config, now);
-  const moving = [
-    ...takeAwayRemoved(view, config),
-    ...emptyDrained(view, config, now.liveness, moves),
-  ];
-  return { ...placing, rewrites: [...placing.rewrites, ...moving] };
+  const drains = emptyDrained(view, config, now.liveness, moves);
+  const moving = [...takeAwayRemoved(view, config), ...drains.rewrites];
+  return { ...placing, rewrites: [...placing.rewrites, ...moving], stuck: drains.stuck };
 }
 
 /** Placed in one round, at most: what comes in between is looked at before the rest. */
@@ -57,7 +46,7 @@ function placeUnplaced(
   view: View,
   config: ClusterConfig,
   now: { readonly nowMs: number; readonly leaderSinceMs: number; readonly liveness: Liveness },
-): Stewardship {
+): Omit<Stewardship, 'stuck'> {
   const holds: Stewardship['holds'][number][] = [];
   const inPools = config.hosts.filter(({ pool }) => pool !== null);
   const waiting = inPools.some(({ name }) => !view.hosts.has(name));
@@ -117,88 +106,4 @@ function takeAwayRemoved(view: View, config: ClusterConfig): readonly Rewrite[] 
     if ((role.kind === 'service' ? services : personalities).has(role.name)) return [];
     return draining(view, role, null, 'move', 'no longer in the cluster file');
   });
-}
-
-function emptyDrained(
-  view: View,
-  config: ClusterConfig,
-  liveness: Liveness,
-  { restingRoles, restingHosts }: MoveState,
-): readonly Rewrite[] {
-  if (view.drained.size === 0) return [];
-  const { roles } = lookup(config);
-  for (const role of roles) {
-    const kept = view.assignments.get(roleId(role));
-    if (kept?.value.state === 'draining') return []; // one at a time
-  }
-  const survey = new Survey(view, config, { ...liveness, lapsed: trusted(view, liveness) });
-  for (const role of roles) {
-    const kept = view.assignments.get(roleId(role));
-    if (kept === undefined || kept.value.host === null) continue;
-    if (kept.value.state !== 'assigned' || !view.drained.has(kept.value.host)) continue;
-    if (restingRoles.has(roleId(role))) continue;
-    const choice = survey.choose(role, new Set([kept.value.host, ...restingHosts.keys()]));
-    if (choice.kind === 'hold') continue;
-    return draining(view, role, choice.host, 'drain', `${kept.value.host} is drained`);
-  }
-  return [];
-}
-
-/** Of several hosts a leader that hears no other one is what is cut off: what it misses says nothing of them. */
-function trusted(view: View, { lapsed }: Liveness): ReadonlySet<string> {
-  const enrolled = enrolledIncarnations(view);
-  const missed = enrolled.filter((id) => lapsed.has(id)).length;
-  return missed >= 2 && missed >= enrolled.length - 1 ? new Set() : lapsed;
-}
-
-/**
- * Asks the owner to stop in good order and hand over: the owner itself writes the next assignment,
- * when it holds nothing any more. Should it die over this, its votes decide as ever.
- */
-export function draining(
-  view: View,
-  role: Role,
-  to: string | null,
-  cause: Cause,
-  reason: string,
-): readonly Rewrite[] {
-  const kept = view.assignments.get(roleId(role));
-  if (kept === undefined || kept.value.host === null || view.config === undefined) return [];
-  return [
-    {
-      role,
-      assignmentRevision: kept.revision,
-      configRevision: view.config.revision,
-      toHostRevision: undefined,
-      next: {
-        ...kept.value,
-        state: 'draining',
-        to,
-        cause,
-        reason,
-        ...(to === null ? {} : { move: kept.revision }),
-      },
-      reason,
-    },
-  ];
-}
-
-/**
- * The role stays with its owner, under the same epoch: nothing that runs is touched. Where the owner has
- * begun to let go after all, its hand-over finds another revision, and it takes the role up again.
- */
-export function stays(view: View, { role, reason }: CalledOff): readonly Rewrite[] {
-  const kept = view.assignments.get(roleId(role));
-  if (kept?.value.state !== 'draining' || view.config === undefined) return [];
-  const { move: _, ...value } = kept.value;
-  return [
-    {
-      role,
-      assignmentRevision: kept.revision,
-      configRevision: view.config.revision,
-      toHostRevision: undefined,
-      next: { ...value, state: 'assigned', to: null, reason },
-      reason,
-    },
-  ];
 }

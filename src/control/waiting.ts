@@ -1,5 +1,6 @@
 import type { ClusterConfig } from '../config/types.js';
-import { Survey } from './placement.js';
+import { notMoved } from './moving.js';
+import { type HoldReason, Survey } from './placement.js';
 import { isSilent } from './silence.js';
 import { incarnationId, type Role, roleId, type View } from './view.js';
 import { isExpired } from './votes.js';
@@ -20,4 +21,20 @@ export function waitingFor(view: View, config: ClusterConfig, role: Role): strin
   return choice.kind === 'hold'
     ? `${id} is voted out and nobody can take over: ${choice.reason}`
     : `${id} is voted out; ${choice.host} is to take over`;
+}
+
+/** Why a role is still on a host that is drained; undefined where its host is not. */
+export function keptByDrain(view: View, config: ClusterConfig, role: Role): string | undefined {
+  const assignment = view.assignments.get(roleId(role))?.value;
+  if (assignment?.state !== 'assigned' || assignment.host === null) return undefined;
+  const { host, reason } = assignment;
+  if (!view.drained.has(host)) return undefined;
+  const choice = new Survey(view, config, { lapsed: new Set() }).choose(role, new Set([host]));
+  if (choice.kind === 'hold') return stuckText(host, choice.reason);
+  return reason.startsWith(notMoved) ? reason : `${host} is drained: it moves when its turn comes`;
+}
+
+/** As the event that tells of it says too. */
+export function stuckText(host: string, reason: HoldReason): string {
+  return `stays on ${host}, which is drained: ${reason}`;
 }

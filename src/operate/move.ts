@@ -2,7 +2,7 @@ import { rewriteTransaction } from '../agent/transactions.js';
 import type { ClusterConfig } from '../config/types.js';
 import { isEligible } from '../control/eligible.js';
 import { choosePlacement, Survey } from '../control/placement.js';
-import { draining } from '../control/stewardship.js';
+import { draining } from '../control/rewrites.js';
 import { configOf, type Role, roleId, type View } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
 import type { Operation, Store } from '../store/types.js';

@@ -2,7 +2,7 @@ import { put, rewriteTransaction } from '../agent/transactions.js';
 import type { ClusterConfig } from '../config/types.js';
 import { decideApply } from '../control/apply.js';
 import { allocationKey, configKey, drainedKey } from '../control/keys.js';
-import { draining } from '../control/stewardship.js';
+import { draining } from '../control/rewrites.js';
 import { parseRoleId, ViewKeeper } from '../control/view.js';
 import { moveTarget } from '../operate/move.js';
 import type { FaultMaker } from './fault.js';

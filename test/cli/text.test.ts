@@ -43,6 +43,23 @@ test('status shows spares, roles and what is wrong', (t) => {
   t.end();
 });
 
+test('status tells what a drained host keeps, and why', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  world.drain('h1');
+  for (const host of ['h2', 'h3', 'h4']) {
+    for (const voter of ['h1', 'h2']) world.vote(host, 1, voter);
+  }
+  world.write('report/h1', {
+    incarnation: 1,
+    personalities: [{ name: 'web1', epoch: 1, phase: 'running', detail: '', volumes: [] }],
+    ...{ services: [], health: [] },
+  });
+  const text = statusText(statusOf(world.view, clusterConfig(), 'h1', () => new Map()));
+  t.match(text, /^web1 is running: stays on h1, which is drained: no-spare-in-pool$/m);
+  t.end();
+});
+
 test('status tells how far a change of controllers is, and what it waits for', (t) => {
   const world = new World();
   const config = clusterConfig({ controllers: ['h1', 'h2', 'h4'] });

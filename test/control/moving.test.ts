@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { featuresKey, hostKey, maskKey, reportKey } from '../../src/control/keys.js';
+import { drainedKey, featuresKey, hostKey, maskKey, reportKey } from '../../src/control/keys.js';
 import {
   awaited,
   decideCallingOff,
@@ -8,8 +8,9 @@ import {
   noMoves,
 } from '../../src/control/moving.js';
 import type { Phase } from '../../src/control/records.js';
+import { draining, stays } from '../../src/control/rewrites.js';
 import { statusOf } from '../../src/control/status.js';
-import { decideStewardship, draining, stays } from '../../src/control/stewardship.js';
+import { decideStewardship } from '../../src/control/stewardship.js';
 import { roleId } from '../../src/control/view.js';
 import { clusterConfig, World, web, web1, web2 } from './world.js';
 
@@ -158,6 +159,28 @@ test('status says that a role runs until it may be let go of, and who is waited 
   t.match(told(), { phase: 'running', reason: 'to move to h4: h4 does not say that it is ready' });
   ready(move);
   t.match(told(), { phase: 'stopping', reason: 'asked for' });
+  t.end();
+});
+
+test('a drain that is taken back moves nothing that has not begun', (t) => {
+  const { world, says } = moving();
+  says('running');
+  const ask = (cause: 'drain' | 'move') => {
+    const [rewrite] = draining(world.view, web1, 'h4', cause, 'h1 is drained');
+    world.assign(web1, 'h1', { ...rewrite?.next, epoch: 4 });
+  };
+  const calledOff = () => decideCallingOff(noMoves, world.view, 0).calledOff;
+  world.drain('h1');
+  ask('drain');
+  t.same(calledOff(), []);
+  world.remove(drainedKey('h1'));
+  t.same(calledOff(), [{ role: web1, reason: 'not moved to h4: h1 is drained no longer' }]);
+  says('stopping');
+  t.same(calledOff(), [], 'what is down already goes on');
+  says('running');
+  world.assign(web1, 'h1', { epoch: 4 });
+  ask('move');
+  t.same(calledOff(), [], 'what somebody asked for is no drain’s');
   t.end();
 });
 

@@ -117,45 +117,6 @@ test('what left the file is asked to stop in good order', (t) => {
   t.end();
 });
 
-test('a drained host is emptied one role at a time', (t) => {
-  const world = new World();
-  world.assign(web1, 'h1');
-  world.assign(web2, 'h2');
-  world.assign(web, 'h1');
-  world.drain('h1');
-  t.match(decideStewardship(world.view, now).rewrites, [
-    { role: web1, next: { host: 'h1', state: 'draining', to: 'h3', cause: 'drain' } },
-  ]);
-  world.assign(web1, 'h1', { state: 'draining', to: 'h3' });
-  t.same(decideStewardship(world.view, now).rewrites, []);
-  t.end();
-});
-
-test('a leader that hears no other host empties a drained one all the same', (t) => {
-  const world = new World();
-  world.assign(web1, 'h2');
-  world.assign(web2, 'h3');
-  world.assign(web, 'h3');
-  world.drain('h2');
-  const missing = (...names: readonly string[]) => ({
-    ...now,
-    liveness: { lapsed: new Set(names.map((name) => `${name}/1`)) },
-  });
-  t.match(decideStewardship(world.view, missing('h2', 'h3', 'h4')).rewrites, [
-    { role: web1, next: { to: 'h1' } },
-  ]);
-  world.drain('h1');
-  t.match(decideStewardship(world.view, missing('h2', 'h3', 'h4')).rewrites, [
-    { role: web1, next: { to: 'h4' } },
-  ]);
-  t.same(
-    decideStewardship(world.view, missing('h3', 'h4')).rewrites,
-    [],
-    'what it misses of some it knows',
-  );
-  t.end();
-});
-
 test('an owner that let go hands over to the chosen host under the next epoch', (t) => {
   const world = new World();
   world.assign(web1, 'h1', { state: 'draining', to: 'h3', epoch: 4, cause: 'move' });

@@ -184,7 +184,10 @@ export function statusText(status: Status): string {
       if (health === 'down') parts.push(`${personality} is down as a member of ${name}: ${reason}`);
     }
   }
-  const troubled = status.personalities.filter(({ phase }) => phase !== 'running');
+  const drained = status.hosts.flatMap(({ name, state }) => (state === 'drained' ? [name] : []));
+  const troubled = status.personalities.filter(
+    ({ phase, host }) => phase !== 'running' || drained.includes(host ?? ''),
+  );
   for (const { name, phase, reason } of troubled) parts.push(`${name} is ${phase}: ${reason}`);
   return parts.join('\n\n');
 }

@@ -1,0 +1,75 @@
+import type { ClusterConfig } from '../config/types.js';
+import { lookup } from './lookup.js';
+import type { MoveState } from './moving.js';
+import { type HoldReason, type Liveness, Survey } from './placement.js';
+import { draining, type Rewrite } from './rewrites.js';
+import { type Role, roleId, type View } from './view.js';
+import { enrolledIncarnations } from './votes.js';
+
+/**
+ * Roles on their way at once, at most, moves that were asked for included: each is down for a moment, and
+ * those who take them over get ready for each.
+ */
+export const mostUnderWay = 4;
+
+/** A role that a drain leaves where it is, because nobody could take it. */
+export interface Stuck {
+  readonly role: Role;
+  readonly host: string;
+  readonly reason: HoldReason;
+}
+
+/** Of a drain: what moves now, and what cannot. */
+export interface Drains {
+  readonly rewrites: readonly Rewrite[];
+  readonly stuck: readonly Stuck[];
+}
+
+/**
+ * Empties drained hosts, one role at a time each. They do not wait for one another: an owner that hangs
+ * over letting go holds up its own host's drain alone.
+ */
+export function emptyDrained(
+  view: View,
+  config: ClusterConfig,
+  liveness: Liveness,
+  { restingRoles, restingHosts }: MoveState,
+): Drains {
+  if (view.drained.size === 0) return { rewrites: [], stuck: [] };
+  const { roles } = lookup(config);
+  const underWay = roles.flatMap((role) => {
+    const value = view.assignments.get(roleId(role))?.value;
+    return value?.state === 'draining' && value.host !== null ? [value.host] : [];
+  });
+  const busy = new Set(underWay);
+  const survey = new Survey(view, config, { ...liveness, lapsed: trusted(view, liveness) });
+  const rewrites: Rewrite[] = [];
+  const stuck: Stuck[] = [];
+  for (const role of roles) {
+    if (underWay.length + rewrites.length >= mostUnderWay) break;
+    const value = view.assignments.get(roleId(role))?.value;
+    if (value?.state !== 'assigned' || value.host === null) continue;
+    const { host } = value;
+    if (!view.drained.has(host) || busy.has(host) || restingRoles.has(roleId(role))) continue;
+    const choice = survey.choose(role, new Set([host, ...restingHosts.keys()]));
+    if (choice.kind === 'hold') {
+      // Who only rests was told of when its move was called off.
+      const ever = survey.choose(role, new Set([host]));
+      if (ever.kind === 'hold') stuck.push({ role, host, reason: ever.reason });
+      continue;
+    }
+    for (const rewrite of draining(view, role, choice.host, 'drain', `${host} is drained`)) {
+      rewrites.push(rewrite);
+      survey.note(role, rewrite.next);
+      busy.add(host);
+    }
+  }
+  return { rewrites, stuck };
+}
+
+/** Of several hosts a leader that hears no other one is what is cut off: what it misses says nothing of them. */
+function trusted(view: View, { lapsed }: Liveness): ReadonlySet<string> {
+  const enrolled = enrolledIncarnations(view);
+  const missed = enrolled.filter((id) => lapsed.has(id)).length;
+  return missed >= 2 && missed >= enrolled.length - 1 ? new Set() : lapsed;
+}
