@@ -199,7 +199,10 @@ export class Voter {
     const id = idOf(slot);
     if (follows) this.#step(id, { kind: 'followed' });
     if (!(await this.#stop(slot, !follows))) return;
-    const vote: VoteRecord = { state: 'expired', ...lapse, bootId: hello.bootId };
+    const vote: VoteRecord = {
+      ...{ state: 'expired', ...lapse, bootId: hello.bootId },
+      ...(this.agentless.has(id) ? { agentAway: true } : {}),
+    };
     if (!(await this.#closings.write(slot, vote))) {
       await this.#write(slot, voteTransaction(slot, vote), vote);
     }

@@ -42,6 +42,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
       controller: z.boolean(),
       granting: z.boolean(),
       votes: z.array(text),
+      reason: text,
       personalities: z.array(text),
       dispatches: z.array(text),
     }),

@@ -107,6 +107,8 @@ export interface VoteRecord {
   /** Time of the vote on the controller's boot clock, and which clock that is. */
   readonly atMs: number;
   readonly bootId: string;
+  /** It had said that its agent is away. Versions before 0.2 do not say. */
+  readonly agentAway?: boolean;
 }
 
 /** `assign/<kind>/<name>`. */

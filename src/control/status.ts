@@ -31,6 +31,8 @@ export interface HostStatus {
   readonly granting: boolean;
   /** Controllers whose votes stand against it. While any does, nothing is placed on it. */
   readonly votes: readonly string[];
+  /** Of one that is down: why, as far as it said so itself; else ''. */
+  readonly reason: string;
   readonly personalities: readonly string[];
   readonly dispatches: readonly string[];
 }
@@ -158,6 +160,9 @@ export function statusOf(
 
 function hostStatus(view: View, name: string, pool: string | null) {
   const record = view.hosts.get(name)?.value;
+  const state = hostState(view, name);
+  const votes = record === undefined ? [] : standingVotes(view, name, record.incarnation);
+  const silent = state === 'expired' || state === 'fenced';
   const held = (kind: string) =>
     [...view.assignments]
       .filter(([id, { value }]) => id.startsWith(`${kind}/`) && value.host === name)
@@ -165,15 +170,14 @@ function hostStatus(view: View, name: string, pool: string | null) {
       .sort();
   return {
     name,
-    state: hostState(view, name),
+    state,
     pool,
     incarnation: record?.incarnation ?? 0,
     controller: isController(view, name),
     granting: currentReport(view, name, record?.incarnation)?.granting ?? false,
-    votes:
-      record === undefined
-        ? []
-        : standingVotes(view, name, record.incarnation).map(({ controller }) => controller),
+    votes: votes.map(({ controller }) => controller),
+    // With nothing that works it let its lease run out: the machine may be well.
+    reason: silent && votes.some(({ agentAway }) => agentAway) ? 'its agent was away' : '',
     personalities: held('personality'),
     dispatches: held('service'),
   };

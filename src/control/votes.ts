@@ -28,6 +28,7 @@ export interface StandingVote {
   readonly lastAckAgoMs: number | null;
   readonly atMs: number;
   readonly bootId: string;
+  readonly agentAway?: boolean;
 }
 
 /** Whether these are a majority: while the controllers change, of the old and of the new ones. */

@@ -101,6 +101,14 @@ test('a lapse is voted; a host that is heard again has its vote withdrawn, then 
   t.not(stateAtResume, undefined, 'overwritten, never deleted');
 });
 
+test('a vote tells that the host had said that its agent is away', async (t) => {
+  const { pulse, until, state, watch } = await openVoter(t);
+  pulse.tell({ kind: 'ails', ...h4, dark: false, agentAway: true });
+  pulse.tell(lapsed);
+  await until(() => state() === 'expired');
+  t.equal(watch.view.votes.get('h4/1')?.get('h1')?.value.agentAway, true);
+});
+
 test('a vote goes before other work, and only that', async (t) => {
   const { pulse, until, state, hurried } = await openVoter(t);
   t.same(hurried, []);

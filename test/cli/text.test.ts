@@ -43,12 +43,12 @@ test('status shows spares, roles and what is wrong', (t) => {
   t.end();
 });
 
-test('status tells what a drained host keeps, and why', (t) => {
+test('status tells why a host is down, where it said so, and what a drained one keeps', (t) => {
   const world = new World();
   world.assign(web1, 'h1');
   world.drain('h1');
   for (const host of ['h2', 'h3', 'h4']) {
-    for (const voter of ['h1', 'h2']) world.vote(host, 1, voter);
+    for (const voter of ['h1', 'h2']) world.vote(host, 1, voter, { agentAway: host === 'h3' });
   }
   world.write('report/h1', {
     incarnation: 1,
@@ -56,6 +56,8 @@ test('status tells what a drained host keeps, and why', (t) => {
     ...{ services: [], health: [] },
   });
   const text = statusText(statusOf(world.view, clusterConfig(), 'h1', () => new Map()));
+  t.match(text, /^h2 +expired +default/m);
+  t.match(text, /^h3 +expired, its agent was away +default/m);
   t.match(text, /^web1 is running: stays on h1, which is drained: no-spare-in-pool$/m);
   t.end();
 });

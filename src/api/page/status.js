@@ -43,8 +43,10 @@ function problemsOf(status) {
   } else if (status.leader === null) {
     problems.push('There is no leader: nothing is placed or moved on purpose; failovers go on.');
   }
-  for (const { name, state } of status.hosts) {
-    if (stateTone[state] === 'bad') problems.push(`Host ${name} is ${state}.`);
+  for (const { name, state, reason } of status.hosts) {
+    if (stateTone[state] === 'bad') {
+      problems.push(`Host ${name} is ${state}${reason ? `: ${reason}` : ''}.`);
+    }
   }
   for (const { name, phase, reason } of status.personalities) {
     if (phase !== 'running') problems.push(`${name} is ${phase}: ${reason}`);

@@ -87,12 +87,13 @@ function changeText({ controllersChange: change }: Status): readonly string[] {
 }
 
 /** What an operator should know of a host that is up: why it takes no part, or gets nothing. */
-function hostText({ controller, granting, state, votes }: HostStatus): string {
+function hostText({ controller, granting, state, votes, reason }: HostStatus): string {
   if (state === 'up') {
     if (votes.length > 0) return colour.yellow(`up, voted by ${votes.join(', ')}`);
     return controller && !granting ? colour.yellow('up, starting') : colour.green('up');
   }
-  return state === 'drained' ? colour.yellow(state) : colour.red(state);
+  if (state === 'drained') return colour.yellow(state);
+  return colour.red(reason === '' ? state : `${state}, ${reason}`);
 }
 
 function phaseText(phase: Phase): string {
