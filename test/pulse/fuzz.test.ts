@@ -57,7 +57,7 @@ async function openPulse(t: Test) {
     client.start(new AbortController().signal);
   });
   const daemon = { peer: me, mapPath } as Parameters<typeof control>[0];
-  const hosts = [farm.peer('h', 9), farm.peer('voted', 8)];
+  const hosts = [farm.peer('h', 9), farm.peer('voted', 8), farm.peer('ails', 7)];
   const stopped = [{ host: 'voted', incarnation: 1 }];
   await client.request(control(daemon, hosts, { leaseMs: slow.leaseMs, stopped }));
   await client.request(enrol(daemon, [farm.peer('c1', 2), farm.peer('c2', 3)], slow));
@@ -90,10 +90,14 @@ function realTraffic(pulse: Awaited<ReturnType<typeof openPulse>>): readonly Buf
     pulse.receive(bytes);
     return pulse.sent.at(-1)?.ackId ?? 0n;
   };
-  // A host that is acked, and one that is refused: both echo what they heard.
-  for (const host of ['h', 'voted']) {
+  // A host that is acked, one that is refused, and one that says what ails it, in packets of version 2:
+  // all echo what they heard.
+  for (const host of ['h', 'voted', 'ails']) {
     let echo = 0n;
-    for (const seq of [1, 2, 3]) echo = deliver(heartbeat(host, seq, echo));
+    for (const seq of [1, 2, 3]) {
+      const ailing = host === 'ails' ? { ailments: { dark: seq > 1, agentAway: true } } : {};
+      echo = deliver({ ...heartbeat(host, seq, echo), ...ailing });
+    }
   }
   // The answers to this pulse's own heartbeats.
   for (const own of pulse.sent.filter(({ type }) => type === 'heartbeat')) {
@@ -107,6 +111,7 @@ function realTraffic(pulse: Awaited<ReturnType<typeof openPulse>>): readonly Buf
 const strange: readonly Partial<Packet>[] = [
   { sender: 'stranger' },
   { receiver: 'else' },
+  { receiver: 'else', ailments: { dark: true, agentAway: true } },
   { type: 'ack', sender: 'c1', ackId: 9n, leaseNs: 10n ** 12n },
   { type: 'challenge', sender: 'c1', ackId: 9n },
   { type: 'refuse', sender: 'c2' },
@@ -127,7 +132,8 @@ const bad: Readonly<Record<string, (model: Buffer, random: Random) => Buffer>> =
   },
   forged: (_model, random) => {
     const seq = 10 + random.below(1_000_000);
-    return encodePacket({ ...heartbeat('h', seq, 9n), leaseNs: 10n ** 10n }, otherKey);
+    const ailing = seq % 2 === 0 ? { ailments: { dark: true, agentAway: true } } : {};
+    return encodePacket({ ...heartbeat('h', seq, 9n), leaseNs: 10n ** 10n, ...ailing }, otherKey);
   },
   replayed: (model) => model,
   strange: (_model, random) =>
@@ -139,7 +145,8 @@ test('100,000 bad packets change nothing and are counted', async (t) => {
   const captured = realTraffic(pulse);
   const { mapPath, events, sent } = pulse;
   const before = await pulse.status();
-  t.match(before.counters, { challenged: 1, promised: 2, 'refused-stopped': 3, acked: 2 });
+  t.match(before.counters, { challenged: 2, promised: 4, 'refused-stopped': 3, acked: 2 });
+  t.equal(new Set(captured.map((bytes) => bytes[2])).size, 2, 'of both versions');
   const deadlineNs = readDeadlineNs(mapPath);
   t.ok(deadlineNs > 0n, 'the lease is held');
   const told = events.length;
