@@ -1,4 +1,4 @@
-import type { BallotFacts } from '../control/ballots.js';
+import type { BallotFacts } from '../control/ballot-facts.js';
 import type { FinalStep } from '../control/controllers-change.js';
 import type { Commit } from '../control/failover.js';
 import type { Handover } from '../control/handover.js';

@@ -1,9 +1,8 @@
+import type { BallotDecision } from '../control/ballot-decisions.js';
+import { type BallotFacts, ballotFacts } from '../control/ballot-facts.js';
 import {
   type Ballot,
-  type BallotDecision,
   type BallotEvent,
-  type BallotFacts,
-  ballotFacts,
   decideBallot,
   isIdle,
   noBallot,

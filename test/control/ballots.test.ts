@@ -1,19 +1,20 @@
 import { test } from 'tap';
+import { type BallotFacts, ballotFacts } from '../../src/control/ballot-facts.js';
 import {
   type Ballot,
   type BallotEvent,
-  type BallotFacts,
-  ballotFacts,
   decideBallot,
   isIdle,
-  mostFollowed,
-  mostWithdrawals,
   noBallot,
   spareVoteMs,
   stepBallot,
-  withdrawalWindowMs,
 } from '../../src/control/ballots.js';
 import { noAilments } from '../../src/control/lease/ailments.js';
+import {
+  mostFollowed,
+  mostWithdrawals,
+  withdrawalWindowMs,
+} from '../../src/control/withdrawals.js';
 import { World, web1 } from './world.js';
 
 const leaseMs = 200;

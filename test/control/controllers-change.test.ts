@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { test } from 'tap';
 import type { ClusterConfig } from '../../src/config/types.js';
 import { decideApply } from '../../src/control/apply.js';
-import { ballotFacts, decideBallot, noBallot, stepBallot } from '../../src/control/ballots.js';
+import { ballotFacts } from '../../src/control/ballot-facts.js';
+import { decideBallot, noBallot, stepBallot } from '../../src/control/ballots.js';
 import {
   controllersChange,
   decideChange,

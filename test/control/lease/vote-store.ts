@@ -1,4 +1,4 @@
-import type { BallotFacts } from '../../../src/control/ballots.js';
+import type { BallotFacts } from '../../../src/control/ballot-facts.js';
 import { electorsOf, isQuorum } from '../../../src/control/electorate.js';
 import type { SetStore } from './set-store.js';
 
