@@ -1,5 +1,5 @@
 import { noAilments, sameAilments } from '../control/lease/ailments.js';
-import { grantsWakeNs, isLapsed, stepGrants } from '../control/lease/controller.js';
+import { stepGrants } from '../control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../control/lease/grant-events.js';
 import {
   type GrantedSets,
@@ -9,6 +9,7 @@ import {
   noGrants,
   promiseNs,
 } from '../control/lease/grants.js';
+import { grantsWakeNs, isLapsed } from '../control/lease/lapses.js';
 import { UnderstudyError } from '../errors.js';
 import type { Counters } from './counters.js';
 import { toMs } from './holding.js';

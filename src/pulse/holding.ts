@@ -1,6 +1,5 @@
 import { type Ailments, isDark } from '../control/lease/ailments.js';
 import {
-  type HolderOutput,
   type HolderState,
   hearsAilments,
   holderWakeNs,
@@ -8,6 +7,7 @@ import {
   startHolder,
   stepHolder,
 } from '../control/lease/holder.js';
+import type { HolderOutput } from '../control/lease/holder-events.js';
 import { later } from '../control/lease/instants.js';
 import type { Counters } from './counters.js';
 import { type LeaseMap, noLimitNs } from './lease-map.js';

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
+import { stepGrants } from '../../../src/control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
   type GrantTerm,
@@ -8,6 +8,7 @@ import {
   noGrants,
   promiseNs,
 } from '../../../src/control/lease/grants.js';
+import { grantsWakeNs } from '../../../src/control/lease/lapses.js';
 
 const ms = (count: number) => BigInt(Math.round(count * 1_000)) * 1_000n;
 const term = {

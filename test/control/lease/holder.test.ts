@@ -1,7 +1,5 @@
 import { test } from 'tap';
 import {
-  type HolderEvent,
-  type HolderOutput,
   type HolderState,
   hearsAilments,
   holderWakeNs,
@@ -10,6 +8,7 @@ import {
   startHolder,
   stepHolder,
 } from '../../../src/control/lease/holder.js';
+import type { HolderEvent, HolderOutput } from '../../../src/control/lease/holder-events.js';
 
 const ms = (count: number) => BigInt(count) * 1_000_000n;
 const terms = {

@@ -1,8 +1,6 @@
 import type { Electorate } from '../../../src/control/electorate.js';
 import { type Ailments, isDark } from '../../../src/control/lease/ailments.js';
 import {
-  type HolderEvent,
-  type HolderOutput,
   type HolderState,
   holderWakeNs,
   isEffective,
@@ -10,6 +8,7 @@ import {
   startHolder,
   stepHolder,
 } from '../../../src/control/lease/holder.js';
+import type { HolderEvent, HolderOutput } from '../../../src/control/lease/holder-events.js';
 import type { Rules } from '../../../src/control/lease/rules.js';
 import type { Clock, EventQueue } from './world-parts.js';
 

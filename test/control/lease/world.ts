@@ -1,4 +1,4 @@
-import { grantsWakeNs, stepGrants } from '../../../src/control/lease/controller.js';
+import { stepGrants } from '../../../src/control/lease/controller.js';
 import type { GrantEvent, GrantOutput } from '../../../src/control/lease/grant-events.js';
 import {
   type GrantedSets,
@@ -8,7 +8,8 @@ import {
   noGrants,
   promiseNs,
 } from '../../../src/control/lease/grants.js';
-import type { HolderEvent } from '../../../src/control/lease/holder.js';
+import type { HolderEvent } from '../../../src/control/lease/holder-events.js';
+import { grantsWakeNs } from '../../../src/control/lease/lapses.js';
 import { allRules, type Rules } from '../../../src/control/lease/rules.js';
 import { SetStore } from './set-store.js';
 import { allStoreRules, type StoreRules, VoteStore } from './vote-store.js';
