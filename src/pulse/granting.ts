@@ -16,12 +16,9 @@ import { toMs } from './holding.js';
 import { type Packet, takesAilments } from './packet.js';
 import type { PromiseRecord } from './promise-record.js';
 import type { PulseEvent, PulseHostStatus, PulsePeer, PulseRequest } from './protocol.js';
+import { full, type Incarnation, refusal, StopRequests, unknownHost } from './stop-requests.js';
 
 export type ControlRequest = Extract<PulseRequest, { kind: 'control' }>;
-interface Incarnation {
-  readonly host: string;
-  readonly incarnation: number;
-}
 
 export interface GrantingParts {
   /** Survives restarts of this process. */
@@ -42,14 +39,12 @@ interface HostEntry {
 
 /** Of the stopped incarnations of one host only the newest few matter: older ones are superseded. */
 const stoppedRemembered = 4;
-const mostWaiting = 256;
 
 /** The controller in this pulse: grants leases to hosts and tells when one lapsed. */
 export class Granting {
   readonly #parts: GrantingParts;
   readonly #hosts = new Map<string, HostEntry>();
-  /** Requests that wait until a stop is in force, by `host/incarnation`. */
-  readonly #waiting = new Map<string, ((refused?: UnderstudyError) => void)[]>();
+  readonly #stops = new StopRequests();
   #controller = '';
   #term: GrantTerm | undefined;
   /** Earliest wish of any host; may be early, never late. */
@@ -167,23 +162,18 @@ export class Granting {
   stop(which: Incarnation, onlyIfLapsed: boolean, nowNs: bigint): Promise<void> {
     const { host, incarnation } = which;
     this.#mustKnow('stop acking', which);
-    const id = `${host}/${incarnation}`;
-    const waiting = this.#waiting.get(id) ?? [];
-    if (waiting.length + this.#waiting.size >= mostWaiting) throw full(id);
-    return new Promise((resolve, reject) => {
-      waiting.push((refused) => (refused === undefined ? resolve() : reject(refused)));
-      this.#waiting.set(id, waiting);
-      const reason = this.#step(host, { kind: 'stop', incarnation, onlyIfLapsed }, nowNs);
-      if (reason === 'table-full') this.#answerWaiting(id, full(id));
-    });
+    const inForce = this.#stops.wait(which);
+    const reason = this.#step(host, { kind: 'stop', incarnation, onlyIfLapsed }, nowNs);
+    if (reason === 'table-full') this.#stops.answer(which, full(which));
+    return inForce;
   }
 
   /** @throws {UnderstudyError} US_PULSE_NOT_CONTROLLING, US_PULSE_UNKNOWN_HOST */
   resume(which: Incarnation, nowNs: bigint): void {
     const { host, incarnation } = which;
     this.#mustKnow('resume acking', which);
-    this.#answerWaiting(
-      `${host}/${incarnation}`,
+    this.#stops.answer(
+      which,
       refusal('US_PULSE_RESUMED', 'stop acking', which, 'acks were resumed meanwhile', 'try again'),
     );
     this.#step(host, { kind: 'resume', incarnation }, nowNs);
@@ -221,7 +211,7 @@ export class Granting {
       if (names.has(host)) continue;
       this.#hosts.delete(host);
       for (const { incarnation } of grants.grants) {
-        this.#answerWaiting(`${host}/${incarnation}`, unknownHost({ host, incarnation }));
+        this.#stops.answer({ host, incarnation }, unknownHost({ host, incarnation }));
       }
     }
     for (const peer of peers) {
@@ -287,23 +277,17 @@ export class Granting {
         emit({ kind: 'heard', ...which, sinceMs: toMs(output.sinceNs), atMs: toMs(nowNs) });
         return;
       case 'stop-in-force':
-        this.#answerWaiting(`${peer.name}/${incarnation}`);
+        this.#stops.answer(which);
         return;
       case 'stop-refused': {
         const cause = `it came back: a promise runs for another ${toMs(output.leftNs).toFixed(0)} ms`;
         const remedy = 'wait for the next `lapsed`';
-        this.#answerWaiting(
-          `${peer.name}/${incarnation}`,
+        this.#stops.answer(
+          which,
           refusal('US_PULSE_PROMISED', 'stop acking', which, cause, remedy),
         );
       }
     }
-  }
-
-  #answerWaiting(id: string, refused?: UnderstudyError): void {
-    const waiting = this.#waiting.get(id) ?? [];
-    this.#waiting.delete(id);
-    for (const answer of waiting) answer(refused);
   }
 }
 
@@ -316,31 +300,4 @@ function newestStopped(stopped: readonly Incarnation[]): ReadonlyMap<string, rea
     byHost.set(host, known.slice(-stoppedRemembered));
   }
   return byHost;
-}
-
-function refusal(
-  code: `US_${string}`,
-  action: string,
-  { host, incarnation }: Incarnation,
-  cause: string,
-  remedy: string,
-): UnderstudyError {
-  const object = `${host}/${incarnation}`;
-  return new UnderstudyError({ code, action: `cannot ${action}`, object, cause, remedy });
-}
-
-function unknownHost(which: Incarnation): UnderstudyError {
-  const cause = 'no such host in the configuration';
-  const remedy = 'send `control` with it';
-  return refusal('US_PULSE_UNKNOWN_HOST', 'stop or resume acking', which, cause, remedy);
-}
-
-function full(id: string): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_PULSE_FULL',
-    action: 'cannot stop acking',
-    object: id,
-    cause: 'too many incarnations of it hold promises, or too many requests wait',
-    remedy: 'try again after one lease',
-  });
 }
