@@ -18,7 +18,7 @@ export async function openStage(
   claims: Claims,
   say: (line: string) => void,
   signal: AbortSignal,
-  settings: Pick<LabOptions, 'agentSettings' | 'hostInit' | 'programs'> = {},
+  settings: Pick<LabOptions, 'agentSettings' | 'hostInit' | 'programs' | 'settleMs'> = {},
 ): Promise<{ stage: Stage; lab: Lab; close(): Promise<void> }> {
   const name = `${config.cluster}-${process.pid}`;
   const lab = await Lab.up({ config, lab: labConfig, name, signal, say, ...settings });
