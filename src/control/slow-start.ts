@@ -23,6 +23,8 @@ export function nextStepMs(sinceMs: number, slowStartMs: number): number | undef
  * from others for this member, and moves none between others.
  */
 export function startingWeight(weight: number, step: number | undefined): number {
-  if (step === undefined || step >= slowStartSteps || step < 1) return weight;
+  // A report of another version may say what this one does not know.
+  const known = Number.isInteger(step) && Number(step) >= 1 && Number(step) < slowStartSteps;
+  if (step === undefined || !known) return weight;
   return (weight * step) / slowStartSteps;
 }

@@ -22,8 +22,18 @@ export function gatherScripts(
   });
 }
 
-/** Of all services, as this machine has them. */
-export function scriptsOf({ services }: ClusterConfig): readonly ScriptFacts[] {
+/** For `plan`. Other hosts cannot be looked at from here: their own `doctor` does it. */
+export function scriptWarnings(cluster: ClusterConfig): readonly string[] {
+  return scriptsOf(cluster).flatMap(({ service, program, trouble }) =>
+    trouble === undefined
+      ? []
+      : [
+          `the health check of ${service} cannot be run on this machine: ${program}: ${trouble}; a member on a host without it is down (understudy doctor, on each host)`,
+        ],
+  );
+}
+
+function scriptsOf({ services }: ClusterConfig): readonly ScriptFacts[] {
   return services.flatMap(({ name, health }) => {
     if (health === null || !('script' in health)) return [];
     const [program = ''] = health.script;

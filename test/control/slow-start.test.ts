@@ -35,6 +35,8 @@ test('a member of weight 0 stays at it, and what says no step has its weight', (
   t.equal(startingWeight(0, 3), 0);
   t.equal(startingWeight(5, undefined), 5);
   t.equal(startingWeight(5, 0), 5, 'of another version');
+  t.equal(startingWeight(5, 2.5), 5);
+  t.equal(startingWeight(5, Number.NaN), 5);
   t.equal(startingWeight(4, 2), 1);
   t.end();
 });

@@ -1,5 +1,4 @@
-import type { ClusterConfig } from '../../config/types.js';
-import { scriptsOf } from '../../doctor/gather-scripts.js';
+import { scriptWarnings } from '../../doctor/gather-scripts.js';
 import { digest, meantFor, refused, undecided } from '../../operate/apply.js';
 import { planApply } from '../../plan/plan.js';
 import type { Operation, Plan, ServiceShift } from '../../plan/types.js';
@@ -27,22 +26,11 @@ export async function run(options: PlanOptions): Promise<number> {
     const decided = planApply(await cluster.view(), wanted, digest);
     if (decided.kind === 'undecided') throw undecided(decided.network, decided.hosts);
     if (decided.kind === 'refused') throw refused(wanted.cluster, decided);
-    const plan = withScripts(decided.plan, wanted);
+    const warnings = [...decided.plan.warnings, ...scriptWarnings(wanted)];
+    const plan = { ...decided.plan, warnings };
     process.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : `${planText(plan)}\n`);
     return plan.changes ? thereAreChanges : 0;
   });
-}
-
-/** Other hosts cannot be looked at from here: their own `doctor` does it. */
-function withScripts(plan: Plan, wanted: ClusterConfig): Plan {
-  const troubled = scriptsOf(wanted).flatMap(({ service, program, trouble }) =>
-    trouble === undefined
-      ? []
-      : [
-          `the health check of ${service} cannot be run on this machine: ${program}: ${trouble}; a member on a host without it is down (understudy doctor, on each host)`,
-        ],
-  );
-  return { ...plan, warnings: [...plan.warnings, ...troubled] };
 }
 
 const signs: Readonly<Record<Operation['action'], string>> = {
