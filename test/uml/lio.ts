@@ -49,6 +49,18 @@ export function startLio(): void {
   shell(exported);
 }
 
+/** One more LUN of the same target, on a file that is there, of which it may be less than the whole. */
+export function addLun(lun: number, file: string, sizeMiB: number): void {
+  const disk = `${config}/core/fileio_0/disk${lun}`;
+  shell(`set -e
+mkdir ${disk}
+echo "fd_dev_name=${file},fd_dev_size=$((${sizeMiB} << 20)),fd_buffered_io=1" > ${disk}/control
+echo lio-serial-lun-${lun} > ${disk}/wwn/vpd_unit_serial
+echo 1 > ${disk}/enable
+mkdir ${group}/lun/lun_${lun}
+ln -s ${disk} ${group}/lun/lun_${lun}/disk`);
+}
+
 /**
  * Tears the whole configuration down and sets it up again, as a restart of the target's service does.
  * Nobody may be logged in.

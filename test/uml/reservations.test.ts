@@ -37,3 +37,7 @@ test('a volume that its reservation fences moves from host to host', options, (t
 test('LIO is restarted, and has forgotten or not', options, (t) =>
   passes(t, './lio-restart.js', [...target, 'fuse', 'loop', 'ext4']),
 );
+
+test('LUNs of LIO that cannot be used, each by its code', options, (t) =>
+  passes(t, './lio-bad-luns.js', [...target, 'fuse', 'loop', 'ext4']),
+);

@@ -1,0 +1,82 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import tap, { test } from 'tap';
+import type { AttachSpec } from '../../src/storage/types.js';
+import { codeOf, storageIn } from '../storage/attached.js';
+import { addLun, lioPortal, lioTarget, startLio } from './lio.js';
+
+/** Run in a guest whose kernel has LIO: LUNs that are too small, and a target that runs out of room. */
+tap.setTimeout(110_000);
+const never = new AbortController().signal;
+const mebibyte = 1024 * 1024;
+
+function volumeOf(targetLun: number, epoch = 1): AttachSpec {
+  return {
+    ...{ cluster: 'test', personality: 'db', host: 'h1', epoch, lun: 0, volume: 'db-data' },
+    ...{ portals: [lioPortal], target: lioTarget, targetLun },
+    ...{ filesystem: 'ext4', format: 'if-blank', recordedSerial: undefined },
+  };
+}
+
+function sparse(file: string, sizeMiB: number): string {
+  execFileSync('truncate', ['-s', `${sizeMiB}M`, file]);
+  return file;
+}
+
+/** A file system with so much room, for what is behind a LUN. */
+function room(folder: string, size: string): string {
+  mkdirSync(folder);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
+  return folder;
+}
+
+const blocksOf = (file: string): number => statSync(file).blocks;
+
+test('LUNs of LIO that cannot be used', async (t) => {
+  startLio();
+  const storage = await storageIn(t, '/run/h1');
+
+  await t.test('one that is too small for any file system', async (t) => {
+    const file = sparse('/run/lio/small', 1);
+    addLun(1, file, 1);
+    t.equal(await codeOf(storage.attach(volumeOf(1), never)), 'US_STORAGE_TOO_SMALL');
+    t.equal(blocksOf(file), 0, 'nothing was written to it');
+  });
+
+  await t.test('one that became smaller than the file system on it', async (t) => {
+    const file = sparse('/run/lio/cut', 16);
+    execFileSync('mkfs.ext4', ['-q', '-F', file]);
+    const before = readFileSync(file);
+    addLun(2, file, 8);
+    t.equal(await codeOf(storage.attach(volumeOf(2), never)), 'US_STORAGE_TOO_SMALL');
+    t.ok(readFileSync(file).equals(before), 'not a byte of it has changed');
+  });
+
+  await t.test('a target without room for a new file system', async (t) => {
+    addLun(3, sparse(`${room('/run/full', '256k')}/disk`, 64), 64);
+    t.equal(await codeOf(storage.attach(volumeOf(3), never)), 'US_STORAGE_TARGET_FULL');
+    t.same(await storage.observe(never), []);
+  });
+
+  await t.test('a target that runs out of room later loses nothing that it answered', async (t) => {
+    const file = sparse(`${room('/run/filling', '12m')}/disk`, 64);
+    addLun(4, file, 64);
+    const { hostMount } = await storage.attach(volumeOf(4), never);
+    const note = randomBytes(mebibyte);
+    writeFileSync(`${hostMount}/note`, note, { flush: true });
+    t.throws(
+      () => writeFileSync(`${hostMount}/much`, randomBytes(24 * mebibyte), { flush: true }),
+      /EIO|EROFS|ENOSPC/,
+      'who writes is told',
+    );
+    await storage.abort('db', 0, never);
+    execFileSync('mount', ['-o', 'remount,size=80m', '/run/filling']);
+    const again = await storage.attach(volumeOf(4, 2), never);
+    t.ok(readFileSync(`${again.hostMount}/note`).equals(note), 'what was flushed is there');
+    writeFileSync(`${again.hostMount}/much`, randomBytes(4 * mebibyte), { flush: true });
+    await storage.detach('db', 0, never);
+    execFileSync('e2fsck', ['-fn', file], { stdio: 'pipe' });
+    t.pass('and the file system is whole');
+  });
+});
