@@ -1,5 +1,6 @@
 import { commitsWithVote } from '../control/closing.js';
 import { controllersChange, decideChange, notDriving } from '../control/controllers-change.js';
+import { type Told, tellStuck } from '../control/drains.js';
 import { electorateOf, electorsOf } from '../control/electorate.js';
 import {
   type Circumstances,
@@ -38,8 +39,7 @@ export class Leadership {
   readonly #housekeeping: Housekeeping;
   readonly #power: PowerFencing;
   readonly #held = new Map<string, string>();
-  /** By role: why a drain leaves it, as it was told. */
-  readonly #stuck = new Map<string, string>();
+  #stuck: Told = new Map();
   readonly #change: Loop;
   #drive = notDriving;
   #toldOfChange = '';
@@ -226,17 +226,11 @@ export class Leadership {
     this.#parts.journal.event('hold', id, reason);
   }
 
-  /** Once for each drain and reason, so that who waits for the host to be empty knows. */
   #tellStuck(stuck: Stewardship['stuck']): void {
-    const { drained, assignments } = this.#parts.watch.view;
-    for (const id of this.#stuck.keys()) {
-      if (!drained.has(assignments.get(id)?.value.host ?? '')) this.#stuck.delete(id);
-    }
-    for (const { role, host, reason } of stuck) {
-      const id = roleId(role);
-      if (this.#stuck.get(id) === reason) continue;
-      this.#stuck.set(id, reason);
-      this.#parts.journal.event('hold', id, stuckText(host, reason));
+    const { told, news } = tellStuck(this.#stuck, this.#parts.watch.view, stuck);
+    this.#stuck = told;
+    for (const { role, host, reason } of news) {
+      this.#parts.journal.event('hold', roleId(role), stuckText(host, reason));
     }
   }
 

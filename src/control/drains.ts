@@ -67,6 +67,22 @@ export function emptyDrained(
   return { rewrites, stuck };
 }
 
+/** By role: the reason that was told of it. */
+export type Told = ReadonlyMap<string, string>;
+
+/** What is to be told of roles that stay: each once for a drain and a reason. */
+export function tellStuck(
+  before: Told,
+  view: View,
+  stuck: readonly Stuck[],
+): { readonly told: Told; readonly news: readonly Stuck[] } {
+  const isDrained = (id: string) => view.drained.has(view.assignments.get(id)?.value.host ?? '');
+  const told = new Map([...before].filter(([id]) => isDrained(id)));
+  const news = stuck.filter(({ role, reason }) => told.get(roleId(role)) !== reason);
+  for (const { role, reason } of news) told.set(roleId(role), reason);
+  return { told, news };
+}
+
 /** Of several hosts a leader that hears no other one is what is cut off: what it misses says nothing of them. */
 function trusted(view: View, { lapsed }: Liveness): ReadonlySet<string> {
   const enrolled = enrolledIncarnations(view);

@@ -1,6 +1,6 @@
 import { test } from 'tap';
-import { mostUnderWay } from '../../src/control/drains.js';
-import { reportKey } from '../../src/control/keys.js';
+import { mostUnderWay, type Stuck, type Told, tellStuck } from '../../src/control/drains.js';
+import { drainedKey, reportKey } from '../../src/control/keys.js';
 import { noMoves } from '../../src/control/moving.js';
 import { statusOf } from '../../src/control/status.js';
 import { decideStewardship } from '../../src/control/stewardship.js';
@@ -91,6 +91,29 @@ test('a drain that cannot go on says why', (t) => {
   t.match(told(), { reason: 'h1 is drained: it moves when its turn comes' });
   world.assign(web1, 'h1', { reason: 'not moved to h2: h2 does not say that it is ready' });
   t.match(told(), { reason: 'not moved to h2: h2 does not say that it is ready' });
+  t.end();
+});
+
+test('that a drain cannot go on is told once, and again when it begins anew', (t) => {
+  const world = new World();
+  world.assign(web1, 'h1');
+  let told: Told = new Map();
+  const tell = (...reasons: readonly Stuck['reason'][]) => {
+    const stuck = reasons.map((reason) => ({ role: web1, host: 'h1', reason }));
+    const next = tellStuck(told, world.view, stuck);
+    told = next.told;
+    return next.news.map(({ reason }) => reason);
+  };
+  world.drain('h1');
+  t.same(tell('no-spare-in-pool'), ['no-spare-in-pool']);
+  t.same(tell('no-spare-in-pool'), []);
+  t.same(tell(), [], 'a spare that comes and goes');
+  t.same(tell('no-spare-in-pool'), [], 'makes no storm of events');
+  t.same(tell('no-room-in-pool'), ['no-room-in-pool']);
+  world.remove(drainedKey('h1'));
+  t.same(tell(), []);
+  world.drain('h1');
+  t.same(tell('no-room-in-pool'), ['no-room-in-pool']);
   t.end();
 });
 
