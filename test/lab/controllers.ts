@@ -41,14 +41,21 @@ export async function apply(lab: Lab, controllers: readonly string[], more = '')
   }
 }
 
-/** The change is over, these are the controllers, and those of them that are up grant. */
+/**
+ * The change is over, these are the controllers, and all of them are up and grant: one that was voted out
+ * over it and is not back yet would be the second to fail, when the next one is killed.
+ */
 export async function settled(stage: Stage, controllers: readonly string[]): Promise<void> {
   await stage.until(
     `${controllers.join(', ')} are the controllers`,
     ({ controllersChange, hosts }) => {
       const now = hosts.filter(({ controller }) => controller);
       const named = now.map(({ name }) => name).join() === controllers.join();
-      return controllersChange === null && named && now.every(({ granting }) => granting);
+      return (
+        controllersChange === null &&
+        named &&
+        now.every(({ state, granting }) => state === 'up' && granting)
+      );
     },
     changeMs,
   );
