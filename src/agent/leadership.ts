@@ -132,6 +132,8 @@ export class Leadership {
         return;
       }
       this.#held.delete(id);
+      // Of hundreds of roles most wait for their turn, and another controller commits them meanwhile.
+      if (watch.view.assignments.get(id)?.revision !== verdict.commit.assignmentRevision) return;
       const transaction = commitTransaction(verdict.commit);
       const result = await store.transact(transaction);
       if (result.done) {
