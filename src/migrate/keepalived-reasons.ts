@@ -38,7 +38,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^(?:HTTP_GET|SSL_GET|SMTP_CHECK|MISC_CHECK|DNS_CHECK|UDP_CHECK|PING_CHECK|BFD_CHECK|FILE_CHECK)$/,
-    'health checks are health: {tcp: PORT} {http: PORT, path: PATH} or {script: [PROGRAM, ARGUMENT]}',
+    'health checks are health: {tcp: PORT}, {http: PORT, path: PATH} or {script: [PROGRAM, ARGUMENT]}',
   ],
   [
     /^(?:inhibit_on_failure|uthreshold|lthreshold|delay_before_retry|retry|nb_get_retry|connect_timeout|warmup|virtualhost)/,
