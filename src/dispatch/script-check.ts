@@ -45,6 +45,7 @@ export class ScriptChecks {
     // one a turn, so that whatever else waits goes in between.
     this.#turn = this.#turn.then(() => setImmediate());
     await this.#turn;
+    if (signal.aborted) return 'script: called off';
     const stuck = this.#stuck.get(check.id);
     if (stuck !== undefined) return `script: process ${stuck} was killed and has not ended`;
     return this.#run(check, signal);

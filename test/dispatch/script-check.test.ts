@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -5,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -74,6 +76,14 @@ test('arguments go as they are, the environment is no more than what is told', a
   t.equal(read('stdin'), '');
 });
 
+/** Until a line is in it. */
+async function untilWritten(path: string): Promise<void> {
+  const watcher = watch(join(path, '..'));
+  while (!existsSync(path) || !readFileSync(path, 'utf8').endsWith('\n'))
+    await once(watcher, 'change');
+  watcher.close();
+}
+
 /** Resolves once a process that the check started has ended. */
 async function seeEnd(path: string): Promise<void> {
   const process = openProcess(Number(readFileSync(path, 'utf8')));
@@ -124,7 +134,15 @@ test('one that is called off is killed', async (t) => {
   const off = new AbortController();
   const asked = new ScriptChecks().ask(script(t, 'sleep 1000'), off.signal);
   off.abort();
-  t.equal(await asked, 'script: called off');
+  t.equal(await asked, 'script: called off', 'before it began');
+  const check = script(t, 'echo $$ > "$(dirname "$0")/pid"; exec sleep 1000');
+  const later = new AbortController();
+  const running = new ScriptChecks().ask(check, later.signal);
+  const pid = join(check.command[0] ?? '', '..', 'pid');
+  await untilWritten(pid);
+  later.abort();
+  t.equal(await running, 'script: called off');
+  await seeEnd(pid);
 });
 
 test('a program that is not there or may not be run is told, by the check and before it', async (t) => {
