@@ -2,6 +2,7 @@ import { existsSync, statfsSync } from 'node:fs';
 import koffi from 'koffi';
 import { checkBpf, lib } from './libbpf.js';
 import { errno, libc, SystemCallError } from './libc.js';
+import { offThread } from './off-thread.js';
 
 export const mapType = { hash: 1, array: 2, perCpuArray: 6, arrayOfMaps: 12 } as const;
 
@@ -50,7 +51,7 @@ export function updateElement(fd: number, key: Uint8Array, value: Uint8Array): v
  * Puts a map into a map of maps, or with `inner` undefined takes it out. The kernel returns only when no
  * program sees the old one any more, so on a thread of libuv's pool.
  */
-export function updateInnerMap(
+export async function updateInnerMap(
   fd: number,
   index: number,
   inner: number | undefined,
@@ -60,14 +61,11 @@ export function updateInnerMap(
   const value = Buffer.alloc(4);
   value.writeInt32LE(inner ?? -1);
   const { update, remove } = lib();
-  return new Promise((resolve, reject) => {
-    const done = (thrown: unknown, result: number) => {
-      if (thrown === null && result === 0) resolve();
-      else reject(thrown ?? new SystemCallError('bpf_map_update_elem', -result));
-    };
-    if (inner === undefined) remove.async(fd, key, done);
-    else update.async(fd, key, value, 0, done);
-  });
+  const { result } =
+    inner === undefined
+      ? await offThread(remove, fd, key)
+      : await offThread(update, fd, key, value, 0);
+  if (result !== 0) throw new SystemCallError('bpf_map_update_elem', -result);
 }
 
 /** The map at `index` of a map of maps. @returns a descriptor, to be closed; undefined for none */

@@ -1,5 +1,5 @@
-import koffi from 'koffi';
-import { check, libc, SystemCallError } from './libc.js';
+import { check, libc } from './libc.js';
+import { checkedOffThread, type OffThread } from './off-thread.js';
 
 /**
  * Loop devices by ioctl (loop(4), include/uapi/linux/loop.h), without spawning losetup. All calls
@@ -21,14 +21,7 @@ const flagsAt = infoAt + 52;
 const fileNameAt = infoAt + 56;
 const fileNameLength = 64;
 
-interface Ioctl<A> {
-  async(
-    fd: number,
-    request: number,
-    argument: A,
-    done: (thrown: unknown, result: number) => void,
-  ): void;
-}
+type Ioctl<A> = OffThread<[fd: number, request: number, argument: A]>;
 
 const ioctlNumber = libc.func(
   'int ioctl(int fd, unsigned long request, long argument)',
@@ -47,7 +40,7 @@ const loopMajor = 7n;
 
 /** Makes loop device `index` exist. @throws {SystemCallError} EEXIST when it does already. */
 export function addLoop(controlFd: number, index: number): Promise<void> {
-  return call('LOOP_CTL_ADD', ioctlNumber, controlFd, LOOP_CTL_ADD, index);
+  return checkedOffThread('LOOP_CTL_ADD', ioctlNumber, controlFd, LOOP_CTL_ADD, index);
 }
 
 /**
@@ -56,7 +49,7 @@ export function addLoop(controlFd: number, index: number): Promise<void> {
  * @throws {SystemCallError} EBUSY while it is bound or open, ENODEV
  */
 export function removeLoop(controlFd: number, index: number): Promise<void> {
-  return call('LOOP_CTL_REMOVE', ioctlNumber, controlFd, LOOP_CTL_REMOVE, index);
+  return checkedOffThread('LOOP_CTL_REMOVE', ioctlNumber, controlFd, LOOP_CTL_REMOVE, index);
 }
 
 export interface LoopSettings {
@@ -84,7 +77,7 @@ export function configureLoop(
   config.writeUInt32LE(settings.blockSizeBytes, 4);
   config.writeUInt32LE(settings.flags, flagsAt);
   config.write(settings.name, fileNameAt, fileNameLength - 1, 'utf8');
-  return call('LOOP_CONFIGURE', ioctlPointer, loopFd, LOOP_CONFIGURE, config);
+  return checkedOffThread('LOOP_CONFIGURE', ioctlPointer, loopFd, LOOP_CONFIGURE, config);
 }
 
 /**
@@ -94,7 +87,7 @@ export function configureLoop(
  * Equals: `losetup -d /dev/loopN`
  */
 export function clearLoop(loopFd: number): Promise<void> {
-  return call('LOOP_CLR_FD', ioctlNumber, loopFd, LOOP_CLR_FD, 0);
+  return checkedOffThread('LOOP_CLR_FD', ioctlNumber, loopFd, LOOP_CLR_FD, 0);
 }
 
 /** The device node, where nobody makes it (a /dev that is no devtmpfs). */
@@ -110,21 +103,4 @@ function makeDevice(major: bigint, minor: bigint): bigint {
     ((minor & ~0xffn & 0xffffffffn) << 12n) |
     ((major & ~0xfffn & 0xffffffffn) << 32n)
   );
-}
-
-function call<A>(
-  name: string,
-  ioctl: Ioctl<A>,
-  fd: number,
-  request: number,
-  argument: A,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    ioctl.async(fd, request, argument, (thrown, result) => {
-      if (thrown !== null && thrown !== undefined) reject(thrown);
-      // koffi keeps the errno of an asynchronous call for its callback.
-      else if (result < 0) reject(new SystemCallError(name, koffi.errno()));
-      else resolve();
-    });
-  });
 }

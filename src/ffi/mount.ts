@@ -1,5 +1,5 @@
-import koffi from 'koffi';
-import { libc, SystemCallError } from './libc.js';
+import { libc } from './libc.js';
+import { checkedOffThread, type OffThread } from './off-thread.js';
 
 /**
  * mount(2) and umount2(2) off the main thread: both may wait for a disk. Each call holds one of
@@ -9,16 +9,12 @@ import { libc, SystemCallError } from './libc.js';
 export const mountFlags = { readOnly: 1, noSuid: 2, noDev: 4, bind: 4096 } as const;
 export const unmountFlags = { detach: 2, noFollow: 8 } as const;
 
-interface Asynchronous<A extends readonly unknown[]> {
-  async(...args: [...A, (thrown: unknown, result: number) => void]): void;
-}
-
 const libcMount = libc.func(
   'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
-) as unknown as Asynchronous<[string, string, string, number, string]>;
-const libcUmount2 = libc.func(
-  'int umount2(const char *target, int flags)',
-) as unknown as Asynchronous<[string, number]>;
+) as unknown as OffThread<[string, string, string, number, string]>;
+const libcUmount2 = libc.func('int umount2(const char *target, int flags)') as unknown as OffThread<
+  [string, number]
+>;
 
 /**
  * Equals: `mount -t TYPE -o OPTIONS SOURCE TARGET`
@@ -32,9 +28,8 @@ export function mount(spec: {
   readonly flags: number;
   readonly options: string;
 }): Promise<void> {
-  return asynchronously(`mount ${spec.source}`, (done) =>
-    libcMount.async(spec.source, spec.target, spec.type, spec.flags, spec.options, done),
-  );
+  const { source, target, type, flags, options } = spec;
+  return checkedOffThread(`mount ${source}`, libcMount, source, target, type, flags, options);
 }
 
 /**
@@ -43,21 +38,5 @@ export function mount(spec: {
  * @throws {SystemCallError} EBUSY while in use, EINVAL when nothing is mounted there
  */
 export function unmount(target: string, flags = 0): Promise<void> {
-  return asynchronously(`umount ${target}`, (done) =>
-    libcUmount2.async(target, flags | unmountFlags.noFollow, done),
-  );
-}
-
-function asynchronously(
-  call: string,
-  start: (done: (thrown: unknown, result: number) => void) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    start((thrown, result) => {
-      if (thrown !== null && thrown !== undefined) reject(thrown);
-      // koffi keeps the errno of an asynchronous call for its callback.
-      else if (result < 0) reject(new SystemCallError(call, koffi.errno()));
-      else resolve();
-    });
-  });
+  return checkedOffThread(`umount ${target}`, libcUmount2, target, flags | unmountFlags.noFollow);
 }

@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import { check, errno, libc, SystemCallError } from './libc.js';
+import { checkedOffThread, type OffThread } from './off-thread.js';
 
 /**
  * Raw sockets by descriptor: netlink and packet sockets, which Node does not have. All of them are
@@ -31,24 +32,17 @@ const libcSetsockopt = libc.func(
 );
 const libcClose = libc.func('int close(int fd)') as unknown as Close;
 
-interface SendTo {
-  (
-    fd: number,
-    data: Buffer,
-    length: number,
-    flags: number,
-    address: Buffer | null,
-    size: number,
-  ): number;
-  async(
-    fd: number,
-    data: Buffer,
-    length: number,
-    flags: number,
-    address: Buffer | null,
-    size: number,
-    done: (thrown: unknown, result: number) => void,
-  ): void;
+type SendToArguments = [
+  fd: number,
+  data: Buffer,
+  length: number,
+  flags: number,
+  address: Buffer | null,
+  size: number,
+];
+
+interface SendTo extends OffThread<SendToArguments> {
+  (...args: SendToArguments): number;
 }
 
 interface Close {
@@ -109,13 +103,7 @@ export function sendTo(fd: number, data: Buffer, address: Buffer | null): void {
  * while it holds the caller (unregistering a device waits for RCU). Costs about 30 µs more.
  */
 export function sendToOffThread(fd: number, data: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    libcSendto.async(fd, data, data.length, MSG_NOSIGNAL, null, 0, (thrown, result) => {
-      if (thrown !== null) reject(thrown);
-      else if (result < 0) reject(new SystemCallError('sendto', koffi.errno()));
-      else resolve();
-    });
-  });
+  return checkedOffThread('sendto', libcSendto, fd, data, data.length, MSG_NOSIGNAL, null, 0);
 }
 
 export interface Received {

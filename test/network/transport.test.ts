@@ -1,8 +1,8 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import fc from 'fast-check';
-import koffi from 'koffi';
 import { type Test, test } from 'tap';
 import { inNetworkNamespace } from '../../src/ffi/namespace.js';
+import { offThread } from '../../src/ffi/off-thread.js';
 import {
   Attributes,
   MalformedMessage,
@@ -22,6 +22,7 @@ import {
 } from '../../src/network/netlink/neighbours.js';
 import { decodeRoute } from '../../src/network/netlink/routes.js';
 import { NetlinkTransport, type TransportOptions } from '../../src/network/netlink/transport.js';
+import { eventfd, read } from '../ffi/eventfd.js';
 import { insidePath, NetLab } from './lab.js';
 
 const purpose = { action: 'cannot test', object: 'netlink' };
@@ -181,16 +182,10 @@ test('attributes are read as they were written, and never beyond their end', (t)
  * to wait. Each reads from an event counter that nobody has raised (eventfd(2)).
  */
 function occupyThreads(t: Test): () => Promise<void> {
-  const libc = koffi.load('libc.so.6');
-  const eventfd = libc.func('int eventfd(uint32_t initial, int flags)');
-  const read = libc.func('intptr_t read(int fd, uint8_t *buffer, size_t count)');
   const semaphore = 1;
   const fd = eventfd(0, semaphore) as number;
   const threads = 4;
-  const reads = Array.from(
-    { length: threads },
-    () => new Promise((done) => read.async(fd, Buffer.alloc(8), 8, done)),
-  );
+  const reads = Array.from({ length: threads }, () => offThread(read, fd, Buffer.alloc(8), 8));
   let released: Promise<void> | undefined;
   const release = async () => {
     const count = Buffer.alloc(8);
