@@ -1,8 +1,8 @@
 import type { ApiSource, LeaseFacts } from '../api/types.js';
-import type { AuditRecord, EventRecord } from '../control/records.js';
+import type { AuditRecord, EventRecord, TrafficReport } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import { type Timeline, timelinesOf } from '../control/timeline.js';
-import type { DispatchAdapter, DispatchCounters } from '../dispatch/types.js';
+import type { DispatchAdapter } from '../dispatch/types.js';
 import { auditOf } from '../operate/audit.js';
 import type { Store } from '../store/types.js';
 import { statusOfView } from './cluster-status.js';
@@ -66,7 +66,7 @@ export class AgentApiSource implements ApiSource {
     }
   }
 
-  dispatched(): Promise<readonly DispatchCounters[]> {
+  dispatched(): Promise<readonly TrafficReport[]> {
     return this.#parts.dispatch.allCounters();
   }
 

@@ -1,7 +1,7 @@
 import { Gauge, Registry } from 'prom-client';
+import type { TrafficReport } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
-import type { DispatchCounters } from '../dispatch/types.js';
 import type { ApiSource, LeaseFacts } from './types.js';
 
 const hostStates = ['up', 'expired', 'fenced', 'drained', 'down'] as const;
@@ -136,7 +136,7 @@ function failoverMetrics(gauge: AddGauge, failovers: readonly Timeline[]): void 
 }
 
 /** Of the services that this host dispatches; each packet to a service's MAC is in one of them. */
-function dispatchMetrics(gauge: AddGauge, services: readonly DispatchCounters[]): void {
+function dispatchMetrics(gauge: AddGauge, services: readonly TrafficReport[]): void {
   const members = services.flatMap(({ service, forwarded }) =>
     forwarded.map((member) => ({
       labels: { service, personality: member.personality },

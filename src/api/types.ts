@@ -1,7 +1,6 @@
-import type { AuditRecord, EventRecord } from '../control/records.js';
+import type { AuditRecord, EventRecord, TrafficReport } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
-import type { DispatchCounters } from '../dispatch/types.js';
 
 import type { Actor } from '../operate/audit.js';
 import type { Drained } from '../operate/drain.js';
@@ -27,7 +26,7 @@ export interface ApiSource {
   lastChange(): AuditRecord | undefined;
   lease(): Promise<LeaseFacts | undefined>;
   /** What this host's dispatcher counted, of each service that it dispatches now. */
-  dispatched(): Promise<readonly DispatchCounters[]>;
+  dispatched(): Promise<readonly TrafficReport[]>;
 }
 
 /** What the API lets operators do; an agent hands it in. Each throws what the command of that name does. */

@@ -171,6 +171,7 @@ export interface TrafficReport {
     readonly personality: string;
     readonly packets: number;
     readonly bytes: number;
+    /** TCP connections begun, and UDP flows where they are sticky. */
     readonly newFlows: number;
   }[];
   readonly passed: number;

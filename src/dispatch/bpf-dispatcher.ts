@@ -4,13 +4,14 @@ import { setImmediate } from 'node:timers/promises';
 import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
 import { ensureXdp, removeXdp } from '../bpf/attach-xdp.js';
 import { type BpfLog, type BpfPlace, pinFolder, pinName } from '../bpf/place.js';
+import type { TrafficReport } from '../control/records.js';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
 import { type Rehearsed, rehearsals, rehearse } from './rehearsal.js';
 import { TableShelf } from './table-shelf.js';
-import type { DispatchAdapter, DispatchCounters, DispatchSpec } from './types.js';
+import type { DispatchAdapter, DispatchSpec } from './types.js';
 
 export interface BpfDispatcherOptions extends BpfPlace {
   /** Folder of named network namespaces, e.g. /run/netns. */
@@ -134,7 +135,7 @@ export class BpfDispatcher implements DispatchAdapter {
   }
 
   /** @throws {UnderstudyError} US_DISPATCH_NOT_HERE */
-  counters(service: string): Promise<DispatchCounters> {
+  counters(service: string): Promise<TrafficReport> {
     return this.#inTurn(async () => {
       const counters = this.#attached.has(service) ? this.#plane?.counters(service) : undefined;
       if (counters !== undefined) return counters;
@@ -148,9 +149,9 @@ export class BpfDispatcher implements DispatchAdapter {
     });
   }
 
-  allCounters(): Promise<readonly DispatchCounters[]> {
+  allCounters(): Promise<readonly TrafficReport[]> {
     return this.#inTurn(async () => {
-      const all: DispatchCounters[] = [];
+      const all: TrafficReport[] = [];
       for (const [at, service] of [...this.#attached.keys()].entries()) {
         // Each is some system calls: others of this process have their turn in between.
         if (at % countedAtOnce === countedAtOnce - 1) await setImmediate();

@@ -1,5 +1,5 @@
+import type { TrafficReport } from '../control/records.js';
 import type { Place } from './ring.js';
-import type { DispatchCounters } from './types.js';
 
 /** `enum outcome` of native/dispatch.h: what happened to packets that no member got. */
 const outcomes = ['passed', 'lease', 'no-member', 'malformed', 'too-deep', 'loop'] as const;
@@ -18,7 +18,7 @@ export function countersOf(
   service: string,
   places: readonly Place[],
   { counts, traffic }: ReadCounters,
-): DispatchCounters {
+): TrafficReport {
   const forwarded = places.map(({ personality }, place) => {
     const [packets, bytes, newFlows] = traffic(place);
     return { personality, packets, bytes, newFlows };

@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import { leaseName, openLease } from '../bpf/lease.js';
 import { type BpfPlace, pinFolder } from '../bpf/place.js';
 import { keyOf32, loadOnPins, type PinnedMap, sumPerCpu, unpin } from '../bpf/programs.js';
+import type { TrafficReport } from '../control/records.js';
 import type { LoadedObject } from '../ffi/bpf.js';
 import {
   closeFd,
@@ -26,7 +27,6 @@ import {
   servicesAt,
   stateBytes,
 } from './state-bytes.js';
-import type { DispatchCounters } from './types.js';
 
 /** Entry points of native/dispatch.bpf.c. */
 export const dispatchProgram = 'us_dispatch';
@@ -122,7 +122,7 @@ export class DataPlane {
   }
 
   /** Undefined when it dispatches no such service. */
-  counters(service: string): DispatchCounters | undefined {
+  counters(service: string): TrafficReport | undefined {
     const placed = this.#layout.services.get(service);
     const ring = placed && this.#layout.rings.get(placed.ring)?.ring;
     if (placed === undefined || ring === undefined) return undefined;

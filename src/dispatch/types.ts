@@ -1,4 +1,5 @@
 import type { HashMode } from '../config/types.js';
+import type { TrafficReport } from '../control/records.js';
 
 export interface DispatchMember {
   readonly personality: string;
@@ -39,21 +40,6 @@ export interface DispatchSpec {
   readonly otherDispatchers?: readonly string[];
 }
 
-export interface DispatchCounters {
-  readonly service: string;
-  /** Packets to the service's MAC: those forwarded, passed and dropped, together. */
-  readonly received: number;
-  readonly forwarded: readonly {
-    readonly personality: string;
-    readonly packets: number;
-    readonly bytes: number;
-    /** TCP connections begun, and UDP flows where they are sticky. */
-    readonly newFlows: number;
-  }[];
-  readonly passed: number;
-  readonly dropped: Readonly<Record<string, number>>;
-}
-
 export interface DispatchAdapter {
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
@@ -62,9 +48,9 @@ export interface DispatchAdapter {
   /** Loads, fills and attaches, or updates a running one by a generation flip. Idempotent. */
   ensure(spec: DispatchSpec): Promise<void>;
   remove(service: string): Promise<void>;
-  counters(service: string): Promise<DispatchCounters>;
+  counters(service: string): Promise<TrafficReport>;
   /** Of every service that this host dispatches. */
-  allCounters(): Promise<readonly DispatchCounters[]>;
+  allCounters(): Promise<readonly TrafficReport[]>;
 }
 
 /** Answer of `which`, from the same table and hash as the data plane. */

@@ -1,4 +1,5 @@
-import type { DispatchAdapter, DispatchCounters } from '../../src/dispatch/types.js';
+import type { TrafficReport } from '../../src/control/records.js';
+import type { DispatchAdapter } from '../../src/dispatch/types.js';
 import type { NetworkAdapter, ObservedNamespace } from '../../src/network/types.js';
 import type {
   AttachedVolume,
@@ -69,7 +70,7 @@ export class IdleDispatch implements DispatchAdapter {
   async warm() {}
   async ensure() {}
   async remove() {}
-  async counters(): Promise<DispatchCounters> {
+  async counters(): Promise<TrafficReport> {
     throw new Error('nothing is dispatched here');
   }
   async allCounters() {

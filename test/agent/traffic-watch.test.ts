@@ -1,13 +1,13 @@
 import { test } from 'tap';
 import { TrafficWatch } from '../../src/agent/traffic-watch.js';
-import type { DispatchCounters } from '../../src/dispatch/types.js';
+import type { TrafficReport } from '../../src/control/records.js';
 
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 function stage(services: number) {
   let nowMs = 0;
   let due: [number, () => void][] = [];
-  const run = { reads: 0, told: 0, counted: [] as readonly DispatchCounters[], fails: false };
+  const run = { reads: 0, told: 0, counted: [] as readonly TrafficReport[], fails: false };
   const watch = new TrafficWatch({
     dispatch: {
       allCounters: async () => {
@@ -48,7 +48,7 @@ function stage(services: number) {
   return { watch, run, pass };
 }
 
-const counted = (members: number, packets = 1): DispatchCounters => ({
+const counted = (members: number, packets = 1): TrafficReport => ({
   service: 'web',
   received: members * packets + 3,
   forwarded: Array.from({ length: members }, (_, index) => ({

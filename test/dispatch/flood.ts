@@ -1,14 +1,10 @@
-import { interfaceIndex } from '../../src/ffi/bpf-filter.js';
 import { closeFd } from '../../src/ffi/bpf-map.js';
-import { libc } from '../../src/ffi/libc.js';
-import { inNetworkNamespace } from '../../src/ffi/namespace.js';
-import { AF_PACKET, bindSocket, openSocket, SOCK_RAW } from '../../src/ffi/sockets.js';
 import type { TestNamespace } from '../bpf-net.js';
+import { openFrames, send } from './frames.js';
 import { ethernet, ipv4, tcp } from './packets.js';
 import { v4, vmac } from './program-cases.js';
 import { vip4 } from './stage.js';
 
-const send = libc.func('long send(int fd, void *bytes, size_t length, int flags)');
 const atOnce = 32;
 const SYN = 0x02;
 
@@ -25,15 +21,7 @@ export class Flood {
   #sent = 0;
 
   constructor(at: TestNamespace, device: string) {
-    this.#fd = inNetworkNamespace(at.path, () => {
-      const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
-      // struct sockaddr_ll: family, protocol, interface.
-      const address = Buffer.alloc(20);
-      address.writeUInt16LE(AF_PACKET, 0);
-      address.writeInt32LE(interfaceIndex(device), 4);
-      bindSocket(fd, address);
-      return fd;
-    });
+    this.#fd = openFrames(at, device);
     this.#go();
   }
 

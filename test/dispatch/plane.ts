@@ -1,7 +1,8 @@
 import type { Test } from 'tap';
+import type { TrafficReport } from '../../src/control/records.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from '../../src/dispatch/data-plane.js';
 import { Planner } from '../../src/dispatch/layout.js';
-import type { DispatchCounters, DispatchSpec } from '../../src/dispatch/types.js';
+import type { DispatchSpec } from '../../src/dispatch/types.js';
 import { BpfGuard } from '../../src/fencing/guard.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
 import { tcVerdict, testRun, xdpVerdict } from '../../src/ffi/bpf-test-run.js';
@@ -72,7 +73,7 @@ export class TestPlane {
     return this.plane.commit(layout, fresh, this.nowMs);
   }
 
-  counters(service = 'web'): DispatchCounters {
+  counters(service = 'web'): TrafficReport {
     const counters = this.plane.counters(service);
     if (counters === undefined) throw new Error(`${service} is not dispatched`);
     return counters;

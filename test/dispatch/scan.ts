@@ -1,17 +1,13 @@
 import type { Test } from 'tap';
-import type { DispatchCounters } from '../../src/dispatch/types.js';
-import { interfaceIndex } from '../../src/ffi/bpf-filter.js';
+import type { TrafficReport } from '../../src/control/records.js';
 import { closeFd } from '../../src/ffi/bpf-map.js';
-import { libc } from '../../src/ffi/libc.js';
-import { inNetworkNamespace } from '../../src/ffi/namespace.js';
-import { AF_PACKET, bindSocket, openSocket, SOCK_RAW } from '../../src/ffi/sockets.js';
 import type { TestNamespace } from '../bpf-net.js';
 import { Dice, garbage } from './any-frames.js';
+import { openFrames, send } from './frames.js';
 import { be16, ethernet, ipv4, tcp, udp } from './packets.js';
 import { TCP, UDP, v4, vmac } from './program-cases.js';
 import { noLimit, service, stage, vip4 } from './stage.js';
 
-const send = libc.func('long send(int fd, void *bytes, size_t length, int flags)');
 const scanner = '02:00:00:00:ee:01';
 const atOnce = 32;
 /** A kernel that handed on what is longer would have cut it. */
@@ -70,15 +66,7 @@ class Wire {
   readonly #fd: number;
 
   constructor(at: TestNamespace, device: string) {
-    this.#fd = inNetworkNamespace(at.path, () => {
-      const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
-      // struct sockaddr_ll: family, protocol, interface.
-      const address = Buffer.alloc(20);
-      address.writeUInt16LE(AF_PACKET, 0);
-      address.writeInt32LE(interfaceIndex(device), 4);
-      bindSocket(fd, address);
-      return fd;
-    });
+    this.#fd = openFrames(at, device);
   }
 
   /** @returns whether the kernel took it */
@@ -92,8 +80,7 @@ class Wire {
 }
 
 const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
-const forwardedOf = ({ forwarded }: DispatchCounters) =>
-  sum(forwarded.map(({ packets }) => packets));
+const forwardedOf = ({ forwarded }: TrafficReport) => sum(forwarded.map(({ packets }) => packets));
 
 /** Unicast frames that the NIC has got: all are to the service's MAC. */
 function unicast(at: TestNamespace): number {
