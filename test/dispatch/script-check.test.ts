@@ -84,11 +84,11 @@ async function untilWritten(path: string): Promise<void> {
   watcher.close();
 }
 
-/** Resolves once a process that the check started has ended. */
-async function seeEnd(path: string): Promise<void> {
+/** A process that the check started ends. */
+async function seeEnd(t: Test, path: string): Promise<void> {
   const process = openProcess(Number(readFileSync(path, 'utf8')));
   if (process === undefined) return;
-  await waitForEnd(process, patientMs);
+  t.ok(await waitForEnd(process, patientMs), 'no process is left');
   closeProcess(process);
 }
 
@@ -97,13 +97,13 @@ test('the time is up for all of its process group', async (t) => {
   const why = await new ScriptChecks().ask({ ...check, timeoutMs: 500 }, never);
   t.match(why, /^script: no end within 500 ms/);
   const pid = join(check.command[0] ?? '', '..', 'pid');
-  if (existsSync(pid)) await seeEnd(pid);
+  if (existsSync(pid)) await seeEnd(t, pid);
 });
 
 test('what it leaves behind ends with it, and does not hold up the answer', async (t) => {
   const check = script(t, 'sleep 1000 & echo $! > "$(dirname "$0")/pid"; exit 4');
   t.equal(await new ScriptChecks().ask(check, never), 'script: exit code 4');
-  await seeEnd(join(check.command[0] ?? '', '..', 'pid'));
+  await seeEnd(t, join(check.command[0] ?? '', '..', 'pid'));
 });
 
 test('who says too much is ended', async (t) => {
@@ -135,14 +135,14 @@ test('one that is called off is killed', async (t) => {
   const asked = new ScriptChecks().ask(script(t, 'sleep 1000'), off.signal);
   off.abort();
   t.equal(await asked, 'script: called off', 'before it began');
-  const check = script(t, 'echo $$ > "$(dirname "$0")/pid"; exec sleep 1000');
+  const check = script(t, 'sleep 1000 & echo $! > "$(dirname "$0")/pid"; wait');
   const later = new AbortController();
   const running = new ScriptChecks().ask(check, later.signal);
   const pid = join(check.command[0] ?? '', '..', 'pid');
   await untilWritten(pid);
   later.abort();
   t.equal(await running, 'script: called off');
-  await seeEnd(pid);
+  await seeEnd(t, pid);
 });
 
 test('a program that is not there or may not be run is told, by the check and before it', async (t) => {

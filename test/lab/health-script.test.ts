@@ -1,6 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
+import type { Status } from '../../src/control/status.js';
 import { must } from '../../src/demo/stage.js';
 import { openLab } from './harness.js';
 
@@ -61,17 +62,17 @@ test('a member whose script fails is out, with the script’s words, and is back
   t.equal((await stage.which('web', '10.10.0.200:4000')).member, 'web2');
   writeFileSync(join(folder, 'web1'), '');
   await sees('web1 is up again', 'up', '');
+  // Nobody listens: each is refused by the member that it came to.
+  const connect = 'for i in 1 2 3 4; do busybox nc -w 2 10.10.0.100 80 < /dev/null; done; true';
+  await must(stage, 'c1', ['sh', '-c', connect]);
   await must(stage, 'c1', ['ping', '-c', '3', '-i', '0.2', '10.10.0.100']);
+  const flows = ({ services }: Status) =>
+    services[0]?.members.reduce((sum, { traffic }) => sum + (traffic?.newFlows ?? 0), 0) ?? 0;
   const { services } = await stage.until(
     'the dispatcher’s counters are told',
-    (status) => (status.services[0]?.traffic?.passed ?? 0) >= 3,
+    (status) => (status.services[0]?.traffic?.passed ?? 0) >= 3 && flows(status) >= 4,
     60_000,
   );
-  const traffic = services[0]?.traffic;
-  const dropped = Object.values(traffic?.dropped ?? {}).reduce((sum, one) => sum + one, 0);
-  const to = services[0]?.members.map((one) => one.traffic?.packets ?? 0) ?? [];
-  t.equal(
-    to.reduce((sum, one) => sum + one, (traffic?.passed ?? 0) + dropped),
-    traffic?.received,
-  );
+  const packets = services[0]?.members.map(({ traffic }) => traffic?.packets ?? 0) ?? [];
+  t.ok(packets.reduce((sum, one) => sum + one) >= 4, `${packets} packets to the members`);
 });
