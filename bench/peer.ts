@@ -31,6 +31,7 @@ export class PeerPair {
       labPid: lab.pid,
       directory,
       mountPoints: ownMountPoints([process.execPath]),
+      backend: lab.plan.backend,
     };
     const hosts = [1, 2].map((number) => {
       const name = `${kind.letter}${number}`;

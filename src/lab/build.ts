@@ -6,6 +6,7 @@ import type { Host } from './host.js';
 import { namespacePath, runBatch, runBatches, runScript } from './inside.js';
 import { controlNode, type LabPlan, switchNode } from './plan.js';
 import { startEtcd, startTarget } from './services.js';
+import { tagByBpf } from './vm/edge.js';
 import {
   addBridges,
   addEdge,
@@ -56,7 +57,11 @@ async function buildNetwork(labPid: number, plan: LabPlan): Promise<void> {
   }
   await runBatch(labPid, what, addBridges());
   await runBatches(labPid, what, layCables(cables));
-  await runBatches(labPid, what, plan.edges.map(addEdge));
+  for (const edge of plan.edges) {
+    const byBpf = plan.backend === 'vm' && edge.fabric === 'vlan';
+    await runBatch(labPid, what, addEdge(byBpf ? { ...edge, fabric: 'untagged' } : edge));
+    if (byBpf) tagByBpf(edge, namespacePath(labPid, edge.node));
+  }
   await runBatches(labPid, what, plugPorts(cables));
   await Promise.all([
     runBatches(labPid, what, bringUp(cables)),

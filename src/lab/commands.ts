@@ -5,6 +5,7 @@ import { printProblems, readClusterFile } from '../cli/cluster-file.js';
 import type {
   LabHostOptions,
   LabOptions,
+  LabUpOptions,
   PartitionOptions,
   RestartOptions,
   SignalOptions,
@@ -49,17 +50,18 @@ function tell(json: boolean, data: object, text: string): void {
   process.stdout.write(json ? `${JSON.stringify(data)}\n` : `${text}\n`);
 }
 
-export async function up(options: LabOptions & { readonly file: string }): Promise<number> {
+export async function up(options: LabUpOptions): Promise<number> {
   const parsed = readClusterFile(options.file);
   if (!parsed.ok) {
     printProblems(options.file, parsed.problems, options.json);
     return usageExitCode;
   }
+  const section = parsed.lab ?? noLab;
   const startedMs = performance.now();
   const lab = await Lab.up({
     name: options.lab ?? process.env.US_LAB ?? parsed.config.cluster,
     config: parsed.config,
-    lab: parsed.lab ?? noLab,
+    lab: { ...section, backend: options.backend ?? section.backend },
     signal: options.signal,
     say,
     keep: true,

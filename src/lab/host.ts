@@ -14,7 +14,7 @@ import {
   spawnInside,
 } from './inside.js';
 import type { Machine, Network } from './machine.js';
-import type { LabHost } from './plan.js';
+import type { LabHost, LabPlan } from './plan.js';
 import {
   isAlive,
   killAndWait,
@@ -24,6 +24,7 @@ import {
   statesInside,
 } from './processes.js';
 import { collect } from './shell.js';
+import { enterVm } from './vm/host-init.js';
 import {
   addNodes,
   bringUp,
@@ -48,6 +49,7 @@ export interface HostPlace {
   /** The lab's folder, as the lab itself sees it. */
   readonly directory: string;
   readonly mountPoints: readonly string[];
+  readonly backend: LabPlan['backend'];
 }
 
 /** One host of a lab: its power, its cables and its first process. */
@@ -92,6 +94,10 @@ export class Host implements Machine {
   /** @throws {UnderstudyError} US_LAB_NO_POWER */
   command(argv: readonly string[]): NodeCommand {
     const { pid } = this.#powered;
+    const { labPid, directory, backend } = this.#place;
+    if (backend === 'vm') {
+      return insideLab(labPid, undefined, enterVm(`${directory}/hosts/${this.name}`, argv));
+    }
     const enter = ['nsenter', '-t', String(pid), '-m', '-u', '-n', '--wdns=/', '--'];
     return { argv: [...enter, ...argv], pidNamespace: `/proc/${pid}/ns/pid` };
   }
@@ -212,7 +218,9 @@ export class Host implements Machine {
 
   daemon(name: string): Daemon {
     const { pid } = this.#powered;
-    if (!daemons.includes(name)) throw unknownDaemon(this.name, name, daemons);
+    // A virtual machine's are its systemd's: `lab exec HOST -- systemctl kill` reaches them.
+    const own = this.#place.backend === 'vm' ? [] : daemons;
+    if (!own.includes(name)) throw unknownDaemon(this.name, name, own);
     return new Daemon({ node: this.name, name, initPid: pid, folder: `/proc/${pid}/root/run/lab` });
   }
 

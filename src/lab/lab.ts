@@ -21,6 +21,8 @@ import { besidePlans } from './services.js';
 import { type SettleOptions, settle } from './settle.js';
 import { collect, type Ran } from './shell.js';
 import { claimName, type LabState, labDirectory, removeState, updateState } from './state.js';
+import { vmHostInit } from './vm/host-init.js';
+import { vmImage } from './vm/image.js';
 
 export interface LabOptions extends SettleOptions {
   readonly name: string;
@@ -53,6 +55,7 @@ export class Lab {
       labPid: state.pid,
       directory: labDirectory(state.name),
       mountPoints: ownMountPoints(neededPaths),
+      backend: state.plan.backend,
     };
     this.#hosts = new Map(
       state.plan.hosts.map((host, index) => [host.name, new Host(host, index, place)]),
@@ -90,7 +93,7 @@ export class Lab {
    * The nodes alone: networks, storage, etcd and hosts with power. Nothing is applied or waited for.
    *
    * @throws {UnderstudyError} US_LAB_ROOT, US_LAB_PACKAGE, US_LAB_KERNEL, US_LAB_RUNNING,
-   * US_LAB_SCRIPT, US_LAB_HOST and what `planLab` throws
+   * US_LAB_SCRIPT, US_LAB_HOST, with virtual machines US_LAB_IMAGE, and what `planLab` throws
    */
   static async build(options: LabOptions): Promise<Lab> {
     const lab = await Lab.#launch(options);
@@ -99,17 +102,20 @@ export class Lab {
   }
 
   static async #launch(options: LabOptions): Promise<Lab> {
-    checkRequirements();
-    const { name, signal } = options;
+    const { name, signal, lab: section } = options;
+    checkRequirements(section.backend);
     signal.throwIfAborted();
-    const plan = planLab(name, options.config, options.lab, kernelFeatures(options.config));
+    // A virtual machine has Debian's kernel, which has it as a module.
+    const features = section.backend === 'vm' ? { vlan: true } : kernelFeatures(options.config);
+    const plan = planLab(name, options.config, section, features);
+    const hostInit = options.hostInit ?? (await hostInitOf(section.backend, options));
     const launched = await launchLab(name, ownMountPoints(neededPaths));
     const state = { name, ...launched.process, ready: false, plan };
     const lab = new Lab(state, launched);
     try {
       claimName(state);
       for (const notice of plan.notices) options.say(notice);
-      await lab.#build(options);
+      await lab.#build(options, hostInit);
       signal.throwIfAborted();
       return lab;
     } catch (thrown) {
@@ -118,7 +124,7 @@ export class Lab {
     }
   }
 
-  async #build(options: LabOptions): Promise<void> {
+  async #build(options: LabOptions, hostInit: string): Promise<void> {
     const { pid: labPid, plan, name } = this.#state;
     const own = (daemon: string) => [process.execPath, `${checkoutPath}/bin/understudy`, daemon];
     const programs = {
@@ -130,7 +136,6 @@ export class Lab {
     const agentSettings = options.agentSettings ?? {};
     const hosts = [...this.#hosts.values()];
     const directory = labDirectory(name);
-    const { hostInit = ownHostInit } = options;
     await buildNodes({ labPid, directory, plan, hosts, programs, agentSettings, hostInit });
   }
 
@@ -300,6 +305,15 @@ export class Lab {
 
 const checkoutPath = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
 const neededPaths = [checkoutPath, process.execPath];
+
+async function hostInitOf(
+  backend: LabConfig['backend'],
+  { signal, say }: LabOptions,
+): Promise<string> {
+  if (backend === 'netns') return ownHostInit;
+  say('making sure of the virtual machines’ image; the first time that takes minutes');
+  return vmHostInit(await vmImage(signal));
+}
 
 function unknownNode(name: string, known: readonly string[]): UnderstudyError {
   return new UnderstudyError({

@@ -4,6 +4,8 @@ import { UnderstudyError } from '../errors.js';
 /** A lab worked out of its file: which nodes there are, where they hang, what is filled in. */
 export interface LabPlan {
   readonly name: string;
+  /** What a host is: namespaces of this machine's kernel, or a virtual machine with its own. */
+  readonly backend: LabConfig['backend'];
   /** The definition with addresses, portals, gateways and store filled in: what is applied. */
   readonly config: ClusterConfig;
   readonly hosts: readonly LabHost[];
@@ -71,14 +73,14 @@ const mostHosts = 250;
 const firstPortGroup = 100;
 
 export interface KernelFeatures {
-  /** Whether this kernel makes VLAN devices. */
+  /** Whether the hosts' kernel makes VLAN devices. */
   readonly vlan: boolean;
 }
 
 /**
  * Everything a lab consists of.
  *
- * @throws {UnderstudyError} US_LAB_FABRIC, US_LAB_NAME, US_LAB_SIZE, US_LAB_BACKEND
+ * @throws {UnderstudyError} US_LAB_FABRIC, US_LAB_NAME, US_LAB_SIZE
  */
 export function planLab(
   name: string,
@@ -95,6 +97,7 @@ export function planLab(
   const undecided = config.networks.filter(({ fabric }) => fabric === 'auto');
   return {
     name,
+    backend: lab.backend,
     hosts,
     etcd,
     edges,
@@ -211,14 +214,6 @@ const nameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 function refuseWhatCannotBe(name: string, config: ClusterConfig, lab: LabConfig): void {
   const refuse = (code: `US_${string}`, object: string, cause: string, remedy: string) =>
     new UnderstudyError({ code, action: 'cannot build lab with', object, cause, remedy });
-  if (lab.backend !== 'netns') {
-    throw refuse(
-      'US_LAB_BACKEND',
-      `backend ${lab.backend}`,
-      'this version has the netns backend only',
-      'write backend: netns',
-    );
-  }
   if (config.hosts.length > mostHosts) {
     const cause = `at most ${mostHosts} fit on its networks`;
     throw refuse('US_LAB_SIZE', `${config.hosts.length} hosts`, cause, 'name fewer hosts');

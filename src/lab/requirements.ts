@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClusterConfig } from '../config/types.js';
+import type { ClusterConfig, LabConfig } from '../config/types.js';
 import { UnderstudyError } from '../errors.js';
 import type { KernelFeatures } from './plan.js';
 
@@ -19,13 +19,20 @@ const programs: Readonly<Record<string, string>> = {
   'qemu-storage-daemon': 'qemu-system-common',
 };
 
+/** What virtual machines need beside those. */
+const vmPrograms: Readonly<Record<string, string>> = {
+  'qemu-system-x86_64': 'qemu-system-x86',
+  debootstrap: 'debootstrap',
+  'mkfs.ext4': 'e2fsprogs',
+};
+
 /** @throws US_LAB_ROOT, US_LAB_PACKAGE, US_LAB_KERNEL: before anything is made */
-export function checkRequirements(): void {
+export function checkRequirements(backend: LabConfig['backend']): void {
   if (process.getuid?.() !== 0) {
     throw lacking('US_LAB_ROOT', 'only root may make namespaces and mounts', 'run it as root');
   }
   const path = (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin');
-  const missing = Object.entries(programs).filter(
+  const missing = Object.entries({ ...programs, ...(backend === 'vm' ? vmPrograms : {}) }).filter(
     ([program]) => !path.some((folder) => existsSync(join(folder, program))),
   );
   if (missing.length > 0) {

@@ -18,7 +18,7 @@ import { labDirectory } from './state.js';
 export interface SettleOptions {
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
-  /** How long until everything has to run. Default 60 000. */
+  /** How long until everything has to run. Default 60 000, with virtual machines 600 000. */
   readonly settleMs?: number;
 }
 
@@ -32,8 +32,8 @@ const lastLines = 6;
  * @throws {UnderstudyError} US_LAB_SETTLE with the ends of the daemons' logs, which go with the lab
  */
 export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
-  const { signal, settleMs = 60_000 } = options;
-  const { config } = lab.plan;
+  const { config, backend } = lab.plan;
+  const { signal, settleMs = backend === 'vm' ? 600_000 : 60_000 } = options;
   enterNetworkNamespace(lab.namespacePath(controlNode.name));
   const prefix = `/understudy/${config.cluster}/`;
   const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'lab' });
@@ -83,7 +83,8 @@ function isComplete({ state, controller, granting }: HostStatus): boolean {
 }
 
 function lastWords(lab: Lab): string {
-  return [...lab.plan.hosts.map(({ name }) => `${name}-agent`), 'target']
+  const own = lab.plan.backend === 'vm' ? '' : '-agent';
+  return [...lab.plan.hosts.map(({ name }) => `${name}${own}`), 'target']
     .map((name) => {
       try {
         const lines = lab.readFile(`logs/${name}.log`).trimEnd().split('\n');

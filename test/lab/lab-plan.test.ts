@@ -102,9 +102,6 @@ test('names that files, devices or other nodes cannot bear are refused', (t) => 
   for (const name of ['storage', 'ctl', 'sw', 'etcd1', 'edge-blue', '-x']) {
     t.throws(() => planLab('test', named(name), lab, none), { code: 'US_LAB_NAME' }, name);
   }
-  t.throws(() => planLab('test', config, { ...lab, backend: 'vm' }, none), {
-    code: 'US_LAB_BACKEND',
-  });
   const many = Array.from({ length: 251 }, (_, index) => ({
     ...(config.hosts[0] as (typeof config.hosts)[number]),
     name: `h${index}`,

@@ -10,6 +10,12 @@ export interface LabOptions {
   readonly signal: AbortSignal;
 }
 
+export interface LabUpOptions extends LabOptions {
+  readonly file: string;
+  /** Instead of the file's own. */
+  readonly backend?: 'netns' | 'vm';
+}
+
 export interface LabHostOptions extends LabOptions {
   readonly host: string;
 }
@@ -34,7 +40,7 @@ export interface RestartOptions extends LabHostOptions {
 
 /** What src/lab/commands.ts exports: each does its work and returns the exit code. */
 export interface LabCommands {
-  up(options: LabOptions & { readonly file: string }): Promise<number>;
+  up(options: LabUpOptions): Promise<number>;
   down(options: LabOptions): Promise<number>;
   status(options: LabOptions): Promise<number>;
   /** Standard streams and exit code of the command pass through. */
@@ -98,8 +104,16 @@ function whole(lab: Command, perform: Perform): void {
   const up = flags(lab.command('up'))
     .description('build and start everything that a file describes, in its lab: section too')
     .argument('<file>', 'cluster file with a lab: section')
-    .action((file: string, options: Flags) =>
-      perform(options, (commands, common) => commands.up({ ...common, file })),
+    .addOption(
+      new Option(
+        '--backend <kind>',
+        "what a host is; left out: as the file's lab.backend says",
+      ).choices(['netns', 'vm']),
+    )
+    .action((file: string, { backend, ...options }: Flags & Pick<LabUpOptions, 'backend'>) =>
+      perform(options, (commands, common) =>
+        commands.up({ ...common, file, ...(backend === undefined ? {} : { backend }) }),
+      ),
     );
   example(up, 'understudy lab up examples/lab.yaml');
   const down = flags(lab.command('down'))
