@@ -170,7 +170,7 @@ export const systemChecks: readonly Check<HostFacts>[] = [
         needs.volumes,
         there,
         diskText(programs),
-        'apt-get install qemu-system-common qemu-block-extra',
+        'apt-get install qemu-utils qemu-block-extra; on Debian 12 qemu-system-common too',
       );
     },
   },

@@ -312,7 +312,7 @@ async function diskProcessError(
       action,
       object,
       cause: `${program}: ${words}`,
-      remedy: `see that qemu-system-common, qemu-block-extra and /dev/fuse are there; the log is ${logFile}`,
+      remedy: `see that qemu-utils (on Debian 12 qemu-system-common), qemu-block-extra and /dev/fuse are there; the log is ${logFile}`,
     },
     { cause: thrown },
   );
