@@ -1,6 +1,6 @@
 import koffi from 'koffi';
+import type { DecodedTask } from './iscsi-task.js';
 import {
-  type DecodedTask,
   expectNothing,
   expectReply,
   libiscsi,

@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { taskLayout, toldByBytes } from './iscsi-task.js';
 
 /** libiscsi (LGPL, Debian package libiscsi7): its declarations, and the way back from its callbacks. */
 export type Pointer = bigint | null;
@@ -10,21 +11,7 @@ function bind() {
   const callback = koffi.proto(
     'void iscsi_command_cb(iscsi_context *c, int status, void *data, uintptr_t token)',
   );
-  const task = koffi.struct('scsi_task', {
-    status: 'int',
-    cdb_size: 'int',
-    xfer_dir: 'int',
-    expxferlen: 'int',
-    cdb: koffi.array('uint8', 16),
-    residual_status: 'int',
-    residual: 'size_t',
-    error_type: 'uint8',
-    sense_key: 'int',
-    ascq: 'int',
-    sense_specific: 'uint32',
-    datain_size: 'int',
-    datain: 'void *',
-  });
+  koffi.opaque('scsi_task');
   const targets = koffi.struct('iscsi_discovery_address', {
     next: 'void *',
     target_name: 'const char *',
@@ -33,8 +20,13 @@ function bind() {
   const portals = koffi.struct('iscsi_target_portal', { next: 'void *', portal: 'const char *' });
   const outgoing = koffi.struct('iscsi_data', { size: 'size_t', data: 'void *' });
   const f = (declaration: string) => library.func(declaration);
+  const createTask = f(
+    'scsi_task *scsi_create_task(int cdbSize, void *cdb, int direction, int length)',
+  );
+  const freeTask = f('void scsi_free_scsi_task(scsi_task *task)');
+  const setPrivate = f('void scsi_set_task_private_ptr(scsi_task *task, uintptr_t pointer)');
   return {
-    task,
+    task: ownLayout(createTask, setPrivate, freeTask),
     targets,
     portals,
     outgoing,
@@ -57,8 +49,8 @@ function bind() {
       'int iscsi_discovery_async(iscsi_context *c, iscsi_command_cb *cb, uintptr_t token)',
     ),
     logout: f('int iscsi_logout_async(iscsi_context *c, iscsi_command_cb *cb, uintptr_t token)'),
-    createTask: f('scsi_task *scsi_create_task(int cdbSize, void *cdb, int direction, int length)'),
-    freeTask: f('void scsi_free_scsi_task(scsi_task *task)'),
+    createTask,
+    freeTask,
     command: f(
       'int iscsi_scsi_command_async(iscsi_context *c, int lun, scsi_task *task, iscsi_command_cb *cb, void *data, uintptr_t token)',
     ),
@@ -68,6 +60,23 @@ function bind() {
     errorText: f('const char *iscsi_get_error(iscsi_context *c)'),
     callback: koffi.register(onReply, koffi.pointer(callback)),
   };
+}
+
+type Call = (...words: readonly unknown[]) => unknown;
+
+/** A number that is in no task by itself. */
+const marker = 0x5eed1e550fda7an;
+
+function ownLayout(create: Call, setPrivate: Call, free: Call): ReturnType<typeof taskLayout> {
+  const task = create(6, Buffer.alloc(6), 0, 0) as Pointer;
+  if (task === null) throw new Error('scsi_create_task failed');
+  try {
+    setPrivate(task, marker);
+    const bytes = koffi.decode(task, koffi.array('uint8', toldByBytes)) as readonly number[];
+    return taskLayout(Uint8Array.from(bytes), marker);
+  } finally {
+    free(task);
+  }
 }
 
 let bound: ReturnType<typeof bind> | undefined;
@@ -110,11 +119,4 @@ export interface TargetNode {
 export interface PortalNode {
   readonly next: Pointer;
   readonly portal: string;
-}
-
-export interface DecodedTask {
-  readonly sense_key: number;
-  readonly ascq: number;
-  readonly datain_size: number;
-  readonly datain: Pointer;
 }
