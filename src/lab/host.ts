@@ -1,6 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { cutPorts, cutPower, type Direction, joinPorts, removePorts } from './cuts.js';
@@ -8,6 +6,7 @@ import { Daemon, unknownDaemon } from './daemon.js';
 import {
   insideLab,
   type NodeCommand,
+  namespacePath,
   runBatch,
   runBatches,
   runScript,
@@ -18,13 +17,16 @@ import type { LabHost, LabPlan } from './plan.js';
 import {
   isAlive,
   killAndWait,
+  membersOf,
   type ProcessId,
   signalExactly,
   signals,
   statesInside,
 } from './processes.js';
 import { collect } from './shell.js';
+import { untilReady } from './until-ready.js';
 import { enterVm } from './vm/host-init.js';
+import { continueProcessor, isPaused, stopProcessor } from './vm/machine.js';
 import {
   addNodes,
   bringUp,
@@ -68,10 +70,9 @@ export class Host implements Machine {
 
   /** Its first process, as this machine numbers it; undefined without power. */
   get process(): ProcessId | undefined {
-    const { labPid, directory } = this.#place;
     try {
-      const path = `/proc/${labPid}/root${directory}/hosts/${this.name}/pid`;
-      const [pid = '', startTime = ''] = readFileSync(path, 'utf8').trim().split(' ');
+      const text = readFileSync(`${this.#folder}/pid`, 'utf8');
+      const [pid = '', startTime = ''] = text.trim().split(' ');
       const id = { pid: Number(pid), startTime };
       return isAlive(id) ? id : undefined;
     } catch {
@@ -94,8 +95,8 @@ export class Host implements Machine {
   /** @throws {UnderstudyError} US_LAB_NO_POWER */
   command(argv: readonly string[]): NodeCommand {
     const { pid } = this.#powered;
-    const { labPid, directory, backend } = this.#place;
-    if (backend === 'vm') {
+    const { labPid, directory } = this.#place;
+    if (this.#isVm) {
       return insideLab(labPid, undefined, enterVm(`${directory}/hosts/${this.name}`, argv));
     }
     const enter = ['nsenter', '-t', String(pid), '-m', '-u', '-n', '--wdns=/', '--'];
@@ -118,6 +119,8 @@ export class Host implements Machine {
       });
     }
     const { labPid } = this.#place;
+    // A virtual machine that switched itself off has its cables still.
+    if (existsSync(namespacePath(labPid, this.name))) await this.#unplug();
     const cables = hostCables(this.#plan, this.#index);
     const wire = `wire ${this.name}`;
     await runBatch(labPid, wire, addNodes([this.name]));
@@ -164,18 +167,29 @@ export class Host implements Machine {
     const what = `cut the power of ${this.name}`;
     await runBatch(labPid, what, cutPower([this.#plan]));
     if (!(await killAndWait(id, goneMs))) throw this.#stuck('it still has processes after SIGKILL');
+    await this.#unplug();
+  }
+
+  async #unplug(): Promise<void> {
+    const { labPid } = this.#place;
+    const what = `unplug ${this.name}`;
     await runBatch(labPid, what, removePorts(this.#plan));
     await runBatch(labPid, what, removeNodes([this.name]));
   }
 
   /**
    * Stops every process, as a hypervisor would. kill(2) with -1 reaches all of a PID namespace in one
-   * step that no fork escapes, except its first process, which is stopped before.
+   * step that no fork escapes, except its first process, which is stopped before. Of a virtual machine it
+   * stops the processor.
    *
    * @returns how many are stopped
    */
   async pause(): Promise<number> {
     const id = this.#powered;
+    if (this.#isVm) {
+      await this.#ofMachine(stopProcessor);
+      return 1;
+    }
     signalExactly(id, signals.stop);
     await this.#signalAll(id, 'STOP');
     for (let round = 0; round < stopRounds; round++) {
@@ -191,10 +205,41 @@ export class Host implements Machine {
   /** Lets all go on, the first process last. */
   async resume(): Promise<number> {
     const id = this.#powered;
+    if (this.#isVm) {
+      await this.#ofMachine(continueProcessor);
+      return 1;
+    }
     const { length } = livingStates(id);
     await this.#signalAll(id, 'CONT');
     signalExactly(id, signals.continue);
     return length;
+  }
+
+  /** False without power. */
+  async isPaused(): Promise<boolean> {
+    const id = this.process;
+    if (id === undefined) return false;
+    if (this.#isVm) return await this.#ofMachine(isPaused);
+    // A paused host's first process is stopped; nothing else stops that one.
+    return membersOf(id.pid).some(({ pid, state }) => pid === id.pid && state === 'T');
+  }
+
+  get #isVm(): boolean {
+    return this.#place.backend === 'vm';
+  }
+
+  async #ofMachine<T>(ask: (folder: string) => Promise<T>): Promise<T> {
+    try {
+      return await ask(this.#folder);
+    } catch (thrown) {
+      throw this.#stuck(messageOf(thrown));
+    }
+  }
+
+  /** Of the host's files, from outside the lab. */
+  get #folder(): string {
+    const { labPid, directory } = this.#place;
+    return `/proc/${labPid}/root${directory}/hosts/${this.name}`;
   }
 
   async #signalAll({ pid }: ProcessId, signal: 'STOP' | 'CONT'): Promise<void> {
@@ -219,7 +264,7 @@ export class Host implements Machine {
   daemon(name: string): Daemon {
     const { pid } = this.#powered;
     // A virtual machine's are its systemd's: `lab exec HOST -- systemctl kill` reaches them.
-    const own = this.#place.backend === 'vm' ? [] : daemons;
+    const own = this.#isVm ? [] : daemons;
     if (!own.includes(name)) throw unknownDaemon(this.name, name, own);
     return new Daemon({ node: this.name, name, initPid: pid, folder: `/proc/${pid}/root/run/lab` });
   }
@@ -238,31 +283,4 @@ export class Host implements Machine {
 /** Without those that have ended and are not yet waited for. */
 function livingStates({ pid }: ProcessId): readonly string[] {
   return statesInside(pid).filter((state) => !'ZX'.includes(state));
-}
-
-/** Resolves with what follows `ready` on a child's first line; rejects with its last words. */
-export function untilReady(child: ChildProcess, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let said = '';
-    child.stderr?.on('data', (chunk: Buffer) => {
-      said = (said + chunk.toString()).slice(-2_000);
-    });
-    const fail = (reason: string) => {
-      clearTimeout(timer);
-      reject(new Error(said.trim() === '' ? reason : said.trim().replaceAll('\n', '; ')));
-    };
-    const timer = setTimeout(() => fail(`not ready after ${timeoutMs} ms`), timeoutMs);
-    child.once('error', (error) => fail(error.message));
-    if (child.stdout === null) return fail('no pipe to it');
-    const lines = createInterface({ input: child.stdout });
-    lines.once('line', (line) => {
-      clearTimeout(timer);
-      if (/^ready\b/.test(line)) resolve(line.slice('ready '.length));
-      else fail(`it said: ${line}`);
-      lines.close();
-      child.stdout?.destroy();
-      child.stderr?.destroy();
-    });
-    lines.once('close', () => fail('it ended before it was ready'));
-  });
 }

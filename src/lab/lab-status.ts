@@ -34,7 +34,7 @@ export async function labStatus(lab: Lab): Promise<LabStatus> {
     cluster: plan.config.cluster,
     endpoints: lab.endpoints,
     nodes: [
-      ...plan.hosts.map((host) => hostStatus(lab, host, down)),
+      ...(await Promise.all(plan.hosts.map((host) => hostStatus(lab, host, down)))),
       ...plan.edges.flatMap(({ node, underlay, clients }) => [
         plain(node, 'edge', [underlay]),
         ...clients.map((client) => plain(client.node, 'client', client.addresses)),
@@ -67,18 +67,16 @@ function etcdStatus(
   };
 }
 
-function hostStatus(
+async function hostStatus(
   lab: Lab,
   host: Lab['plan']['hosts'][number],
   down: ReadonlySet<string>,
-): NodeStatus {
+): Promise<NodeStatus> {
   const { name, internal, storage, ports } = host;
   const pid = lab.pidOf(name);
   const addresses = [internal, storage];
   if (pid === undefined) return { ...plain(name, 'host', addresses), power: 'off', processes: 0 };
-  const members = membersOf(pid);
-  // A paused host's first process is stopped; nothing else stops that one.
-  const paused = members.some((one) => one.pid === pid && one.state === 'T');
+  const paused = await lab.isPaused(name);
   const link = (network: 'internal' | 'storage', device: keyof typeof ports) => ({
     network,
     state: down.has(ports[device]) ? ('down' as const) : ('up' as const),
@@ -90,7 +88,7 @@ function hostStatus(
     links: [link('internal', 'eth1'), link('storage', 'eth2')],
     addresses,
     pid,
-    processes: members.length,
+    processes: membersOf(pid).length,
   };
 }
 

@@ -258,6 +258,11 @@ export class Lab {
     return this.machine(node).resume();
   }
 
+  /** Whether a host that has power is paused. @throws {UnderstudyError} US_LAB_NODE */
+  isPaused(host: string): Promise<boolean> {
+    return this.#host(host).isPaused();
+  }
+
   partition(
     node: string,
     networks: readonly Network[],

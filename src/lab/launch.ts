@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { messageOf, UnderstudyError } from '../errors.js';
-import { untilReady } from './host.js';
 import { labInit } from './init-scripts.js';
 import { type ProcessId, startTimeOf } from './processes.js';
 import { labDirectory, makeLabDirectory } from './state.js';
+import { untilReady } from './until-ready.js';
 
 const readyMs = 15_000;
 

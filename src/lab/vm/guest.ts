@@ -1,6 +1,5 @@
-import { createConnection, type Socket } from 'node:net';
-import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Line } from './line.js';
 
 /** How a command in a virtual machine ended. */
 export interface GuestRan {
@@ -17,24 +16,26 @@ interface ExecStatus {
   readonly 'err-data'?: string;
 }
 
-const answerMs = 30_000;
+/** The line to a machine's guest agent (qemu-ga(8)), in a host's folder. */
+export const guestSocket = 'guest.sock';
+
 const lookAgainMs = 100;
 
 /**
- * Runs a command in a virtual machine by its guest agent (qemu-ga-ref(7): guest-exec). One caller at a time
- * is served, so the line is held only for the length of a question.
+ * Runs a command in a virtual machine by its guest agent (qemu-ga-ref(7): guest-exec). The line is held only
+ * for the length of a question.
  *
  * @throws {Error} when the guest does not answer: it has no power or is paused, or is not up yet
  */
-export async function runInVm(socket: string, argv: readonly string[]): Promise<GuestRan> {
+export async function runInVm(folder: string, argv: readonly string[]): Promise<GuestRan> {
   const [path = '', ...arg] = argv;
-  const pid = await ask<{ pid: number }>(socket, 'guest-exec', {
+  const pid = await ask<{ pid: number }>(folder, 'guest-exec', {
     ...{ path, arg, 'capture-output': true },
     // That of a login; the agent's own is its unit's.
     env: ['HOME=/root', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
   });
   for (;;) {
-    const status = await ask<ExecStatus>(socket, 'guest-exec-status', pid);
+    const status = await ask<ExecStatus>(folder, 'guest-exec-status', pid);
     if (status.exited) {
       const data = (name: 'out-data' | 'err-data') => Buffer.from(status[name] ?? '', 'base64');
       const code = status.exitcode ?? 128 + (status.signal ?? 0);
@@ -45,53 +46,15 @@ export async function runInVm(socket: string, argv: readonly string[]): Promise<
 }
 
 /** One question on a line of its own. */
-async function ask<T>(path: string, execute: string, argument: object): Promise<T> {
-  const socket = createConnection(path);
-  const lines = createInterface({ input: socket });
-  const timer = setTimeout(() => {
-    socket.destroy(new Error(`the guest does not answer within ${answerMs} ms`));
-  }, answerMs);
+async function ask<T>(folder: string, execute: string, argument: object): Promise<T> {
+  const line = new Line(folder, guestSocket);
   try {
     // What an earlier caller did not wait for may still come: answers count from our number on.
     const id = Math.floor(Math.random() * 2 ** 31);
-    write(socket, 'guest-sync', { id });
-    await answer(socket, lines, ({ return: value }) => value === id);
-    write(socket, execute, argument);
-    const { return: value, error } = await answer(socket, lines, () => true);
-    if (error !== undefined) throw new Error(error.desc);
-    return value as T;
+    line.send('guest-sync', { id });
+    await line.answer(({ return: value }) => value === id);
+    return await line.ask<T>(execute, argument);
   } finally {
-    clearTimeout(timer);
-    lines.close();
-    socket.destroy();
+    line.close();
   }
-}
-
-interface Answer {
-  readonly return?: unknown;
-  readonly error?: { readonly desc: string };
-}
-
-function write(socket: Socket, execute: string, argument: object): void {
-  socket.write(`${JSON.stringify({ execute, arguments: argument })}\n`);
-}
-
-function answer(
-  socket: Socket,
-  lines: Interface,
-  wanted: (one: Answer) => boolean,
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const gone = () => reject(new Error('the guest’s line is closed'));
-    socket.once('error', reject);
-    socket.once('close', gone);
-    lines.on('line', (line) => {
-      const said = JSON.parse(line) as Answer;
-      if (!wanted(said)) return;
-      socket.off('error', reject);
-      socket.off('close', gone);
-      lines.removeAllListeners('line');
-      resolve(said);
-    });
-  });
 }

@@ -1,14 +1,13 @@
+import { guestSocket } from './guest.js';
 import type { VmImage } from './image.js';
+import { machineSocket } from './machine.js';
 
 /** At rest some 320 are used: the units, and what a workload or a disk process adds. */
 const memoryMiB = 640;
 
-/** The line to its agent (qemu-ga(8)), in a host's folder. */
-const guestSocket = 'guest.sock';
-
 /** Words that run a command in the machine whose files are in this folder of the lab. */
 export function enterVm(folder: string, argv: readonly string[]): readonly string[] {
-  return [process.execPath, program, `${folder}/${guestSocket}`, ...argv];
+  return [process.execPath, program, folder, ...argv];
 }
 
 const program = new URL('enter.js', import.meta.url).pathname;
@@ -28,7 +27,7 @@ read -r -a stat < /run/outer-proc/self/stat
 boot=$directory/hosts/$name
 exec 3>> "$directory/logs/$name.log"
 config=$boot/config
-rm -rf "$config" "$boot/${guestSocket}"
+rm -rf "$config" "$boot/${guestSocket}" "$boot/${machineSocket}"
 mkdir -p "$config/etc/understudy"
 cp "$boot/agent.yaml" "$boot/cluster.key" "$config/etc/understudy/"
 chmod 600 "$config/etc/understudy/cluster.key"
@@ -64,6 +63,8 @@ plug() {
 plug eth1 11
 plug eth2 10
 tar --owner=0 --group=0 -C "$config" -cf "$boot/config.tar" .
+# Sockets by names that are short, however long the lab's (unix(7)).
+cd "$boot"
 qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m ${memoryMiB} \\
   -nodefaults -no-user-config -display none -no-reboot -serial file:"$directory/logs/$name.log" \\
   -kernel ${kernel} -initrd ${initrd} \\
@@ -71,10 +72,11 @@ qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -
   -drive if=none,id=root,file=${disk},format=raw,snapshot=on,cache=unsafe -device virtio-blk-pci,drive=root \\
   -drive if=none,id=config,file="$boot/config.tar",format=raw,readonly=on -device virtio-blk-pci,drive=config \\
   "\${nics[@]}" -device virtio-rng-pci -device virtio-serial-pci \\
-  -chardev socket,id=agent,path="$boot/${guestSocket}",server=on,wait=off \\
-  -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 < /dev/null >&3 2>&3 3>&- &
+  -chardev socket,id=agent,path=${guestSocket},server=on,wait=off \\
+  -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 \\
+  -qmp unix:${machineSocket},server=on,wait=off < /dev/null >&3 2>&3 3>&- &
 machine=$!
-until [ -S "$boot/${guestSocket}" ]; do
+until [ -S ${guestSocket} ] && [ -S ${machineSocket} ]; do
   kill -0 $machine 2> /dev/null || { tail -n 3 "$directory/logs/$name.log" >&2; exit 1; }
   sleep 0.02
 done
