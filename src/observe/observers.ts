@@ -121,14 +121,14 @@ export abstract class Watch {
   }
 }
 
-/** An echo every 2 ms, from a client. */
+/** An echo every 2 ms, or less often, from a client. */
 export class PingWatch extends Watch {
   /** Each answer, with its request's number. */
   readonly #sequence: { readonly number: number; readonly atMs: number }[] = [];
 
-  constructor(nodes: Nodes, node: string, address: string) {
+  constructor(nodes: Nodes, node: string, address: string, everyMs = 2) {
     const script = new URL('./ping-loop.js', import.meta.url).pathname;
-    super(nodes.spawn(node, [process.execPath, script, address]));
+    super(nodes.spawn(node, [process.execPath, script, address, String(everyMs)]));
   }
 
   /** `ok NUMBER WALLCLOCKMS` */

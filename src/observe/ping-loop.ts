@@ -1,6 +1,6 @@
 /**
- * Runs inside a client: asks ADDRESS for an echo every 2 ms (RFC 792, RFC 4443) and prints
- * `ok NUMBER WALLCLOCKMS` for every answer. Usage: ping-loop ADDRESS. Ends on SIGINT.
+ * Runs inside a client: asks ADDRESS for an echo every so many ms (RFC 792, RFC 4443) and prints
+ * `ok NUMBER WALLCLOCKMS` for every answer. Usage: ping-loop ADDRESS EVERYMS. Ends on SIGINT.
  *
  * Not ping(8): while an answer is missing, that asks only every 10 ms (its MININTERVAL), however short
  * `-i` is, and while none is it spins on a processor that a lab's hosts have to share.
@@ -11,8 +11,8 @@ import { openSocket, receiveFrom, SOCK_RAW, SocketWatch, sendTo } from '../ffi/s
 import { ipBytes } from '../network/addresses.js';
 import { type EchoFamily, echoRequest, repliedTo } from './echo.js';
 
-const everyMs = 2;
-const [address = ''] = process.argv.slice(2);
+const [address = '', every = ''] = process.argv.slice(2);
+const everyMs = Number(every);
 const bytes = ipBytes(address);
 const family: EchoFamily = bytes.length === 4 ? 'ipv4' : 'ipv6';
 const AF_INET = 2;
