@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
-import { z } from 'zod';
+import { type Document, LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { locate } from './locate.js';
 
 /**
- * Reads a daemon's own file (YAML or JSON): every wrong key at once.
+ * Reads a daemon's own file (YAML or JSON): every wrong key at once, each with its path and line.
  *
  * @throws {UnderstudyError} with the given code
  */
@@ -14,19 +15,38 @@ export function readSettings<T extends z.ZodType>(
   code: `US_${string}`,
   where = 'docs/reference/daemons.md lists its keys',
 ): z.infer<T> {
+  const refuse = (cause: string, thrown?: unknown) =>
+    new UnderstudyError(
+      {
+        code,
+        action: 'cannot read configuration',
+        object: path,
+        cause,
+        remedy: `correct it; ${where}`,
+      },
+      { cause: thrown },
+    );
+  const lines = new LineCounter();
+  let document: Document;
+  let value: unknown;
   try {
-    return schema.parse(parse(readFileSync(path, 'utf8')));
+    document = parseDocument(readFileSync(path, 'utf8'), { lineCounter: lines, logLevel: 'error' });
+    const [fault] = document.errors;
+    if (fault !== undefined) throw fault;
+    value = document.toJS();
   } catch (thrown) {
-    const cause =
-      thrown instanceof z.ZodError
-        ? thrown.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
-        : messageOf(thrown);
-    throw new UnderstudyError({
-      code,
-      action: 'cannot read configuration',
-      object: path,
-      cause,
-      remedy: `correct it; ${where}`,
-    });
+    throw refuse(messageOf(thrown), thrown);
   }
+  const read = schema.safeParse(value);
+  if (read.success) return read.data;
+  throw refuse(read.error.issues.map((issue) => told(issue, document, lines)).join('; '));
+}
+
+/** `line 3: store.endpoints: Too small` */
+function told(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): string {
+  const inner = issue.path.filter((part) => typeof part !== 'symbol');
+  // A key that is not known is where it stands, not where it is missing from.
+  const path = issue.code === 'unrecognized_keys' ? [...inner, issue.keys[0] ?? ''] : inner;
+  const at = locate({ path, what: issue.message, write: '' }, document, lines);
+  return `line ${at.line}: ${at.path === '' ? '' : `${at.path}: `}${at.what}`;
 }
