@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { runChild } from './child.js';
-import type { TgtPortals } from './tgt-control.js';
 
 /**
  * Connections to tgtd whose login has begun and not ended. tgtd asks its access list when a login begins
@@ -10,6 +9,13 @@ import type { TgtPortals } from './tgt-control.js';
  *
  * tgtd does not tell of them; the kernel does: more connections of an address than tgtd lists.
  */
+
+/** Where a target listens. */
+export interface Portals {
+  readonly ports: ReadonlySet<number>;
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+}
 
 /** Listed or established connections by the peer's address, in one spelling. */
 export type Peers = ReadonlyMap<string, number>;
@@ -52,7 +58,7 @@ function addressOf(hex: string): string {
  * Of this network namespace. Each of the two files costs the kernel a walk through all of its table (a
  * millisecond), which a takeover waits for: so only those of a family that is listened on.
  */
-export function establishedPeers({ ports, ipv4, ipv6 }: TgtPortals): Peers {
+export function establishedPeers({ ports, ipv4, ipv6 }: Portals): Peers {
   const files = [...(ipv4 ? ['tcp'] : []), ...(ipv6 ? ['tcp6'] : [])];
   return countEach(
     files.flatMap((name) =>
@@ -77,7 +83,7 @@ const killMs = 2_000;
  */
 export async function endConnections(
   address: string,
-  { ports }: TgtPortals,
+  { ports }: Pick<Portals, 'ports'>,
   signal: AbortSignal,
 ): Promise<void> {
   const host = address.includes(':') ? `[${address}]` : address;

@@ -242,6 +242,7 @@ function sameOrder(a: OwnedMaskOrder, b: OwnedMaskOrder): boolean {
     a.epoch === b.epoch &&
     a.initiator === b.initiator &&
     a.host === b.host &&
+    a.luns?.join() === b.luns?.join() &&
     sameMove(a, b) &&
     a.retired === b.retired
   );

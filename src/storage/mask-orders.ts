@@ -46,13 +46,23 @@ export function maskOrders(
       const initiator =
         host === null ? undefined : initiatorName(config.cluster, personality, host, epoch);
       const move = assignment?.move === undefined ? {} : { move: assignment.move };
-      return { target, personality, generation, epoch, host, initiator, ...move };
+      const luns = lunsOf(config, target, personality);
+      return { target, luns, personality, generation, epoch, host, initiator, ...move };
     });
 }
 
 /** Targets with LUNs of more than one personality, and of which. */
 export function sharedTargets(config: ClusterConfig): ReadonlyMap<string, readonly string[]> {
   return new Map([...ownersOf(config)].filter(([, personalities]) => personalities.length > 1));
+}
+
+/** Of a target, those that a personality has. */
+function lunsOf(config: ClusterConfig, target: string, personality: string): readonly number[] {
+  const { storage = [] } = config.personalities.find(({ name }) => name === personality) ?? {};
+  return config.volumes
+    .filter((one) => one.target === target && storage.some(({ volume }) => volume === one.name))
+    .map(({ lun }) => lun)
+    .sort((a, b) => a - b);
 }
 
 function ownersOf(config: ClusterConfig): ReadonlyMap<string, readonly string[]> {

@@ -11,24 +11,35 @@ import { EtcdStore } from '../store/etcd.js';
 import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
+import { LioMask } from './lio-mask.js';
 import type { Log } from './log.js';
 import { MaskKeeper, type VerifiableMask } from './mask-keeper.js';
 import { maskOrders, sharedTargets } from './mask-orders.js';
 import { TgtMask } from './tgt-mask.js';
 
+const onlyTgt = 'only tgt has it: take it out, or write targets: tgt';
+
 /** One storage host's own settings, /etc/understudy/target.yaml. */
-export const targetSchema = z.strictObject({
-  cluster: z.string(),
-  store: storeSettings,
-  targets: z.literal('tgt').default('tgt'),
-  /** `-C` of tgtd. */
-  controlPort: z.number().int().min(0).max(65535).default(0),
-  /** TGT_IPC_SOCKET of tgtd, where it is not the default. */
-  ipcSocket: z.string().optional(),
-  stateDirectory: z.string().default('/var/lib/understudy'),
-  /** How often masks are looked at, for changes by others. */
-  verifyEveryMs: z.number().int().min(100).default(2_000),
-});
+export const targetSchema = z
+  .strictObject({
+    cluster: z.string(),
+    store: storeSettings,
+    /** What serves the LUNs: tgtd, or the kernel's own target (LIO). */
+    targets: z.enum(['tgt', 'lio']).default('tgt'),
+    /** `-C` of tgtd. */
+    controlPort: z.number().int().min(0).max(65535).optional(),
+    /** TGT_IPC_SOCKET of tgtd, where it is not the default. */
+    ipcSocket: z.string().optional(),
+    stateDirectory: z.string().default('/var/lib/understudy'),
+    /** How often masks are looked at, for changes by others. */
+    verifyEveryMs: z.number().int().min(100).default(2_000),
+  })
+  .superRefine((settings, context) => {
+    for (const key of ['controlPort', 'ipcSocket'] as const) {
+      if (settings.targets === 'tgt' || settings[key] === undefined) continue;
+      context.addIssue({ code: 'custom', path: [key], message: onlyTgt });
+    }
+  });
 
 export type TargetConfig = z.infer<typeof targetSchema>;
 
@@ -55,11 +66,7 @@ export async function runTarget(options: {
     identity: 'target',
     log,
   });
-  const mask = new TgtMask({
-    controlPort: config.controlPort,
-    ledgerFile: `${config.stateDirectory}/target-epochs.json`,
-    ...(config.ipcSocket === undefined ? {} : { ipcSocket: config.ipcSocket }),
-  });
+  const mask = maskOf(config);
   await store.start(options.signal);
   try {
     const running = keepMasks(
@@ -78,6 +85,16 @@ export async function runTarget(options: {
   } finally {
     await store.stop();
   }
+}
+
+function maskOf({ targets, cluster, controlPort, ipcSocket, stateDirectory }: TargetConfig) {
+  const ledgerFile = `${stateDirectory}/target-epochs.json`;
+  if (targets === 'lio') return new LioMask({ cluster, ledgerFile });
+  return new TgtMask({
+    ledgerFile,
+    controlPort: controlPort ?? 0,
+    ...(ipcSocket === undefined ? {} : { ipcSocket }),
+  });
 }
 
 export interface KeepMasksParts {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { messageOf, UnderstudyError } from '../errors.js';
+import type { Portals } from './half-login.js';
 
 /**
  * tgtd by its management socket, as tgtadm(8) speaks to it: a takeover waits for eight calls, and
@@ -21,15 +22,8 @@ export interface TgtConnection {
   readonly address: string;
 }
 
-/** Where tgtd listens. */
-export interface TgtPortals {
-  readonly ports: ReadonlySet<number>;
-  readonly ipv4: boolean;
-  readonly ipv6: boolean;
-}
-
 /** Of `tgtadm --op show --mode portal`: "Portal: 10.77.0.1:3260,1", "Portal: [::]:3260,1". Pure. */
-export function parsePortals(text: string): TgtPortals {
+export function parsePortals(text: string): Portals {
   const found = [...text.matchAll(/^Portal: (\S+):(\d+),\d+$/gm)];
   const addresses = found.map(([, address = '']) => address);
   return {
@@ -157,7 +151,7 @@ export class TgtControl {
     return parseConnections(await this.#ask(request, signal));
   }
 
-  async portals(signal: AbortSignal): Promise<TgtPortals> {
+  async portals(signal: AbortSignal): Promise<Portals> {
     return parsePortals(await this.#ask({ mode: 'portal', operation: 'show' }, signal));
   }
 

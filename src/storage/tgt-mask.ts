@@ -5,15 +5,11 @@ import {
   endConnections,
   establishedPeers,
   halfLogins,
+  type Portals,
   plainAddress,
 } from './half-login.js';
 import { MaskLedger } from './mask-ledger.js';
-import {
-  TgtControl,
-  type TgtControlOptions,
-  type TgtPortals,
-  type TgtTarget,
-} from './tgt-control.js';
+import { TgtControl, type TgtControlOptions, type TgtTarget } from './tgt-control.js';
 import type { MaskAdapter, MaskOrder } from './types.js';
 
 export interface TgtMaskOptions extends TgtControlOptions {
@@ -38,7 +34,7 @@ export class TgtMask implements MaskAdapter {
   /** Targets whose old owner was unbound and may be half logged in. */
   readonly #unsettled = new Set<string>();
   /** As they were when masks were last looked at. */
-  #portals: TgtPortals | undefined;
+  #portals: Portals | undefined;
   /** Where the initiators of a target were last seen. */
   readonly #addresses = new Map<string, ReadonlySet<string>>();
 

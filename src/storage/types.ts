@@ -83,13 +83,18 @@ export function initiatorName(
   host: string,
   epoch?: number,
 ): string {
-  const name = `iqn.2026-11.io.understudy:${cluster}.${personality}.${host}`;
+  const name = `${initiatorPrefix(cluster)}${personality}.${host}`;
   return epoch === undefined ? name : `${name}.e${epoch}`;
 }
 
-/** The storage side of the fence, run by understudy-target beside a tgt target. */
+/** What the name of every initiator of a cluster begins with, and nobody else's. */
+export const initiatorPrefix = (cluster: string): string => `iqn.2026-11.io.understudy:${cluster}.`;
+
+/** The storage side of the fence, run by understudy-target beside an iSCSI target. */
 export interface MaskOrder {
   readonly target: string;
+  /** The LUNs of it that are meant; tgt, whose list is by target, lets in to all. */
+  readonly luns?: readonly number[];
   readonly epoch: number;
   /** The only initiator that may log in; undefined: nobody. */
   readonly initiator: string | undefined;
@@ -101,8 +106,9 @@ export interface MaskOrder {
 
 export interface MaskAdapter {
   /**
-   * Unbinds every other initiator, deletes their connections, binds the new one; verified by
-   * reading back. Refuses (US_STORAGE_STALE_EPOCH) an epoch older than the last one applied.
+   * Takes every other initiator off, ends their connections and waits for what is under way on
+   * them, lets in the new one; verified by reading back. Refuses (US_STORAGE_STALE_EPOCH) an epoch
+   * older than the last one applied.
    */
   apply(order: MaskOrder, signal: AbortSignal): Promise<void>;
 }

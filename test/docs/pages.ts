@@ -45,6 +45,16 @@ export function blocks({ path, text }: Page): readonly Block[] {
   }));
 }
 
+/** The first block in a language below a heading (`## LIO`). */
+export function blockBelow(one: Page, heading: string, language: string): readonly string[] {
+  const start = one.text.indexOf(`\n${heading}\n`);
+  if (start < 0) throw new Error(`${one.path} has no heading ${heading}`);
+  const found = blocks({ path: one.path, text: one.text.slice(start) });
+  const block = found.find((each) => each.language === language);
+  if (block === undefined) throw new Error(`${one.path} has no ${language} below ${heading}`);
+  return block.lines;
+}
+
 /** What stands between backquotes in running text; a line's end in it is a space. */
 export function spans({ path, text }: Page): readonly { where: string; code: string }[] {
   const prose = text.replace(fenced, (all) => all.replace(/[^\n]/g, ' '));

@@ -9,7 +9,12 @@ export function configWith(
   return {
     ...clusterConfig({ services: [] }),
     cluster: 'test',
-    volumes: Object.entries(volumes).map(([name, target]) => ({ name, target })),
+    // LUNs of a target are numbered from 1.
+    volumes: Object.entries(volumes).map(([name, target], at, all) => ({
+      name,
+      target,
+      lun: all.slice(0, at + 1).filter(([, other]) => other === target).length,
+    })),
     personalities: Object.entries(personalities).map(([name, storage]) => ({
       name,
       storage: storage.map((volume, lun) => ({ lun, volume, mount: '/srv' })),

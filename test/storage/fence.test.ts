@@ -4,9 +4,7 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -14,10 +12,7 @@ import {
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { DiskProcess, endProcess } from '../../src/storage/disk-process.js';
-import { IscsiSession } from '../../src/storage/iscsi-session.js';
 import { bindLoop, releaseLoop } from '../../src/storage/loop-device.js';
-import { TgtMask } from '../../src/storage/tgt-mask.js';
-import { initiatorName } from '../../src/storage/types.js';
 import { UserStorage } from '../../src/storage/user-storage.js';
 import { attachSpec, end, startLunServer, until } from './lun-server.js';
 
@@ -37,98 +32,6 @@ async function hostStorage(t: Test, runDirectory: string): Promise<UserStorage> 
   });
   return storage;
 }
-
-function diskPid(runDirectory: string): number {
-  const state = readFileSync(join(runDirectory, 'blk/web1/0/state.json'), 'utf8');
-  return (JSON.parse(state) as { process: { pid: number } }).process.pid;
-}
-
-function sockets(pid: number): Set<string> {
-  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`);
-    } catch {
-      return '';
-    }
-  });
-  return new Set(links.filter((link) => link.startsWith('socket:')));
-}
-
-test('after the mask moved, the frozen old owner writes nothing', async (t) => {
-  const server = await startLunServer(t);
-  const { controlPort, ipcSocket } = server;
-  const target = 'iqn.2026-11.test:fence';
-  const file = server.addTarget({ tid: 1, name: target, initiators: [] });
-  const mask = new TgtMask({
-    controlPort,
-    ipcSocket,
-    ledgerFile: join(server.directory, 'epochs.json'),
-  });
-  const order = (host: string, epoch: number) => ({
-    target,
-    epoch,
-    personality: 'web1',
-    initiator: initiatorName('test', 'web1', host, epoch),
-  });
-  const [run1, run2] = [join(server.directory, 'h1'), join(server.directory, 'h2')];
-  const h1 = await hostStorage(t, run1);
-  const h2 = await hostStorage(t, run2);
-
-  await mask.apply(order('h1', 1), never);
-  const old = await h1.attach(attachSpec(server, { target, host: 'h1', epoch: 1 }), never);
-  writeFileSync(join(old.hostMount, 'note'), 'from h1');
-  execFileSync('sync', ['-f', old.hostMount]);
-
-  // Frozen with a write under way: it waits in the disk process, as on a host that stops.
-  const pid = diskPid(run1);
-  process.kill(pid, 'SIGSTOP');
-  const late = spawn('dd', [
-    'if=/dev/urandom',
-    `of=${join(old.hostMount, 'late')}`,
-    ...['bs=64k', 'count=16', 'conv=fsync', 'status=none'],
-  ]);
-  const lateEnd = new Promise<number | null>((resolve) => late.once('exit', resolve));
-
-  await mask.apply(order('h2', 2), never);
-  const now = await h2.attach(
-    attachSpec(server, { target, host: 'h2', epoch: 2, format: 'never' }),
-    never,
-  );
-  t.equal(readFileSync(join(now.hostMount, 'note'), 'utf8'), 'from h1');
-  writeFileSync(join(now.hostMount, 'note'), 'from h2');
-  execFileSync('sync', ['-f', now.hostMount]);
-  await h2.detach('web1', 0, never);
-  const before = readFileSync(file);
-
-  const held = sockets(pid);
-  process.kill(pid, 'SIGCONT');
-  // It finds its session gone and logs in again and again: the second new socket says that the
-  // first new login was refused.
-  const seen = new Set<string>();
-  await until(() => {
-    for (const socket of sockets(pid)) if (!held.has(socket)) seen.add(socket);
-    return seen.size >= 2;
-  });
-  t.equal(late.exitCode, null, 'its write is not answered');
-  t.ok(readFileSync(file).equals(before), 'not one byte of the LUN has changed');
-
-  // The personality comes back to h1: what is left of epoch 1 stays out.
-  await mask.apply(order('h1', 3), never);
-  const login = IscsiSession.login([server.portal], target, order('h1', 1).initiator, never);
-  await t.rejects(login, { code: 'US_STORAGE_TARGET_NOT_FOUND' });
-  t.ok(readFileSync(file).equals(before));
-
-  await h1.abort('web1', 0, never);
-  t.not(await lateEnd, 0, 'its late write failed');
-  t.ok(readFileSync(file).equals(before), 'nothing was flushed on the way out');
-
-  const again = await h1.attach(
-    attachSpec(server, { target, host: 'h1', epoch: 3, format: 'never' }),
-    never,
-  );
-  t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'from h2');
-  await h1.detach('web1', 0, never);
-});
 
 test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
   const server = await startLunServer(t, 3261);

@@ -1,6 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Answer, ProxyAddress, ProxyOrder, ProxySeen } from './iscsi-proxy.js';
+import { PduReader } from './pdu-reader.js';
 
 /** The thread of an IscsiProxy: what passes, and what it is told to do. */
 
@@ -98,29 +99,4 @@ function textOf(key: string, pdu: Buffer): string {
   const lines = pdu.toString('latin1', headerBytes).split('\0');
   const found = lines.find((line) => line.startsWith(`${key}=`));
   return found?.slice(key.length + 1) ?? '';
-}
-
-/** Cuts a stream into PDUs: header, additional header segments, data padded to words (RFC 7143, 11.2.1). */
-class PduReader {
-  #held: Buffer = Buffer.alloc(0);
-  readonly #session: Session;
-  readonly #onPdu: (pdu: Buffer) => void;
-
-  constructor(session: Session, onPdu: (pdu: Buffer) => void) {
-    this.#session = session;
-    this.#onPdu = onPdu;
-  }
-
-  take(chunk: Buffer): void {
-    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    while (this.#held.length >= headerBytes) {
-      const dataBytes = Math.ceil(this.#held.readUIntBE(5, 3) / 4) * 4;
-      const { digestBytes } = this.#session;
-      const length = headerBytes + (this.#held[4] ?? 0) * 4 + digestBytes + dataBytes;
-      if (this.#held.length < length) return;
-      const pdu = this.#held.subarray(0, length);
-      this.#held = this.#held.subarray(length);
-      this.#onPdu(pdu);
-    }
-  }
 }

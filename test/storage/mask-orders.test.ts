@@ -14,6 +14,7 @@ test('each target lets in the host of the personality that has its volume', asyn
   t.same(maskOrders(config, assignments, 7), [
     {
       target: 'iqn.t:a',
+      luns: [1],
       personality: 'web1',
       generation: 7,
       epoch: 2,
@@ -22,6 +23,7 @@ test('each target lets in the host of the personality that has its volume', asyn
     },
     {
       target: 'iqn.t:b',
+      luns: [1],
       personality: 'web2',
       generation: 7,
       epoch: 0,
@@ -30,6 +32,7 @@ test('each target lets in the host of the personality that has its volume', asyn
     },
     {
       target: 'iqn.t:c',
+      luns: [],
       personality: '',
       generation: 7,
       epoch: 0,
@@ -49,7 +52,7 @@ test('a planned move changes no mask; the order only names it', async (t) => {
 test('an unplaced personality lets in nobody; two LUNs of one target are one order', async (t) => {
   const config = configWith({ a: 'iqn.t:a', b: 'iqn.t:a' }, { web1: ['a', 'b'] });
   t.match(maskOrders(config, new Map([['web1', { host: null, epoch: 3 }]])), [
-    { target: 'iqn.t:a', epoch: 3, initiator: undefined },
+    { target: 'iqn.t:a', luns: [1, 2], epoch: 3, initiator: undefined },
   ]);
 });
 

@@ -87,10 +87,25 @@ test('the daemon on a storage host: from an assignment in etcd to the mask on tg
   await running;
 });
 
-test('a configuration with a mistake is refused with its place', async (t) => {
-  const file = join(
-    t.testdir({ 'target.yaml': 'cluster: test\nstore: {endpoints: []}\nx: 1\n' }),
-    'target.yaml',
-  );
-  t.throws(() => readTargetConfig(file), { code: 'US_TARGET_CONFIG', message: /store\.endpoints/ });
+test('a configuration with mistakes is refused, each with its path and line', async (t) => {
+  const refused = (text: string) => {
+    const file = join(t.testdir({ 'target.yaml': text }), 'target.yaml');
+    try {
+      readTargetConfig(file);
+      return '';
+    } catch (thrown) {
+      t.match(thrown, { code: 'US_TARGET_CONFIG' });
+      return (thrown as Error).message;
+    }
+  };
+  const several = refused('cluster: test\nstore: {endpoints: []}\n\nx: 1\ntargets: scst\n');
+  t.match(several, /line 2: store\.endpoints: /);
+  t.match(several, /line 4: x: /);
+  t.match(several, /line 5: targets: .*tgt.*lio/);
+  const store = 'store: {endpoints: ["http://10.66.0.1:2379"]}';
+  const only = refused(`cluster: test\n${store}\ntargets: lio\nipcSocket: /run/tgt\n`);
+  t.match(only, /line 4: ipcSocket: only tgt has it/);
+  t.match(refused('cluster: [\n'), /line 2/);
+  t.match(refused('42\n'), /line 1: /);
+  t.equal(refused(`cluster: test\n${store}\ntargets: lio\n`), '');
 });

@@ -61,6 +61,45 @@ mkdir ${group}/lun/lun_${lun}
 ln -s ${disk} ${group}/lun/lun_${lun}/disk`);
 }
 
+/** A target of its own, at the same portal, with LUN 1 and nobody let in. @returns the file behind it */
+export function addTarget(name: string): string {
+  const short = name.slice(name.lastIndexOf(':') + 1);
+  const [file, disk] = [`/run/lio/${short}`, `${config}/core/fileio_1/${short}`];
+  const own = `${config}/iscsi/${name}/tpgt_1`;
+  shell(`set -e
+truncate -s 64M ${file}
+mkdir -p ${disk}
+echo "fd_dev_name=${file},fd_dev_size=$((64 << 20)),fd_buffered_io=1" > ${disk}/control
+echo ${short} > ${disk}/wwn/vpd_unit_serial
+echo 1 > ${disk}/enable
+mkdir -p ${own}/lun/lun_1 ${own}/np/${lioPortal}
+ln -s ${disk} ${own}/lun/lun_1/disk
+echo 0 > ${own}/attrib/authentication
+echo 1 > ${own}/enable`);
+  return file;
+}
+
+export const groupOf = (name: string): string => `${config}/iscsi/${name}/tpgt_1`;
+
+/** What a person does by hand (targetcli: acls/ create, luns/ create). */
+export function letIn(name: string, initiator: string, { readOnly = false } = {}): void {
+  const folder = `${groupOf(name)}/acls/${initiator}/lun_1`;
+  shell(`set -e
+mkdir -p ${folder}
+ln -s ${groupOf(name)}/lun/lun_1 ${folder}/by-hand
+echo ${readOnly ? 1 : 0} > ${folder}/write_protect`);
+}
+
+/** Initiators that have an ACL with a LUN, as LIO itself tells. */
+export function letInBy(name: string): readonly string[] {
+  const acls = `${groupOf(name)}/acls`;
+  const links = execFileSync('find', [acls, '-maxdepth', '3', '-type', 'l'], { encoding: 'utf8' });
+  const names = links
+    .split('\n')
+    .flatMap((link) => link.slice(acls.length + 1).split('/')[0] || []);
+  return [...new Set(names)];
+}
+
 /**
  * Tears the whole configuration down and sets it up again, as a restart of the target's service does.
  * Nobody may be logged in.
