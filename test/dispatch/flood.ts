@@ -8,17 +8,39 @@ import { vip4 } from './stage.js';
 const atOnce = 32;
 const SYN = 0x02;
 
-/** SYNs to the service's port 7 from one address and port after the other, until it is ended. */
+/** SYNs from one address and port after the other. */
+export class Syns {
+  readonly #frame: Buffer;
+  #made = 0;
+
+  constructor(mac: string, address: string, port: number) {
+    this.#frame = ethernet(
+      mac,
+      '02:00:00:00:ee:ff',
+      v4,
+      ipv4({ from: '11.0.0.0', to: address, protocol: 6 }, tcp(1_024, port, '', SYN)),
+    );
+  }
+
+  get made(): number {
+    return this.#made;
+  }
+
+  /** The same buffer each time. */
+  next(): Buffer {
+    this.#made += 1;
+    this.#frame.writeUInt32BE(0x0b00_0000 + (this.#made & 0xff_ffff), 26);
+    this.#frame.writeUInt16BE(1_024 + (this.#made % 50_000), 34);
+    setHeaderChecksum(this.#frame);
+    return this.#frame;
+  }
+}
+
+/** SYNs to the service's port 7, until it is ended. */
 export class Flood {
   readonly #fd: number;
-  readonly #frame = ethernet(
-    vmac,
-    '02:00:00:00:ee:ff',
-    v4,
-    ipv4({ from: '11.0.0.0', to: vip4, protocol: 6 }, tcp(1_024, 7, '', SYN)),
-  );
+  readonly #syns = new Syns(vmac, vip4, 7);
   #ended = false;
-  #sent = 0;
 
   constructor(at: TestNamespace, device: string) {
     this.#fd = openFrames(at, device);
@@ -33,11 +55,8 @@ export class Flood {
   #go(): void {
     if (this.#ended) return;
     for (let count = 0; count < atOnce; count += 1) {
-      this.#sent += 1;
-      this.#frame.writeUInt32BE(0x0b00_0000 + (this.#sent & 0xff_ffff), 26);
-      this.#frame.writeUInt16BE(1_024 + (this.#sent % 50_000), 34);
-      setHeaderChecksum(this.#frame);
-      send(this.#fd, this.#frame, this.#frame.length, 0);
+      const frame = this.#syns.next();
+      send(this.#fd, frame, frame.length, 0);
     }
     setImmediate(() => this.#go());
   }
