@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { ApiServer } from '../api/server.js';
 import { BpfDispatcher } from '../dispatch/bpf-dispatcher.js';
+import { Dispatchers } from '../dispatch/dispatchers.js';
+import { NftDispatcher, nftNotes } from '../dispatch/nft-dispatcher.js';
 import { ScriptChecks } from '../dispatch/script-check.js';
 import { messageOf } from '../errors.js';
 import { FenceAgents } from '../fencing/fence-agent.js';
@@ -43,7 +45,15 @@ export async function runAgent(options: {
   }
   const guard = new BpfGuard({ bpffs: config.bpffs, log });
   const pulse = new PulseClient({ path: config.pulseSocket });
-  const dispatch = new BpfDispatcher({ bpffs: config.bpffs, namespaceDirectory, log });
+  const dispatch = new Dispatchers(
+    new BpfDispatcher({ bpffs: config.bpffs, namespaceDirectory, log }),
+    new NftDispatcher({
+      namespaceDirectory,
+      stateDirectory: nftNotes(config.runDirectory),
+      log,
+    }),
+    log,
+  );
   const store = new EtcdStore({
     ...config.store,
     prefix: `/understudy/${config.cluster}/`,

@@ -1,7 +1,7 @@
 import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
 import { type Lookup, lookup } from '../control/lookup.js';
 import { isSilent } from '../control/silence.js';
-import { memberHealth, ownerOf, weightNow } from '../control/status.js';
+import { memberHealth, ownerOf, trafficOf, weightNow } from '../control/status.js';
 import { parseRoleId, type Role, roleId, type View } from '../control/view.js';
 import { isShutOut } from '../control/votes.js';
 import type { DispatchSpec } from '../dispatch/types.js';
@@ -153,7 +153,19 @@ export function dispatchSpec(
       .filter(({ name }) => name !== service.name)
       .map(({ mac }) => mac),
     ...xdpOf(config, service, facts),
+    ...dataPlaneOf(view, service, facts),
   };
+}
+
+/** Who dispatches decides by itself where the file leaves it open; who only looks goes by what that one says. */
+function dataPlaneOf(
+  view: View,
+  { name, dataPlane }: ServiceConfig,
+  facts: unknown,
+): Pick<DispatchSpec, 'dataPlane'> {
+  if (dataPlane !== undefined) return { dataPlane };
+  if (facts !== undefined || trafficOf(view, name)?.by === undefined) return {};
+  return { dataPlane: 'nftables' };
 }
 
 /** Only XDP asks where a member is: without it a move changes no ring. */

@@ -94,7 +94,12 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
         }),
       ),
       traffic: z
-        .looseObject({ received: number, passed: number, dropped: z.record(text, number) })
+        .looseObject({
+          received: number,
+          passed: number,
+          dropped: z.record(text, number),
+          by: z.literal('nftables').optional(),
+        })
         .nullable()
         .describe('packets to its MAC, since this host dispatches it, some seconds ago'),
     }),

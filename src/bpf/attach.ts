@@ -49,6 +49,20 @@ export function removeFilter(spot: FilterSpot, programName: string): void {
   });
 }
 
+/**
+ * Names of the programs at these spots of one NIC; undefined where there is none.
+ *
+ * @throws {UnderstudyError} US_BPF_ATTACH
+ */
+export function filterNames(spots: readonly FilterSpot[]): readonly (string | undefined)[] {
+  return spots.map((spot) =>
+    inside(spot, (index) => {
+      const id = queryFilter({ ...spot, interfaceIndex: index });
+      return id === undefined ? undefined : programInfoById(id)?.name;
+    }),
+  );
+}
+
 function isAsGood(there: ProgramInfo, own: ProgramInfo): boolean {
   return there.tag === own.tag && own.mapIds.every((id) => there.mapIds.includes(id));
 }

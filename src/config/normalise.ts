@@ -1,7 +1,13 @@
 import ipaddr from 'ipaddr.js';
 import { canonical } from './addresses.js';
 import type { ClusterFile } from './schema.js';
-import type { ClusterConfig, HealthConfig, LabConfig, PowerConfig } from './types.js';
+import type {
+  ClusterConfig,
+  HealthConfig,
+  LabConfig,
+  PowerConfig,
+  ServiceConfig,
+} from './types.js';
 
 /** A checked file in the form the rest of the code sees. */
 export function normalise(file: ClusterFile): ClusterConfig {
@@ -42,21 +48,26 @@ export function normalise(file: ClusterFile): ClusterConfig {
             ? { kind: 'command', command: workload.command }
             : { kind: 'unit', unit: workload.unit },
     })),
-    services: file.services.map(
-      ({ address, ports, members, balance, health, drain, udpSticky, slowStart, ...service }) => ({
-        ...service,
-        ...(balance === 'none' ? { balance } : {}),
-        ...(slowStart === undefined ? {} : { slowStartMs: slowStart }),
-        addresses: address.map(canonical),
-        ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
-        members: members.map((member) =>
-          typeof member === 'string' ? { personality: member, weight: 1 } : member,
-        ),
-        drainMs: drain,
-        udpStickyMs: udpSticky ?? 0,
-        health: health === undefined ? null : normaliseHealth(health),
-      }),
+    services: file.services.map(normaliseService),
+  };
+}
+
+function normaliseService(file: ClusterFile['services'][number]): ServiceConfig {
+  const { address, ports, members, balance, health, drain, udpSticky, slowStart, ...more } = file;
+  const { dataPlane, ...service } = more;
+  return {
+    ...service,
+    ...(dataPlane === 'auto' ? {} : { dataPlane }),
+    ...(balance === 'none' ? { balance } : {}),
+    ...(slowStart === undefined ? {} : { slowStartMs: slowStart }),
+    addresses: address.map(canonical),
+    ports: ports.map(({ protocol, port }) => ({ protocol, ...port })),
+    members: members.map((member) =>
+      typeof member === 'string' ? { personality: member, weight: 1 } : member,
     ),
+    drainMs: drain,
+    udpStickyMs: udpSticky ?? 0,
+    health: health === undefined ? null : normaliseHealth(health),
   };
 }
 

@@ -234,6 +234,7 @@ const service = z.strictObject({
   udpSticky: duration.optional(),
   slowStart: duration.optional(),
   xdp: z.boolean().default(false),
+  dataPlane: z.enum(['auto', 'bpf', 'nftables']).default('auto'),
   health: z
     .strictObject({
       tcp: port.optional(),

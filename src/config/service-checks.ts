@@ -17,6 +17,7 @@ export function checkServices(file: ClusterFile): readonly Fault[] {
       ...checkMembers(service, file, known, path),
       ...checkPorts(service, path),
       ...checkXdp(service, file, path),
+      ...checkNftables(service, path),
       ...checkHealth(service, [...path, 'health']),
       ...checkSlowStart(service, [...path, 'slowStart']),
     ];
@@ -140,6 +141,21 @@ function checkXdp({ network, xdp }: Service, file: ClusterFile, path: Path): rea
   if (!xdp || fabric !== 'vxlan') return [];
   const what = `${network} is a vxlan network: XDP on the NIC cannot see what is inside`;
   return [{ path: [...path, 'xdp'], what, write: 'leave xdp out: tc does it' }];
+}
+
+/** It remembers no flows, and is on the service's own NIC. */
+function checkNftables({ dataPlane, xdp, udpSticky }: Service, path: Path): readonly Fault[] {
+  if (dataPlane !== 'nftables') return [];
+  const write = (key: string) => `leave ${key} out, or dataPlane: nftables`;
+  const faults: Fault[] = [];
+  if (xdp) {
+    faults.push({ path: [...path, 'xdp'], what: 'XDP is BPF, not nftables', write: write('xdp') });
+  }
+  if (udpSticky !== undefined) {
+    const what = 'nftables remembers no flows, so UDP cannot be sticky';
+    faults.push({ path: [...path, 'udpSticky'], what, write: write('udpSticky') });
+  }
+  return faults;
 }
 
 function checkPorts({ name, ports }: Service, path: Path): readonly Fault[] {

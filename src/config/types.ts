@@ -178,6 +178,8 @@ export interface ServiceConfig {
   readonly slowStartMs?: number;
   /** Its packets are taken on the underlay NIC, before the stack, where that is possible. Default false. */
   readonly xdp: boolean;
+  /** What packets go by. Absent: BPF, and nftables on a host whose kernel does not take the program. */
+  readonly dataPlane?: 'bpf' | 'nftables';
   readonly health: HealthConfig | null;
   /** Pool whose hosts may dispatch. Default 'default'. */
   readonly pool: string;

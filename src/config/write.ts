@@ -111,6 +111,7 @@ function service(it: ServiceConfig): Fields {
     udpSticky: it.udpStickyMs === 0 ? undefined : duration(it.udpStickyMs),
     slowStart: it.slowStartMs === undefined ? undefined : duration(it.slowStartMs),
     xdp: but(false, it.xdp),
+    dataPlane: it.dataPlane,
     health: it.health === null ? undefined : health(it.health),
     pool: but('default', it.pool),
   });

@@ -176,6 +176,8 @@ export interface TrafficReport {
   }[];
   readonly passed: number;
   readonly dropped: Readonly<Record<string, number>>;
+  /** It is dispatched by nftables, with its hash, and not by BPF. */
+  readonly by?: 'nftables';
 }
 
 export interface ReadyReport {

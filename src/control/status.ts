@@ -74,7 +74,10 @@ export interface ServiceStatus {
 }
 
 export type MemberTraffic = Omit<TrafficReport['forwarded'][number], 'personality'>;
-export type ServiceTraffic = Pick<TrafficReport, 'received' | 'passed' | 'dropped'>;
+export interface ServiceTraffic extends Pick<TrafficReport, 'received' | 'passed' | 'dropped'> {
+  /** Absent: BPF. */
+  readonly by?: 'nftables' | undefined;
+}
 
 /** Slots of each member, counted by whoever knows the table. */
 export type SlotCounter = (service: string) => ReadonlyMap<string, number>;
@@ -152,6 +155,7 @@ export function statusOf(
           received: traffic.received,
           passed: traffic.passed,
           dropped: traffic.dropped,
+          ...(traffic.by === undefined ? {} : { by: traffic.by }),
         },
       };
     }),

@@ -5,10 +5,11 @@ import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
 import { ensureXdp, removeXdp } from '../bpf/attach-xdp.js';
 import { type BpfLog, type BpfPlace, pinFolder, pinName } from '../bpf/place.js';
 import type { TrafficReport } from '../control/records.js';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
+import { notDispatched } from './refusals.js';
 import { type Rehearsed, rehearsals, rehearse } from './rehearsal.js';
 import { TableShelf } from './table-shelf.js';
 import type { DispatchAdapter, DispatchSpec } from './types.js';
@@ -139,13 +140,7 @@ export class BpfDispatcher implements DispatchAdapter {
     return this.#inTurn(async () => {
       const counters = this.#attached.has(service) ? this.#plane?.counters(service) : undefined;
       if (counters !== undefined) return counters;
-      throw new UnderstudyError({
-        code: 'US_DISPATCH_NOT_HERE',
-        action: 'cannot count the packets of service',
-        object: service,
-        cause: 'this host does not dispatch it',
-        remedy: 'understudy status shows which host does',
-      });
+      throw notDispatched(service);
     });
   }
 

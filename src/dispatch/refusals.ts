@@ -10,3 +10,13 @@ export function refused(service: string, cause: string, remedy: string): Underst
     remedy,
   });
 }
+
+export function notDispatched(service: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_DISPATCH_NOT_HERE',
+    action: 'cannot count the packets of service',
+    object: service,
+    cause: 'this host does not dispatch it',
+    remedy: 'understudy status shows which host does',
+  });
+}

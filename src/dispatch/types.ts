@@ -36,6 +36,8 @@ export interface DispatchSpec {
   readonly vlan?: number;
   /** NIC of the host's own namespace on which packets are taken before the stack; default: none. */
   readonly xdpOn?: string;
+  /** What it must go by. Default: BPF, and nftables where the kernel does not take the program. */
+  readonly dataPlane?: 'bpf' | 'nftables';
   /** MACs of the cluster's other services: what their dispatchers sent is not dispatched again. */
   readonly otherDispatchers?: readonly string[];
 }

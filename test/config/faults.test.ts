@@ -283,6 +283,20 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'leave xdp out',
   ],
   [
+    '    network: blue\n',
+    '    network: blue\n    dataPlane: nftables\n    xdp: true\n',
+    'services[0].xdp',
+    'not nftables',
+    'leave xdp out',
+  ],
+  [
+    '    network: blue\n',
+    '    network: blue\n    dataPlane: nftables\n    udpSticky: 30s\n',
+    'services[0].udpSticky',
+    'remembers no flows',
+    'leave udpSticky out',
+  ],
+  [
     'members: [web1, web2]',
     'members: [web1, web1]',
     'services[0].members[1]',

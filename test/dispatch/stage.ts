@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import { BpfDispatcher, type BpfDispatcherOptions } from '../../src/dispatch/bpf-dispatcher.js';
 import type { ClientFlow } from '../../src/dispatch/choose.js';
+import { NftDispatcher } from '../../src/dispatch/nft-dispatcher.js';
 import type { DispatchSpec } from '../../src/dispatch/types.js';
 import { BpfGuard } from '../../src/fencing/guard.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
@@ -228,6 +231,12 @@ export async function stage(t: Test) {
     t.teardown(() => dispatcher.stop());
     return dispatcher;
   };
+  const stateDirectory = join(place.bpffs, '..', `${prefix}-nftables`);
+  t.teardown(() => rmSync(stateDirectory, { recursive: true, force: true }));
+  const newNft = () => {
+    const { namespaceDirectory, namespacePrefix, log } = options;
+    return new NftDispatcher({ namespaceDirectory, namespacePrefix, stateDirectory, log });
+  };
   /** As the agent does: data plane first, then the address. */
   const answer = () => {
     dispatching.ip('link set eth0 up');
@@ -251,6 +260,7 @@ export async function stage(t: Test) {
     guard,
     lease,
     newDispatcher,
+    newNft,
     answer,
   };
 }

@@ -180,7 +180,12 @@ export function statusText(status: Status): string {
   const traffic = trafficRows(status);
   if (traffic.length > 0)
     parts.push(table([['SERVICE', 'PACKETS TO', 'PACKETS', 'BYTES', 'NEW FLOWS'], ...traffic]));
-  for (const { name, members } of status.services) {
+  for (const { name, members, traffic: counted, dispatcher } of status.services) {
+    if (counted?.by === 'nftables') {
+      parts.push(
+        `${name} is dispatched by nftables on ${dispatcher}: a change of its members breaks connections that it moves`,
+      );
+    }
     for (const { personality, health, reason } of members) {
       if (health === 'down') parts.push(`${personality} is down as a member of ${name}: ${reason}`);
     }
