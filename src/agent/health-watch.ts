@@ -207,7 +207,8 @@ export class HealthWatch {
   ): Promise<string | undefined> {
     const { everyMs } = config;
     if ('script' in config) {
-      const order = { id, namespacePath: path, command: config.script, environment };
+      const { script: command, user } = config;
+      const order = { id, namespacePath: path, command, environment, user };
       return this.#parts.script({ ...order, timeoutMs: everyMs }, signal);
     }
     const bytes = Uint8Array.from(ipaddr.parse(address).toByteArray());

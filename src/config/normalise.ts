@@ -82,8 +82,11 @@ function normaliseHealth({
   path = '/',
   script,
   every,
+  user,
 }: NonNullable<ClusterFile['services'][number]['health']>): HealthConfig {
-  if (script !== undefined) return { script, everyMs: every ?? scriptEveryMs };
+  if (script !== undefined) {
+    return { script, everyMs: every ?? scriptEveryMs, ...(user === undefined ? {} : { user }) };
+  }
   const everyMs = every ?? askEveryMs;
   return http === undefined ? { tcp: tcp ?? 0, everyMs } : { http, path, everyMs };
 }

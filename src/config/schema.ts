@@ -208,6 +208,8 @@ const personality = z.strictObject({
 
 const scriptForm = 'write the program and its arguments, e.g. [/usr/local/lib/check-db, --quick]';
 
+const userForm = 'write the name of a user of each host, e.g. postgres (useradd(8))';
+
 const service = z.strictObject({
   name: label,
   network: label,
@@ -241,6 +243,10 @@ const service = z.strictObject({
       http: port.optional(),
       path: z.string().optional(),
       script: z.array(argument).min(1, scriptForm).max(64).optional(),
+      user: z
+        .string(userForm)
+        .regex(/^[a-z_][a-z0-9_-]{0,31}$/, userForm)
+        .optional(),
       every: duration.optional(),
     })
     .optional(),

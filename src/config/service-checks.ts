@@ -83,6 +83,10 @@ function checkHealth({ health }: Service, path: Path): readonly Fault[] {
     return [{ path, what, write }];
   }
   if (script !== undefined) return checkScript(script, health, path);
+  if (health.user !== undefined) {
+    const what = 'the agent itself asks by a connection, as no user';
+    return [{ path: [...path, 'user'], what, write: 'leave user out, or write script:' }];
+  }
   if (health.path === undefined) return [];
   const at = [...path, 'path'];
   if (http === undefined) {
@@ -97,7 +101,7 @@ const leastScriptEveryMs = 200;
 
 function checkScript(
   [program = '']: readonly string[],
-  { path: asked, every }: NonNullable<Service['health']>,
+  { path: asked, every, user }: NonNullable<Service['health']>,
   path: Path,
 ): readonly Fault[] {
   const faults: Fault[] = [];
@@ -109,6 +113,11 @@ function checkScript(
   if (asked !== undefined) {
     const write = 'make it an argument of the script';
     faults.push({ path: [...path, 'path'], what: 'a script has no path to ask for', write });
+  }
+  if (user === 'root') {
+    const what = 'a health check never runs as root';
+    const write = 'write a user that may do what the check needs and no more';
+    faults.push({ path: [...path, 'user'], what, write });
   }
   if (every !== undefined && every < leastScriptEveryMs) {
     const what = `a process every ${every} ms for each member would keep a host busy with checks`;

@@ -152,7 +152,12 @@ export type HashMode = 'source-ip' | 'source-ip-port' | '5-tuple';
 export type HealthConfig =
   | { readonly tcp: number; readonly everyMs: number }
   | { readonly http: number; readonly path: string; readonly everyMs: number }
-  | { readonly script: readonly string[]; readonly everyMs: number };
+  | {
+      readonly script: readonly string[];
+      readonly everyMs: number;
+      /** Whom it runs as. Absent: nobody. */
+      readonly user?: string;
+    };
 
 export interface ServiceConfig {
   readonly name: string;

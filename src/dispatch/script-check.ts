@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { messageOf } from '../errors.js';
+import { type ScriptUser, scriptUser } from './script-user.js';
 
 /** A program that is asked whether a member is well. */
 export interface ScriptCheck {
@@ -14,6 +15,8 @@ export interface ScriptCheck {
   /** All that it is told beside its arguments. */
   readonly environment: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
+  /** Whom it runs as, one of this host's own users. Default: nobody. */
+  readonly user?: string | undefined;
 }
 
 /** Resolves with why the member is not well, undefined when it is; killed when the signal aborts. */
@@ -27,11 +30,9 @@ const keptChars = 1_000;
 const longestLineChars = 200;
 /** What left its process group may hold its output open; the last words are not waited for longer. */
 const lastWordsMs = 100;
-/** `nobody` and `nogroup`, by number: Debian and Fedora name the group differently. */
-const nobody = 65_534;
 
 /**
- * Runs checks in the member's own network namespace, as nobody: without capabilities, and without a way to
+ * Runs checks in the member's own network namespace, as nobody or another user: without capabilities, and without a way to
  * get any (prctl(2), PR_SET_NO_NEW_PRIVS). With its end, or the time's, all of its process group is killed.
  */
 export class ScriptChecks {
@@ -48,12 +49,18 @@ export class ScriptChecks {
     if (signal.aborted) return 'script: called off';
     const stuck = this.#stuck.get(check.id);
     if (stuck !== undefined) return `script: process ${stuck} was killed and has not ended`;
-    return this.#run(check, signal);
+    const user = scriptUser(check.user);
+    if (typeof user === 'string') return `script: ${user}`;
+    return this.#run(check, user, signal);
   };
 
-  #run({ id, timeoutMs, ...check }: ScriptCheck, signal: AbortSignal): Promise<string | undefined> {
+  #run(
+    { id, timeoutMs, ...check }: ScriptCheck,
+    user: ScriptUser,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     return new Promise((resolve) => {
-      const child = start(check);
+      const child = start(check, user);
       const output = new LastLine();
       let killed: string | undefined;
       let lastWords: NodeJS.Timeout | undefined;
@@ -94,10 +101,14 @@ export class ScriptChecks {
   }
 }
 
-function start(check: Pick<ScriptCheck, 'namespacePath' | 'command' | 'environment'>) {
+function start(
+  check: Pick<ScriptCheck, 'namespacePath' | 'command' | 'environment'>,
+  { uid, gid, groups }: ScriptUser,
+) {
   const words = [
-    ...[`--net=${check.namespacePath}`, '--', 'setpriv', `--reuid=${nobody}`, `--regid=${nobody}`],
-    ...['--clear-groups', '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'],
+    ...[`--net=${check.namespacePath}`, '--', 'setpriv', `--reuid=${uid}`, `--regid=${gid}`],
+    groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`,
+    ...['--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'],
     // The agent may be killed, and nobody would end it.
     ...['--pdeathsig=KILL', '--', ...check.command],
   ];

@@ -37,6 +37,6 @@ function scriptsOf({ services }: ClusterConfig): readonly ScriptFacts[] {
   return services.flatMap(({ name, health }) => {
     if (health === null || !('script' in health)) return [];
     const [program = ''] = health.script;
-    return [{ service: name, program, trouble: scriptTrouble(program) }];
+    return [{ service: name, program, trouble: scriptTrouble(program, health.user) }];
   });
 }

@@ -329,6 +329,15 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'busy',
     '200ms',
   ],
+  ['{tcp: 80,', '{tcp: 80, user: www-data,', 'services[0].health.user', 'no user', 'script:'],
+  [
+    '{tcp: 80,',
+    '{script: [/bin/check], user: root,',
+    'services[0].health.user',
+    'never runs as root',
+    'a user that',
+  ],
+  ['{tcp: 80,', '{script: [/c], user: A B,', 'services[0].health.user', 'A B', 'name of a user'],
   ['{tcp: 80,', '{tcp: 80, path: /x,', 'services[0].health.path', 'no path', 'http:'],
   [
     '    health:',

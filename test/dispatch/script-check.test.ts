@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,6 +14,7 @@ import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { ScriptChecks } from '../../src/dispatch/script-check.js';
 import { scriptTrouble } from '../../src/dispatch/script-file.js';
+import { scriptUser } from '../../src/dispatch/script-user.js';
 import { closeProcess, openProcess, waitForEnd } from '../../src/ffi/pidfd.js';
 
 const never = new AbortController().signal;
@@ -152,7 +154,7 @@ test('a program that is not there or may not be run is told, by the check and be
   t.equal(scriptTrouble(path), undefined);
   chmodSync(path, 0o700);
   t.match(await checks.ask(check, never), /^script: exit code \d+: .*Permission denied/);
-  t.match(scriptTrouble(path), /others may not execute it/);
+  t.match(scriptTrouble(path), /nobody, whom it is run as, may not execute it/);
   rmSync(path);
   t.match(await checks.ask(check, never), /^script: exit code 127: .*No such file/);
   t.equal(scriptTrouble(path), 'it is not there');
@@ -164,4 +166,52 @@ test('a program that is not there or may not be run is told, by the check and be
   t.match(scriptTrouble(path), /may not enter/);
   const gone = { ...check, namespacePath: '/run/netns/us-nobody-has-this' };
   t.match(await checks.ask(gone, never), /^script: exit code 1: nsenter/);
+});
+
+test('another user: with its own groups, and no more than nobody may', async (t) => {
+  const check = { ...script(t, ''), user: 'backup' };
+  // Debian's base-passwd: the same on every machine.
+  const say = (words: string) => script(t, `echo "${words}"; exit 1`).command;
+  const told = async (words: string) =>
+    new ScriptChecks().ask({ ...check, command: say(words) }, never);
+  t.equal(await told('$(id -u) $(id -g) $(id -G)'), 'script: exit code 1: 34 34 34');
+  const caps = '$(grep -h -e Cap -e NoNewPrivs /proc/self/status | tr -s "\\n\\t" "  ")';
+  t.match(await told(caps), /CapInh: 0+ CapPrm: 0+ CapEff: 0+ CapBnd: 0+ CapAmb: 0+ NoNewPrivs: 1/);
+  for (const [user, why] of [
+    ['root', 'script: user root is root, or in root’s group'],
+    ['no-such-user', 'script: there is no user no-such-user in /etc/passwd'],
+  ] as const) {
+    t.equal(await new ScriptChecks().ask({ ...check, user }, never), why);
+  }
+});
+
+test('users are those of the host’s own files, root by another name is none', (t) => {
+  const at = folder(t);
+  const files = { passwd: join(at, 'passwd'), group: join(at, 'group') };
+  writeFileSync(
+    files.passwd,
+    'root:x:0:0::/:/bin/sh\ntoor:x:0:7::/:/bin/sh\nwheel:x:7:0::/:/bin/sh\ndb:x:110:111::/:/bin/sh\nodd:x::5::/:/bin/sh\n',
+  );
+  writeFileSync(files.group, 'root:x:0:db\nssl:x:112:a,db\nother:x:113:a\nown:x:111:db\n');
+  t.same(scriptUser('db', files), { name: 'db', uid: 110, gid: 111, groups: [112] });
+  for (const name of ['root', 'toor', 'wheel'])
+    t.match(scriptUser(name, files), /is root, or in root’s group/);
+  t.match(scriptUser('odd', files), /not in order/);
+  t.match(scriptUser('a', files), /no user a/);
+  t.match(scriptUser('db', { ...files, group: join(at, 'none') }), /no such file/);
+  const path = join(at, 'check');
+  writeFileSync(path, '');
+  chmodSync(path, 0o700);
+  chownSync(path, 110, 0);
+  t.equal(scriptTrouble(path, 'db', files), undefined, 'its own');
+  chmodSync(path, 0o610);
+  t.match(scriptTrouble(path, 'db', files), /db, whom it is run as, may not execute it/);
+  chownSync(path, 0, 112);
+  t.equal(scriptTrouble(path, 'db', files), undefined, 'of its group');
+  chmodSync(path, 0o601);
+  t.match(scriptTrouble(path, 'db', files), /may not execute it/, 'its group counts before others');
+  chmodSync(at, 0o700);
+  chmodSync(path, 0o755);
+  t.match(scriptTrouble(path, 'db', files), /may not enter/);
+  t.end();
 });
