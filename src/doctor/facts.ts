@@ -20,6 +20,38 @@ export interface HostFacts {
   readonly secrets: readonly SecretFacts[] | undefined;
   /** Health checks of members that may come here; undefined where no definition is known. */
   readonly scripts: readonly ScriptFacts[] | undefined;
+  /** Dispatchers and members of services that are here; undefined where no definition is known. */
+  readonly paths: PathFacts | undefined;
+}
+
+export interface PathFacts {
+  readonly dispatched: readonly DispatchedFacts[];
+  readonly members: readonly MemberPathFacts[];
+  /** Why some could not be looked at. */
+  readonly troubles: readonly string[];
+}
+
+/** A service whose dispatcher's namespace is here. */
+export interface DispatchedFacts {
+  readonly service: string;
+  /** Of its addresses, those that its NIC does not have, or that is down. */
+  readonly missing: readonly string[];
+  /** The lease's guard is there, in and out. */
+  readonly guarded: boolean;
+  readonly by: 'bpf' | 'nftables' | undefined;
+}
+
+/** A member of a service whose namespace is here. */
+export interface MemberPathFacts {
+  readonly service: string;
+  readonly personality: string;
+  /** Of the service's addresses, those that its lo does not have. */
+  readonly missing: readonly string[];
+  readonly answersArp: boolean;
+  /** Whether anything listens on a port of the service, at its address; undefined: it has ranges alone. */
+  readonly heard: boolean | undefined;
+  /** Ports on which something listens, though not at the service's address. */
+  readonly elsewhere: readonly string[];
 }
 
 export interface ScriptFacts {

@@ -21,7 +21,7 @@ import { attempt, gatherKernel } from './gather-kernel.js';
 /** Everything about this host. Changes nothing that stays. */
 export async function gatherHost(
   agent: { readonly path: string; readonly config: AgentConfig } | undefined,
-): Promise<Omit<HostFacts, 'needs' | 'secrets' | 'scripts'>> {
+): Promise<Omit<HostFacts, 'needs' | 'secrets' | 'scripts' | 'paths'>> {
   const config = agent?.config;
   return {
     host: config?.host ?? '',

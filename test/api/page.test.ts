@@ -5,6 +5,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { type Test, test } from 'tap';
 import { ApiServer } from '../../src/api/server.js';
 import type { ApiSource } from '../../src/api/types.js';
+import type { TrafficReport } from '../../src/control/records.js';
 import type { Status } from '../../src/control/status.js';
 import { statusOf } from '../../src/control/status.js';
 import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
@@ -22,16 +23,33 @@ function cluster(): Status {
   world.assign(web, 'h2');
   world.vote('h3', 1, 'h1');
   world.vote('h3', 1, 'h2');
-  const report = (host: string, name: string, epoch: number) =>
+  const report = (
+    host: string,
+    name: string,
+    epoch: number,
+    traffic: readonly TrafficReport[] = [],
+  ) =>
     world.write(`report/${host}`, {
       incarnation: 1,
       granting: true,
       personalities: [{ name, epoch, phase: 'running', detail: '', volumes: [] }],
       services: [],
       health: [],
+      traffic,
     });
   report('h1', 'web1', 2);
-  report('h2', 'web2', 1);
+  report('h2', 'web2', 1, [
+    {
+      service: 'web',
+      received: 1_234_600,
+      forwarded: [
+        { personality: 'web1', packets: 1_234_567, bytes: 98_765_432, newFlows: 4_321 },
+        { personality: 'web2', packets: 11, bytes: 700, newFlows: 2 },
+      ],
+      passed: 17,
+      dropped: { lease: 0, malformed: 5 },
+    },
+  ]);
   const slots = new Map([
     ['web1', 40_000],
     ['web2', 25_537],
@@ -123,6 +141,17 @@ test('the status page', async (t) => {
         ]) {
           t.ok(text.includes(shown), shown);
         }
+        const rows = await page.locator('.traffic tbody tr').allInnerTexts();
+        t.same(
+          rows.map((row) => row.trim().split(/\s*\t\s*/)),
+          [
+            ['web1', '1,234,567', '98,765,432', '4,321'],
+            ['web2', '11', '700', '2'],
+            ['the stack', '17'],
+            ['nobody: malformed', '5'],
+          ],
+          'what the dispatcher counted',
+        );
         t.equal(
           await page.locator('#summary').textContent(),
           '3 of 4 hosts up, 2 of 2 personalities running, leader h1',

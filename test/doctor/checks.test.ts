@@ -20,7 +20,9 @@ import type {
   HostFacts,
   KernelFacts,
   MemberFacts,
+  MemberPathFacts,
   Needs,
+  PathFacts,
   UnderlayFacts,
 } from '../../src/doctor/facts.js';
 import type { Verdict } from '../../src/doctor/types.js';
@@ -44,10 +46,20 @@ const needs: Needs = {
   units: false,
 };
 const file = { there: true, mode: 0o600, uid: 0, sizeBytes: 45 };
+const onPath: MemberPathFacts = {
+  ...{ service: 'web', personality: 'web1', missing: [], answersArp: false },
+  ...{ heard: true, elsewhere: [] },
+};
+const paths: PathFacts = {
+  dispatched: [{ service: 'web', missing: [], guarded: true, by: 'bpf' }],
+  members: [onPath],
+  troubles: [],
+};
 const host: HostFacts = {
   ...{ host: 'h1', root: true, needs, kernel },
   secrets: [{ volume: 'data', trouble: undefined }],
   scripts: [{ service: 'web', program: '/usr/lib/check', trouble: undefined }],
+  paths,
   sysctls: {
     'net.ipv4.conf.all.rp_filter': '0',
     'net.ipv4.conf.eth1.rp_filter': '0',
@@ -73,6 +85,13 @@ const host: HostFacts = {
     mkfs: ['ext4', 'xfs'],
   },
 };
+
+const withPaths = (changes: Partial<PathFacts>): HostFacts => ({
+  ...host,
+  paths: { ...paths, ...changes },
+});
+const withMember = (changes: Partial<MemberPathFacts>): HostFacts =>
+  withPaths({ members: [{ ...onPath, ...changes }] });
 
 const withKernel = (changes: Partial<KernelFacts>): HostFacts => ({
   ...host,
@@ -246,6 +265,39 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
     ],
     ['not-applicable', { ...host, scripts: undefined }],
     ['not-applicable', { ...host, scripts: [] }],
+  ],
+  'service-path': [
+    ['ok', host],
+    ...(['missing', 'guarded', 'by'] as const).map((what): [Verdict, HostFacts] => [
+      'problem',
+      withPaths({
+        dispatched: [
+          {
+            service: 'web',
+            missing: what === 'missing' ? ['10.10.0.100'] : [],
+            guarded: what !== 'guarded',
+            by: what === 'by' ? undefined : 'bpf',
+          },
+        ],
+      }),
+    ]),
+    [
+      'warning',
+      withPaths({ dispatched: [{ service: 'web', missing: [], guarded: true, by: 'nftables' }] }),
+    ],
+    ['not-applicable', withPaths({ dispatched: [] })],
+    ['not-applicable', withPaths({ troubles: [why] })],
+    ['not-applicable', { ...host, paths: undefined }],
+  ],
+  'member-path': [
+    ['ok', host],
+    ['problem', withMember({ missing: ['10.10.0.100'] })],
+    ['problem', withMember({ answersArp: true })],
+    ['warning', withMember({ heard: false })],
+    ['warning', withMember({ elsewhere: ['tcp/80 on 10.10.0.11, not on 10.10.0.100'] })],
+    ['ok', withMember({ heard: undefined })],
+    ['not-applicable', withPaths({ members: [] })],
+    ['not-applicable', { ...host, paths: undefined }],
   ],
   'program-mkfs': [
     ['problem', withPrograms({ mkfs: ['xfs'] })],
@@ -430,6 +482,12 @@ const clusterCases: Readonly<Record<string, readonly (readonly [Verdict, Cluster
     ['warning', after((world) => sick(world, 'web1'))],
     ['not-applicable', noServices()],
   ],
+  'service-drops': [
+    ['not-applicable', after(() => {})],
+    ['ok', counted({ lease: 10, 'no-member': 0 })],
+    ['warning', counted({ lease: 11 })],
+    ['warning', counted({ 'of a later version': 500 })],
+  ],
   'cluster-together': [
     ['warning', after((world) => world.assign(web2, 'h1'))],
     ['not-applicable', noServices()],
@@ -525,6 +583,12 @@ const clusterCases: Readonly<Record<string, readonly (readonly [Verdict, Cluster
 function sick(world: World, personality: string): void {
   const where = personality === 'web1' ? 'h1' : 'h2';
   report(world, where, { health: [{ service: 'web', personality, epoch: 1, up: false }] });
+}
+
+/** Of 1,000 packets to web. */
+function counted(dropped: Readonly<Record<string, number>>): ClusterFacts {
+  const traffic = [{ service: 'web', received: 1_000, forwarded: [], passed: 0, dropped }];
+  return after((world) => report(world, 'h2', { traffic }));
 }
 
 function failover(world: World, outcome: 'ok' | 'failed'): void {

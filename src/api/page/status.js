@@ -62,9 +62,14 @@ function problemsOf(status) {
       problems.push(`Pool ${pool} has no spare: the next failure makes two share a host.`);
   }
   for (const service of status.services) {
-    for (const { personality, health } of service.members) {
+    for (const { personality, health, reason } of service.members) {
       if (health === 'down')
-        problems.push(`${personality} does not answer as a member of ${service.name}.`);
+        problems.push(`${personality} is down as a member of ${service.name}: ${reason}`);
+    }
+    if (service.traffic?.by === 'nftables') {
+      problems.push(
+        `${service.name} is dispatched by nftables: a change of its members breaks connections that it moves.`,
+      );
     }
   }
   return problems;
@@ -156,8 +161,42 @@ function drawServices(status) {
         `dispatched by ${service.dispatcher ?? 'nobody'}, vMAC ${service.mac}`,
       ),
       make('div', { class: 'members' }, ...rows),
+      drawTraffic(service),
     );
   });
+}
+
+const counted = new Intl.NumberFormat('en');
+
+/** What the dispatcher counted; null until it has told. Of reasons why packets were dropped, those that occurred. */
+function drawTraffic({ name, members, traffic }) {
+  if (traffic === null) return null;
+  const number = (value) => make('td', { class: 'number' }, counted.format(value));
+  const row = (title, ...cells) =>
+    make('tr', {}, make('th', { scope: 'row' }, title), ...cells, ...blanks(3 - cells.length));
+  const told = members.filter((member) => member.traffic !== null);
+  const dropped = Object.entries(traffic.dropped).filter(([, packets]) => packets > 0);
+  const heads = ['packets to', 'packets', 'bytes', 'new flows'].map((title, at) =>
+    make('th', { scope: 'col', class: at === 0 ? '' : 'number' }, title),
+  );
+  return make(
+    'table',
+    { class: 'traffic', 'aria-label': `What the dispatcher of ${name} counted` },
+    make('thead', {}, make('tr', {}, ...heads)),
+    make(
+      'tbody',
+      {},
+      ...told.map(({ personality, traffic: to }) =>
+        row(personality, number(to.packets), number(to.bytes), number(to.newFlows)),
+      ),
+      row('the stack', number(traffic.passed)),
+      ...dropped.map(([reason, packets]) => row(`nobody: ${reason}`, number(packets))),
+    ),
+  );
+}
+
+function blanks(count) {
+  return Array.from({ length: count }, () => make('td', {}));
 }
 
 function drawPersonalities(status) {

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 import { type AgentConfig, readAgentConfig } from '../../agent/config.js';
 import { configOf } from '../../control/view.js';
+import { nftNotes } from '../../dispatch/nft-dispatcher.js';
 import { everyClusterCheck, hostChecks } from '../../doctor/checks.js';
 import type { ClusterFacts } from '../../doctor/facts.js';
 import { gatherCluster, type HostPlace } from '../../doctor/gather-cluster.js';
 import { gatherHost, needsOf } from '../../doctor/gather-host.js';
+import { gatherPaths } from '../../doctor/gather-paths.js';
 import { gatherScripts } from '../../doctor/gather-scripts.js';
 import { gatherSecrets } from '../../doctor/gather-secrets.js';
 import { examine, type Result, type Verdict } from '../../doctor/types.js';
@@ -37,8 +39,10 @@ export async function run(options: DoctorOptions): Promise<number> {
   const config = cluster?.view === undefined ? undefined : configOf(cluster.view);
   const secrets = await gatherSecrets(config, host.host);
   const scripts = gatherScripts(config, host.host);
+  const runDirectory = agent?.config.runDirectory ?? '/run/understudy';
+  const paths = gatherPaths(config, { namespaces: '/run/netns', nftables: nftNotes(runDirectory) });
   const results = [
-    ...examine('host', hostChecks, { ...host, needs: needsOf(config), secrets, scripts }),
+    ...examine('host', hostChecks, { ...host, needs: needsOf(config), secrets, scripts, paths }),
     ...(cluster === undefined ? [] : examine('cluster', everyClusterCheck, cluster)),
   ];
   const problems = count(results, 'problem');
