@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { sharedName } from '../config/dispatchers.js';
 import type { HealthConfig, NicConfig, ServiceConfig } from '../config/types.js';
 import { nextStepMs, slowStep } from '../control/slow-start.js';
 import { configOf } from '../control/view.js';
@@ -59,15 +60,16 @@ interface Member {
 
 /** What a script is told (docs/reference/cluster-file.md). */
 function environmentOf(
-  { name, addresses, ports }: ServiceConfig,
+  service: ServiceConfig,
   personality: string,
   nic: NicConfig,
   epoch: number,
 ): Readonly<Record<string, string>> {
+  const { addresses, ports } = service;
   const range = ({ protocol, first, last }: ServiceConfig['ports'][number]) =>
     first === last ? `${protocol}/${first}` : `${protocol}/${first}-${last}`;
   return {
-    UNDERSTUDY_SERVICE: name,
+    UNDERSTUDY_SERVICE: sharedName(service),
     UNDERSTUDY_SERVICE_ADDRESS: addresses.join(' '),
     UNDERSTUDY_SERVICE_PORTS: ports.map(range).join(' '),
     UNDERSTUDY_PERSONALITY: personality,
@@ -102,7 +104,8 @@ export class HealthWatch {
           ?.networks.find(({ network }) => network === service.network);
         const address = nic?.addresses[0]?.split('/')[0];
         if (nic === undefined || address === undefined) continue;
-        const id = `${service.name}/${name}`;
+        // Of dispatchers of one service one check does.
+        const id = `${sharedName(service)}/${name}`;
         wanted.add(id);
         const asks = JSON.stringify([epoch, address, service.health]);
         if (this.#checks.get(id)?.asks === asks) continue;
@@ -181,7 +184,7 @@ export class HealthWatch {
     const { timers, watch } = this.#parts;
     const [name] = id.split('/');
     const slowStartMs = configOf(watch.view)?.services.find(
-      (service) => service.name === name,
+      (service) => sharedName(service) === name,
     )?.slowStartMs;
     if (slowStartMs === undefined) return;
     const sinceMs = timers.nowMs();

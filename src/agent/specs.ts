@@ -1,3 +1,4 @@
+import { sharedName } from '../config/dispatchers.js';
 import type { ClusterConfig, Fabric, NetworkConfig, ServiceConfig } from '../config/types.js';
 import { type Lookup, lookup } from '../control/lookup.js';
 import { isSilent } from '../control/silence.js';
@@ -60,7 +61,7 @@ export function nicsOf(config: ClusterConfig, role: Role): readonly NicSpec[] {
   const service = lookup(config).services.get(role.name);
   if (service === undefined) return [];
   const { subnets } = networkOf(config, service.network);
-  const addresses = service.addresses.map((address) => {
+  const addresses = (service.nextHops ?? service.addresses).map((address) => {
     const subnet = subnets.find((found) => found.includes(':') === address.includes(':'));
     return `${address}/${subnet?.split('/')[1] ?? (address.includes(':') ? '128' : '32')}`;
   });
@@ -81,7 +82,9 @@ export function personalityNamespace(
     incarnation,
     nics: nicsOf(config, { kind: 'personality', name }),
     routes: personality?.routes ?? [],
-    loopbackAddresses: servicesWith(config, name).flatMap((service) => service.addresses),
+    loopbackAddresses: [
+      ...new Set(servicesWith(config, name).flatMap((service) => service.addresses)),
+    ],
   };
 }
 
@@ -98,6 +101,9 @@ export function serviceNamespace(
   answering: boolean,
 ): NamespaceSpec {
   const nics = nicsOf(config, { kind: 'service', name });
+  const service = lookup(config).services.get(name);
+  // Beside next hops: routers send it here, and the stack answers echo.
+  const held = service?.nextHops === undefined ? [] : service.addresses;
   return {
     name: namespaceName({ kind: 'service', name }),
     cluster: config.cluster,
@@ -105,7 +111,7 @@ export function serviceNamespace(
     incarnation,
     nics: answering ? nics : nics.map((nic) => ({ ...nic, addresses: [] })),
     routes: [],
-    loopbackAddresses: [],
+    loopbackAddresses: answering ? held : [],
   };
 }
 
@@ -139,14 +145,14 @@ export function dispatchSpec(
           ?.networks.find(({ network }) => network === service.network)?.mac ?? '',
       weight:
         owner === undefined
-          ? weightNow(view, service.name, { personality, weight })
+          ? weightNow(view, sharedName(service), { personality, weight })
           : owner === personality
             ? weight
             : 0,
       ...hereIf(isHere(view, service, personality, facts)),
-      healthy: memberHealth(view, service.name, personality, weight) !== 'down',
+      healthy: memberHealth(view, sharedName(service), personality, weight) !== 'down',
     })),
-    seed: view.allocation?.value.seeds[service.name] ?? '',
+    seed: view.allocation?.value.seeds[sharedName(service)] ?? '',
     drainMs: service.drainMs,
     udpStickyMs: service.udpStickyMs,
     otherDispatchers: (config?.services ?? [])

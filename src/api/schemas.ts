@@ -76,6 +76,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
       name: text,
       address: text,
       addresses: z.array(text),
+      nextHops: z.array(text).describe('of one of several dispatchers: where routers send to'),
       mac: text,
       dispatcher: text.nullable(),
       epoch: count,

@@ -10,6 +10,8 @@ interface Claim {
   readonly path: Path;
   /** NICs have a prefix length, shared addresses have none. */
   readonly withLength: boolean;
+  /** Routers send it to next hops: it is on no NIC of the LAN. */
+  readonly routed?: boolean;
 }
 
 interface Claimant {
@@ -17,6 +19,8 @@ interface Claimant {
   readonly network: string;
   readonly path: Path;
   readonly withLength: boolean;
+  /** Routers send it to next hops: it is on no NIC of the LAN. */
+  readonly routed?: boolean;
 }
 
 function claimants(file: ClusterFile): readonly Claimant[] {
@@ -29,12 +33,21 @@ function claimants(file: ClusterFile): readonly Claimant[] {
         withLength: true,
       })),
     ),
-    ...file.services.map(({ address: addresses, network }, index) => ({
+    ...file.services.map(({ address: addresses, network, dispatchers }, index) => ({
       addresses,
       network,
       path: ['services', index, 'address'],
       withLength: false,
+      ...(dispatchers === undefined ? {} : { routed: true }),
     })),
+    ...file.services.flatMap(({ dispatchers = [], network }, index) =>
+      dispatchers.map((addresses, at) => ({
+        addresses,
+        network,
+        path: ['services', index, 'dispatchers', at],
+        withLength: false,
+      })),
+    ),
     ...(file.lab?.clients ?? []).map(({ address: addresses, network }, index) => ({
       addresses,
       network,
@@ -69,7 +82,10 @@ export function checkAddresses(file: ClusterFile): readonly Fault[] {
   ];
 }
 
-function checkClaim({ text, network: name, path, withLength }: Claim, file: ClusterFile): Fault[] {
+function checkClaim(
+  { text, network: name, path, withLength, routed = false }: Claim,
+  file: ClusterFile,
+): Fault[] {
   const network = file.networks.find((found) => found.name === name);
   if (network === undefined) return []; // told elsewhere
   const prefix = withLength ? parsePrefix(text) : undefined;
@@ -82,6 +98,12 @@ function checkClaim({ text, network: name, path, withLength }: Claim, file: Clus
     return [{ path, what, write }];
   }
   const subnet = subnetOf(network, address);
+  if (routed) {
+    if (subnet === undefined) return [];
+    const what = `${text} is inside network ${name}: nobody would answer ARP for it`;
+    const write = 'write an address that routers send to the dispatchers, outside of the network';
+    return [{ path, what, write }];
+  }
   if (subnet === undefined) {
     const write = `write an address in ${network.subnet.join(' or ')}`;
     return [{ path, what: `${text} is outside network ${name}`, write }];

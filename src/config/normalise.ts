@@ -1,5 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { canonical } from './addresses.js';
+import { dispatcherName } from './dispatchers.js';
 import type { ClusterFile } from './schema.js';
 import type {
   ClusterConfig,
@@ -48,14 +49,15 @@ export function normalise(file: ClusterFile): ClusterConfig {
             ? { kind: 'command', command: workload.command }
             : { kind: 'unit', unit: workload.unit },
     })),
-    services: file.services.map(normaliseService),
+    services: file.services.flatMap(normaliseService),
   };
 }
 
-function normaliseService(file: ClusterFile['services'][number]): ServiceConfig {
+/** As many as it has dispatchers at once. */
+function normaliseService(file: ClusterFile['services'][number]): readonly ServiceConfig[] {
   const { address, ports, members, balance, health, drain, udpSticky, slowStart, ...more } = file;
-  const { dataPlane, ...service } = more;
-  return {
+  const { dataPlane, dispatchers, ...service } = more;
+  const whole = {
     ...service,
     ...(dataPlane === 'auto' ? {} : { dataPlane }),
     ...(balance === 'none' ? { balance } : {}),
@@ -69,6 +71,13 @@ function normaliseService(file: ClusterFile['services'][number]): ServiceConfig 
     udpStickyMs: udpSticky ?? 0,
     health: health === undefined ? null : normaliseHealth(health),
   };
+  if (dispatchers === undefined) return [whole];
+  return dispatchers.map((nextHops, at) => ({
+    ...whole,
+    name: dispatcherName(service.name, at),
+    group: service.name,
+    nextHops: nextHops.map(canonical),
+  }));
 }
 
 /** To start a program costs some ms of a CPU, a connection next to none. */

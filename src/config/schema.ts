@@ -215,6 +215,7 @@ const service = z.strictObject({
   network: label,
   address: oneOrMore(z.string()),
   mac: mac.default(''),
+  dispatchers: z.array(oneOrMore(z.string())).optional(),
   ports: z
     .array(z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: portRange }))
     .min(1)

@@ -1,3 +1,4 @@
+import { dispatcherName } from './dispatchers.js';
 import { doubles, type Fault, type Path, unknown } from './faults.js';
 import type { ClusterFile } from './schema.js';
 
@@ -18,6 +19,7 @@ export function checkServices(file: ClusterFile): readonly Fault[] {
       ...checkPorts(service, path),
       ...checkXdp(service, file, path),
       ...checkNftables(service, path),
+      ...checkDispatchers(service, file, path),
       ...checkHealth(service, [...path, 'health']),
       ...checkSlowStart(service, [...path, 'slowStart']),
     ];
@@ -151,6 +153,49 @@ function checkXdp({ network, xdp }: Service, file: ClusterFile, path: Path): rea
   const what = `${network} is a vxlan network: XDP on the NIC cannot see what is inside`;
   return [{ path: [...path, 'xdp'], what, write: 'leave xdp out: tc does it' }];
 }
+
+/** Each is a role of its own, with a name, a vMAC and a next hop for each family. */
+function checkDispatchers(service: Service, file: ClusterFile, path: Path): readonly Fault[] {
+  const { name, mac, address, dispatchers } = service;
+  if (dispatchers === undefined) return [];
+  const at = [...path, 'dispatchers'];
+  const faults: Fault[] = [];
+  if (mac !== '') {
+    const what = 'several dispatchers cannot have one MAC';
+    faults.push({ path: [...path, 'mac'], what, write: 'leave mac out: each gets its own' });
+  }
+  if (dispatchers.length < 2 || dispatchers.length > mostDispatchers) {
+    const what = `dispatchers are two to ${mostDispatchers} at once, not ${dispatchers.length}`;
+    const write = 'write a next hop for each; a single dispatcher needs none';
+    faults.push({ path: at, what, write });
+  }
+  const families = (addresses: readonly string[]) =>
+    addresses
+      .map((one) => (one.includes(':') ? 'IPv6' : 'IPv4'))
+      .sort()
+      .join(' and ');
+  for (const [index, nextHops] of dispatchers.entries()) {
+    if (families(nextHops) !== families(address)) {
+      const what = `a dispatcher for ${families(address)} has next hops for ${families(nextHops)}`;
+      faults.push({ path: [...at, index], what, write: 'write one of each family of address' });
+    }
+    const own = dispatcherName(name, index);
+    if (file.services.some((other) => other.name === own)) {
+      const what = `the dispatcher ${own} of ${name} is called as another service`;
+      faults.push({ path: [...at, index], what, write: 'give that service another name' });
+    }
+  }
+  const last = dispatcherName(name, dispatchers.length - 1);
+  if (last.length > longestName) {
+    const what = `${last} is a name of more than ${longestName} characters`;
+    faults.push({ path: [...path, 'name'], what, write: 'write a shorter one' });
+  }
+  return faults;
+}
+
+/** Of a label: schema.ts. */
+const longestName = 40;
+const mostDispatchers = 8;
 
 /** It remembers no flows, and is on the service's own NIC. */
 function checkNftables({ dataPlane, xdp, udpSticky }: Service, path: Path): readonly Fault[] {

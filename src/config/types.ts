@@ -161,9 +161,13 @@ export type HealthConfig =
 
 export interface ServiceConfig {
   readonly name: string;
+  /** The service in the file that this is one of several dispatchers of; they are all at work. */
+  readonly group?: string;
   readonly network: string;
   /** Shared addresses without prefix length: one or two (v4, v6). */
   readonly addresses: readonly string[];
+  /** Where routers send what is for the shared addresses: its NIC has these instead. One in each family. */
+  readonly nextHops?: readonly string[];
   /** vMAC of the VIP; '' until allocated. */
   readonly mac: string;
   readonly ports: readonly {

@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { dispatcherName, sharedName } from './dispatchers.js';
 import type {
   ClusterConfig,
   HealthConfig,
@@ -49,7 +50,7 @@ function clusterFileOf(config: ClusterConfig): Fields {
       }),
     ),
     personalities: config.personalities.map(personality),
-    services: config.services.map(service),
+    services: config.services.filter(isFirst).map((it) => service(it, config)),
   });
 }
 
@@ -94,12 +95,19 @@ function personality(it: PersonalityConfig): Fields {
   });
 }
 
-function service(it: ServiceConfig): Fields {
+/** Of the dispatchers of one service in the file. */
+function isFirst({ name, group }: ServiceConfig): boolean {
+  return group === undefined || name === dispatcherName(group, 0);
+}
+
+function service(it: ServiceConfig, { services }: ClusterConfig): Fields {
+  const all = it.group === undefined ? [] : services.filter(({ group }) => group === it.group);
   return filled({
-    name: it.name,
+    name: sharedName(it),
     network: it.network,
     address: one(it.addresses),
-    mac: but('', it.mac),
+    dispatchers: all.length === 0 ? undefined : all.map(({ nextHops = [] }) => one(nextHops)),
+    mac: it.group === undefined ? but('', it.mac) : undefined,
     ports: it.ports.map(({ protocol, first, last }) => ({
       protocol,
       port: first === last ? first : `${first}-${last}`,

@@ -1,3 +1,4 @@
+import { sharedName } from '../config/dispatchers.js';
 import type { ClusterConfig } from '../config/types.js';
 import type { AllocationRecord } from './records.js';
 
@@ -41,7 +42,8 @@ export function allocate(
   }));
   const services = config.services.map((service) => {
     // Own ones only: `constructor` is a good name for a service, and every object has that.
-    if (!Object.hasOwn(seeds, service.name)) seeds[service.name] = randomHex(16);
+    const seedName = sharedName(service);
+    if (!Object.hasOwn(seeds, seedName)) seeds[seedName] = randomHex(16);
     return { ...service, mac: macFor(`service/${service.name}`, service.mac) };
   });
   return { config: { ...config, personalities, services }, allocation: { macs, seeds } };

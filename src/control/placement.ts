@@ -259,6 +259,13 @@ function siblingsOf(config: ClusterConfig, role: Role): ReadonlySet<string> {
     if (role.kind === 'personality' && personality === role.name) continue;
     siblings.add(roleId({ kind: 'personality', name: personality }));
   }
+  // Dispatchers that are at work at once are there so that one failure leaves the others.
+  if (role.kind === 'service' && own?.group !== undefined) {
+    for (const { name, group } of config.services) {
+      if (group === own.group && name !== role.name)
+        siblings.add(roleId({ kind: 'service', name }));
+    }
+  }
   return siblings;
 }
 

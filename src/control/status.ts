@@ -1,3 +1,4 @@
+import { sharedName } from '../config/dispatchers.js';
 import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { type ControllersChange, controllersChange } from './controllers-change.js';
 import { electorateOf, electorsOf } from './electorate.js';
@@ -55,6 +56,8 @@ export interface ServiceStatus {
   readonly name: string;
   readonly address: string;
   readonly addresses: readonly string[];
+  /** Of one of several dispatchers: where routers send to. */
+  readonly nextHops: readonly string[];
   readonly mac: string;
   readonly dispatcher: string | null;
   readonly epoch: number;
@@ -139,6 +142,7 @@ export function statusOf(
         name: service.name,
         address: service.addresses[0] ?? '',
         addresses: service.addresses,
+        nextHops: service.nextHops ?? [],
         mac: service.mac,
         dispatcher: assignment?.host ?? null,
         epoch: assignment?.epoch ?? 0,
@@ -146,7 +150,7 @@ export function statusOf(
         members: service.members.map(({ personality, weight }) => ({
           personality,
           weight,
-          health: memberHealth(view, service.name, personality, weight),
+          health: memberHealth(view, sharedName(service), personality, weight),
           reason: memberReason(view, service, personality, weight),
           slots: counts.get(personality) ?? 0,
           traffic: memberTraffic(traffic, personality),
@@ -240,7 +244,7 @@ export function memberReason(
   weight: number,
 ): string {
   if (weight === 0) return 'its weight is 0';
-  const health = reportedHealth(view, service.name, personality);
+  const health = reportedHealth(view, sharedName(service), personality);
   if (health?.up === false) return health.why ?? 'its health checks fail';
   if (health?.step !== undefined)
     return `slow start: ${health.step}/${slowStartSteps} of its weight`;
@@ -261,10 +265,11 @@ export function weightNow(
  * Who has all flows of a service that is not balanced: the first member that is up. Undefined: they are
  * shared, or nobody is up. One that comes back has them again; those of its stand-in drain.
  */
-export function ownerOf(view: View, { name, balance, members }: ServiceConfig): string | undefined {
+export function ownerOf(view: View, service: ServiceConfig): string | undefined {
+  const { balance, members } = service;
   if (balance !== 'none') return undefined;
   const isUp = ({ personality, weight }: ServiceConfig['members'][number]) =>
-    memberHealth(view, name, personality, weight) === 'up';
+    memberHealth(view, sharedName(service), personality, weight) === 'up';
   return members.find(isUp)?.personality;
 }
 

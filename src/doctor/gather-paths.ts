@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { type FilterSpot, filterNames } from '../bpf/attach.js';
+import { dispatcherName, sharedName } from '../config/dispatchers.js';
 import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { inNetworkNamespace } from '../ffi/namespace.js';
 import type { DispatchedFacts, MemberPathFacts, PathFacts } from './facts.js';
@@ -38,6 +39,8 @@ export function gatherPaths(
     look(join(namespaces, `us-svc-${service.name}`), (path) => {
       dispatched.push(dispatchedAt(path, service, existsSync(join(nftables, service.name))));
     });
+    // Several dispatchers of one service have the same members.
+    if (service.group !== undefined && service.name !== dispatcherName(service.group, 0)) continue;
     for (const { personality } of service.members) {
       look(join(namespaces, `us-${personality}`), (path) => {
         members.push(memberAt(path, service, personality));
@@ -49,7 +52,7 @@ export function gatherPaths(
 
 function dispatchedAt(
   namespacePath: string,
-  { name, addresses }: ServiceConfig,
+  { name, addresses, nextHops = addresses }: ServiceConfig,
   byNft: boolean,
 ): DispatchedFacts {
   const own = inNetworkNamespace(namespacePath, () => addressesOf(nic));
@@ -64,7 +67,7 @@ function dispatchedAt(
   ]);
   return {
     service: name,
-    missing: addresses.filter((address) => !own.includes(address)),
+    missing: nextHops.filter((address) => !own.includes(address)),
     guarded: guardIn === 'us_guard_in' && guardOut === 'us_guard_out',
     by: program === 'us_dispatch' ? 'bpf' : byNft ? 'nftables' : undefined,
   };
@@ -77,7 +80,7 @@ function memberAt(path: string, service: ServiceConfig, personality: string): Me
     listening: listeningIn('/proc/thread-self/net'),
   }));
   return {
-    ...{ service: service.name, personality, answersArp },
+    ...{ service: sharedName(service), personality, answersArp },
     missing: service.addresses.filter((address) => !held.includes(address)),
     ...unheard(service, listening),
   };

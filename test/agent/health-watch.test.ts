@@ -202,3 +202,37 @@ test('a member that comes back gets its weight step by step, and loses the steps
   watch.stop();
   t.equal(due.length, 0, 'nothing waits any more');
 });
+
+test('of several dispatchers of a service one check does, under the service’s own name', async (t) => {
+  const plain = clusterConfig();
+  const services = plain.services.flatMap((service) =>
+    ['web-1', 'web-2'].map((name) => ({
+      ...service,
+      name,
+      group: 'web',
+      health: { tcp: 80, everyMs: 200 },
+    })),
+  );
+  const world = new World({ ...plain, services });
+  let asked = 0;
+  const rounds = new Rounds();
+  const watch = new HealthWatch({
+    watch: world,
+    probe: async () => {
+      asked += 1;
+      return undefined;
+    },
+    script: async () => undefined,
+    timers: rounds.timers,
+    running: () => [{ name: 'web1', epoch: 1 }],
+    namespacePath: (name) => name,
+    onChange: () => {},
+    onStep: () => {},
+  });
+  watch.look();
+  await rounds.next();
+  t.equal(asked, 1);
+  t.match(watch.healths(), [{ service: 'web', personality: 'web1' }]);
+  t.equal(watch.healths().length, 1);
+  watch.stop();
+});

@@ -10,6 +10,7 @@ import {
   serviceNamespace,
 } from '../../src/agent/specs.js';
 import { checksFor } from '../../src/agent/verifier.js';
+import { allocationKey } from '../../src/control/keys.js';
 import { memberReason } from '../../src/control/status.js';
 import { clusterConfig, World, web, web1, web2 } from '../control/world.js';
 
@@ -257,4 +258,44 @@ test('a host is told ahead of what moves to it in good order', async (t) => {
   t.match(dutiesOf(world.view, 'h1', 1).get('personality/web1'), { kind: 'drain', epoch: 1 });
   t.same(dutiesOf(world.view, 'h3', 2).get('personality/web1'), { kind: 'ready', incarnation: 2 });
   t.equal(dutiesOf(world.view, 'h4', 1).size, 0);
+});
+
+test('several dispatchers of one service map alike, each by its own next hop and MAC', (t) => {
+  const [shared] = clusterConfig().services;
+  if (shared === undefined) throw new Error('there is one');
+  const services = [1, 2].map((number) => ({
+    ...shared,
+    name: `web-${number}`,
+    group: 'web',
+    addresses: ['192.0.2.1'],
+    nextHops: [`10.10.0.${number + 1}`],
+    mac: `02:00:00:00:ff:0${number}`,
+  }));
+  const config = clusterConfig({ services });
+  const world = new World(config);
+  world.assign(web1, 'h1');
+  world.write('report/h1', {
+    incarnation: 1,
+    personalities: [],
+    services: [],
+    health: [{ service: 'web', personality: 'web1', epoch: 1, up: false }],
+  });
+  world.write(allocationKey, { macs: {}, seeds: { web: '0123456789abcdef'.repeat(2) } });
+  const [one, other] = services.map((service) => dispatchSpec(world.view, service, 1));
+  t.equal(one?.seed, '0123456789abcdef'.repeat(2), 'the service’s seed');
+  const mapping = (spec: typeof one) =>
+    spec && [spec.seed, spec.members, spec.hash, spec.ports, spec.addresses];
+  t.same(mapping(one), mapping(other));
+  t.match(one?.members, [{ personality: 'web1', healthy: false }, { healthy: true }]);
+  t.same([one?.mac, one?.otherDispatchers], ['02:00:00:00:ff:01', ['02:00:00:00:ff:02']]);
+  const role = (number: number) => ({ kind: 'service', name: `web-${number}` }) as const;
+  t.match(nicsOf(config, role(2)), [{ addresses: ['10.10.0.3/24'], mac: '02:00:00:00:ff:02' }]);
+  const { nics, loopbackAddresses } = serviceNamespace(config, 'web-1', 1, 1, true);
+  t.match([nics, loopbackAddresses], [[{ addresses: ['10.10.0.2/24'] }], ['192.0.2.1']]);
+  t.match(serviceNamespace(config, 'web-1', 1, 1, false), {
+    nics: [{ addresses: [] }],
+    loopbackAddresses: [],
+  });
+  t.same(personalityNamespace(config, 'web1', 1, 1).loopbackAddresses, ['192.0.2.1'], 'once');
+  t.end();
 });

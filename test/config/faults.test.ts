@@ -284,6 +284,37 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     '    network: blue\n',
+    '    network: blue\n    dispatchers: [10.10.0.2, 10.10.0.3]\n',
+    'services[0].address',
+    'inside network blue',
+    'outside',
+  ],
+  ...(
+    [
+      ['[10.10.0.2]', '', 'dispatchers', 'two to 8 at once', 'a next hop for each'],
+      ['[10.10.0.2, 10.10.0.2]', '', 'dispatchers[1]', 'given twice', 'its own'],
+      ['[10.10.0.2, 10.9.0.3]', '', 'dispatchers[1]', 'outside network blue', '10.10.0.0/24'],
+      ['[10.10.0.2, "fd00:10::3"]', '', 'dispatchers[1]', 'next hops for IPv6', 'each family'],
+      [
+        '[10.10.0.2, 10.10.0.3]',
+        '    mac: "02:00:00:00:00:99"\n',
+        'mac',
+        'one MAC',
+        'leave mac out',
+      ],
+    ] as const
+  ).map(
+    ([hops, more, path, what, write]) =>
+      [
+        '    network: blue\n    address: 10.10.0.100\n',
+        `    network: blue\n    address: 192.0.2.1\n    dispatchers: ${hops}\n${more}`,
+        `services[0].${path}`,
+        what,
+        write,
+      ] as const,
+  ),
+  [
+    '    network: blue\n',
     '    network: blue\n    dataPlane: nftables\n    xdp: true\n',
     'services[0].xdp',
     'not nftables',

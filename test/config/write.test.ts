@@ -35,6 +35,7 @@ services:
   - {name: s, network: blue, address: ["10.1.0.100", "fd01::100"], mac: "02:00:00:00:01:00", ports: [{protocol: udp, port: '53-54'}, {protocol: tcp, port: 80}], members: [{personality: p, weight: 0}], hash: 5-tuple, balance: none, drain: 1ms, udpSticky: 1m, health: {tcp: 80, every: 1s}}
   - {name: x, network: plain, address: 10.2.0.100, ports: [{protocol: tcp, port: 80}], members: [p], xdp: true, dataPlane: bpf, slowStart: 30s, health: {http: 80, path: /up}}
   - {name: y, network: plain, address: 10.2.0.101, ports: [{protocol: tcp, port: 80}], members: [p], health: {script: [/usr/lib/check, --quick, a b], user: check-it}}
+  - {name: z, network: blue, address: [192.0.2.1, "2001:db8::1"], dispatchers: [[10.1.0.2, "fd01::2"], [10.1.0.3, "fd01::3"]], ports: [{protocol: tcp, port: 80}], members: [p]}
 `;
 
 test('what is written is read again as the same configuration', (t) => {

@@ -22,6 +22,21 @@ test('a dispatcher leaves spares alone and avoids hosts of its members', (t) => 
   t.end();
 });
 
+test('dispatchers of one service that are at work at once are on hosts of their own', (t) => {
+  const services = config.services.flatMap((service) =>
+    ['web-1', 'web-2'].map((name) => ({ ...service, name, group: 'web' })),
+  );
+  const several = clusterConfig({ services });
+  const world = new World(several);
+  const [one, other] = ['web-1', 'web-2'].map((name) => ({ kind: 'service', name }) as const);
+  if (one === undefined || other === undefined) throw new Error('there are two');
+  world.assign({ kind: 'personality', name: 'db' }, 'h3');
+  world.assign(one, 'h3');
+  const placement = choosePlacement(world.view, several, other, quiet);
+  t.match(placement, { kind: 'place', host: /^h[124]$/ }, 'rather a spare than the same host');
+  t.end();
+});
+
 for (const [what, spoil] of [
   ['drained', (world: World) => world.drain('h1')],
   ['retired', (world: World) => world.retire('h1', 1)],

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import tap, { type Test, test } from 'tap';
+import tap, { test } from 'tap';
 import type { Status } from '../../src/control/status.js';
-import { must, type Stage } from '../../src/demo/stage.js';
+import { askFrom, Crowd } from '../lab/crowd.js';
 import { openLab, understudy, untilListening } from '../lab/harness.js';
 
 tap.setTimeout(600_000);
@@ -47,74 +47,6 @@ lab:
   clients: [{name: c1, network: blue, address: 10.10.0.200/24}, {name: c2, network: blue, address: 10.10.0.201/24}]
 `;
 
-/** Asks once from each port: `PORT NAME`, or `PORT !WHY`. */
-const asker = `
-const [host, ...ports] = process.argv.slice(1);
-for (const localPort of ports) {
-  const socket = require('net').connect({ host, port: 80, localPort: Number(localPort) });
-  socket.setTimeout(2000, () => socket.destroy(new Error('no answer')));
-  socket.on('connect', () => socket.write('who\\n'));
-  socket.on('data', (data) => { console.log(localPort, String(data).trim()); socket.resetAndDestroy(); });
-  socket.on('error', (error) => console.log(localPort, '!' + error.message));
-}`;
-
-async function ask(stage: Stage, ports: readonly number[]): Promise<ReadonlyMap<number, string>> {
-  const argv = [process.execPath, '-e', asker, '--', address, ...ports.map(String)];
-  const lines = (await must(stage, 'c1', argv)).trim().split('\n');
-  return new Map(
-    lines.map((line) => {
-      const [port = '', name = ''] = line.split(' ', 2);
-      return [Number(port), name];
-    }),
-  );
-}
-
-/** 200 connections that talk all the time. */
-class Crowd {
-  /** By port: who answered first. */
-  readonly at = new Map<number, string>();
-  readonly moved: string[] = [];
-  readonly broken = new Map<number, string>();
-  readonly #aliveMs = new Map<number, number>();
-  #look: () => void = () => {};
-
-  constructor(t: Test, stage: Stage) {
-    const words = [address, String(firstPort), String(count)];
-    const child = stage.lab.spawn('c1', [process.execPath, path('echo-clients'), ...words]);
-    t.teardown(() => child.kill('SIGKILL'));
-    if (child.stdout === null) throw new Error('the clients have no output');
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const [port = '', what = '', ...detail] = line.split(' ');
-      if (what === 'alive') this.#aliveMs.set(Number(port), Number(detail[0]));
-      else if (what === 'moved') this.moved.push(line);
-      else if (what === 'broken') this.broken.set(Number(port), detail.join(' '));
-      else this.at.set(Number(port), what);
-      this.#look();
-    });
-  }
-
-  /** Each is answered once more, or is broken. */
-  async heard(): Promise<void> {
-    const sinceMs = Date.now();
-    await this.until(
-      () =>
-        [...this.#aliveMs].filter(([port, atMs]) => atMs > sinceMs && !this.broken.has(port))
-          .length +
-          this.broken.size >=
-        count,
-    );
-  }
-
-  until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      this.#look = () => {
-        if (condition()) resolve();
-      };
-      this.#look();
-    });
-  }
-}
-
 const dispatcherOf = ({ services }: Status) => services[0]?.dispatcher ?? '';
 
 test('200 live connections in a flood of SYNs: drain, addition, weights, two changes in a row, agents restarted, the dispatcher’s host killed, a member’s host killed', async (t) => {
@@ -123,7 +55,7 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
   const { stage, lab } = await openLab(t, 'conns', {}, file('[web1, web2]'));
   await untilListening(stage, 'c1', ['10.10.0.11', '10.10.0.12', '10.10.0.13']);
   const mac = (await stage.status()).services[0]?.mac ?? '';
-  const crowd = new Crowd(t, stage);
+  const crowd = new Crowd(t, stage, address, firstPort, count);
   await crowd.heard();
   t.same([...new Set(crowd.at.values())].sort(), ['web1', 'web2'], 'both members have some');
 
@@ -152,7 +84,7 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
     for (;;) {
       const ports = Array.from({ length: 20 }, (_, at) => next + at);
       next += ports.length;
-      const answers = await ask(stage, ports);
+      const answers = await askFrom(stage, address, ports);
       const wanted = await Promise.all(
         ports.map(async (port) => (await stage.which('web', `10.10.0.200:${port}`)).member),
       );
@@ -212,7 +144,7 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
   await crowd.heard();
   t.same([...crowd.broken.keys()].sort(), [...ports].sort(), 'its connections broke, no other');
   t.same(crowd.moved, []);
-  const again = await ask(stage, ports);
+  const again = await askFrom(stage, address, ports);
   const answeredMs = Date.now() - killedMs;
   t.same(
     ports.filter((port) => again.get(port) !== 'web1'),

@@ -116,6 +116,8 @@ function trafficRows({ services }: Status): readonly string[][] {
   });
 }
 
+const via = (nextHops: readonly string[]) => (nextHops.length === 0 ? [] : [nextHops.join(' ')]);
+
 /** What a person reads: what needs attention stands first in each row. */
 export function statusText(status: Status): string {
   const parts = [
@@ -169,7 +171,7 @@ export function statusText(status: Status): string {
           service.name,
           phaseText(service.phase),
           service.dispatcher ?? '-',
-          service.addresses.join(' '),
+          [service.addresses.join(' '), ...via(service.nextHops)].join(' via '),
           service.members
             .map(({ personality, health, slots }) => `${personality} ${health} ${slots} slots`)
             .join(', '),

@@ -1,4 +1,6 @@
 import { dispatchSpec } from '../../agent/specs.js';
+import { sharedName } from '../../config/dispatchers.js';
+import type { ServiceConfig } from '../../config/types.js';
 import {
   type MemberTraffic,
   memberHealth,
@@ -36,9 +38,10 @@ export async function run(options: WhichOptions): Promise<number> {
       process.stdout.write(`${JSON.stringify(answer)}\n`);
       return 0;
     }
-    const service = configOf(view)?.services.find(({ name }) => name === options.service);
+    const service = serviceOf(view, options.service);
     const others = (service?.members ?? []).map(({ personality, weight }) => {
-      const health = memberHealth(view, options.service, personality, weight);
+      const shared = service === undefined ? '' : sharedName(service);
+      const health = memberHealth(view, shared, personality, weight);
       const reason = service === undefined ? '' : memberReason(view, service, personality, weight);
       return `${personality} ${health}${reason === '' ? '' : ` (${reason})`}`;
     });
@@ -56,9 +59,15 @@ function trafficText({ member, traffic }: Which): string {
   return `  so far ${member} got ${packets} packets of ${bytes} bytes; ${newFlows} flows began\n`;
 }
 
+/** One of several dispatchers by its own name, or any of them: a client gets the same member from each. */
+function serviceOf(view: View, name: string): ServiceConfig | undefined {
+  const services = configOf(view)?.services ?? [];
+  return services.find((one) => one.name === name) ?? services.find(({ group }) => group === name);
+}
+
 /** The member that a client gets, by the same table and hash as the data plane. */
 export function whichOf(view: View, name: string, client: string): Which {
-  const service = configOf(view)?.services.find((found) => found.name === name);
+  const service = serviceOf(view, name);
   if (service === undefined) {
     throw problem(name, 'no such service', 'understudy status lists them');
   }
@@ -87,7 +96,7 @@ export function whichOf(view: View, name: string, client: string): Which {
     );
   }
   const { slot, member, mac } = choice;
-  const traffic = memberTraffic(trafficOf(view, name), member);
+  const traffic = memberTraffic(trafficOf(view, service.name), member);
   return { service: name, client, slot, member, mac, traffic };
 }
 
