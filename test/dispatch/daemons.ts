@@ -8,7 +8,14 @@ import type { Test } from 'tap';
 import type { TestNamespace } from '../bpf-net.js';
 import { vip4, vip6 } from './stage.js';
 
-export const ports = { http: 8080, dns: 53, ftp: 21, iperf: 5201 } as const;
+export const ports = {
+  http: 8080,
+  dns: 53,
+  ftp: 21,
+  iperf: 5201,
+  nfs: 2049,
+  mount: 20_048,
+} as const;
 /** Of FTP's data: active from 20, passive to these. */
 export const passive = { first: 40_000, last: 40_063 } as const;
 const mostLooks = 500;
@@ -111,4 +118,32 @@ export async function vsftpd(t: Test, at: TestNamespace, name: string): Promise<
 /** One test after the other. */
 export async function iperf(t: Test, at: TestNamespace): Promise<void> {
   await daemon(t, at, `${vip4}:${ports.iperf}`, ['iperf3', '--server', '--bind', vip4]);
+}
+
+/**
+ * In namespaces of its own. `$2` stands in the file `name` of a file system that no other member has: a file's
+ * handle means nothing to another member.
+ */
+const ganeshaScript = `
+mount -t tmpfs none /run && mkdir -p /run/rpcbind /var/lib/nfs && mount -t tmpfs none /var/lib/nfs || exit
+mkdir -p /var/lib/nfs/ganesha /run/ganesha && mount -t tmpfs none /srv && echo "$2" > /srv/name || exit
+rpcbind -w || exit
+exec ganesha.nfsd -F -L STDOUT -f "$1" -p /run/ganesha.pid
+`;
+
+/**
+ * NFS-Ganesha: version 3 with the mount protocol on a port of its own, and 4. Exports /srv with its member's name
+ * in the file `name`, writable.
+ */
+export async function ganesha(t: Test, at: TestNamespace, name: string): Promise<void> {
+  const file = join(folderOf(t), 'ganesha.conf');
+  writeFileSync(
+    file,
+    `NFS_CORE_PARAM { Protocols = 3,4; NFS_Port = ${ports.nfs}; MNT_Port = ${ports.mount}; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
+NFSV4 { Graceless = true; UseGetpwnam = true; }
+EXPORT { Export_Id = 1; Path = /srv; Pseudo = /srv; Access_Type = RW; Squash = No_Root_Squash; SecType = sys; FSAL { Name = VFS; } }
+`,
+  );
+  const apart = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  await daemon(t, at, `*:${ports.nfs}`, [...apart, 'sh', '-c', ganeshaScript, 'sh', file, name]);
 }
