@@ -30,6 +30,9 @@ export function rulesOf(spec: DispatchSpec, nic: string): readonly string[] {
   const rule = (chain: string, text: string) => `add rule ${nftTable} ${chain} ${text}`;
   return [
     rule('in', `ether daddr != ${mac} accept`),
+    // What has a tag is another network's; VLAN 0 is a priority alone (IEEE 802.1Q). At bits from the frame's start.
+    rule('in', '@ll,96,16 0x88a8 accept'),
+    rule('in', '@ll,96,16 0x8100 @ll,112,16 & 0x0fff != 0 accept'),
     rule('in', `ether saddr { ${dispatchers} } counter name "loop" drop`),
     ...(v4 === undefined ? [] : [rule('in', `ip daddr ${v4} jump v4`)]),
     ...(v6 === undefined ? [] : [rule('in', `ip6 daddr ${v6} jump v6`)]),
@@ -51,6 +54,7 @@ function family4(spec: DispatchSpec, address: string): readonly string[] {
     `ip frag-off & 0x3fff != 0 meta l4proto ${served(spec)} ${hashed(spec, '', 'ip saddr')}`,
     'ip frag-off & 0x3fff != 0 return',
     ...portRules(spec, 'ip saddr'),
+    `icmp type { ${errors4} } @th,64,8 0x45 @th,112,16 & 0x1fff != 0 @th,160,32 ${quoted} @th,136,8 ${numbers(spec)} ${hashed(spec, '', '@th,192,32')}`,
     // What an error quotes is a member's packet: its source is the service, its destination the client. Offsets are
     // in bits from the ICMP header on; quoted are an IPv4 header without options and the first 8 bytes behind it.
     ...ranges(spec).flatMap(([protocol, ports]) => [
@@ -66,8 +70,13 @@ function family4(spec: DispatchSpec, address: string): readonly string[] {
 function family6(spec: DispatchSpec, address: string): readonly string[] {
   const quoted = `0x${Buffer.from(ipaddr.parse(address).toByteArray()).toString('hex')}`;
   return [
-    `exthdr frag exists meta l4proto ${served(spec)} ${hashed(spec, '', 'ip6 saddr')}`,
-    'exthdr frag exists return',
+    // The address is not its last one yet (RFC 8200, section 4.4).
+    'rt seg-left != 0 return',
+    // A fragment that is all of its datagram is none (RFC 6946).
+    ...['frag frag-off != 0', 'frag more-fragments 1'].flatMap((part) => [
+      `${part} meta l4proto ${served(spec)} ${hashed(spec, '', 'ip6 saddr')}`,
+      `${part} return`,
+    ]),
     ...portRules(spec, 'ip6 saddr'),
     ...ranges(spec).flatMap(([protocol, ports]) => [
       [
@@ -117,5 +126,11 @@ function ranges({ ports }: DispatchSpec): readonly (readonly [Protocol, string])
 function served(spec: DispatchSpec): string {
   return `{ ${ranges(spec)
     .map(([protocol]) => protocol)
+    .join(', ')} }`;
+}
+
+function numbers(spec: DispatchSpec): string {
+  return `{ ${ranges(spec)
+    .map(([protocol]) => protocols[protocol])
     .join(', ')} }`;
 }
