@@ -1,6 +1,7 @@
 import { statusOfView } from '../agent/cluster-status.js';
 import { ClusterWatch } from '../agent/cluster-watch.js';
 import { waitUntilSettled } from '../cli/run/apply.js';
+import type { ClusterConfig } from '../config/types.js';
 import type { HostStatus } from '../control/status.js';
 import { within } from '../deadline.js';
 import { messageOf, UnderstudyError } from '../errors.js';
@@ -39,7 +40,7 @@ export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
   const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'lab' });
   try {
     await store.list('config', { budgetMs: etcdMs, signal });
-    await applyConfig(store, config, personHere());
+    await applied(store, config, within(settleMs, signal));
     const start = startTargetDaemon(labDirectory(lab.name));
     await runScript(lab.pid, 'start the target daemon', start);
     options.say('nodes are up; waiting until every personality runs');
@@ -57,6 +58,22 @@ export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
     });
   } finally {
     await store.stop();
+  }
+}
+
+/**
+ * Applies it, again where no member of etcd answered: while all hosts start, a small machine has no time for
+ * etcd. To apply what is applied already changes nothing.
+ */
+async function applied(store: Store, config: ClusterConfig, limit: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      await applyConfig(store, config, personHere());
+      return;
+    } catch (thrown) {
+      const unasked = thrown instanceof UnderstudyError && thrown.code === 'US_STORE_UNREACHABLE';
+      if (!unasked || limit.aborted) throw thrown;
+    }
   }
 }
 
