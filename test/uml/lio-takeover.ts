@@ -8,6 +8,7 @@ import { IscsiSession } from '../../src/storage/iscsi-session.js';
 import { lookAtReservation, removeRegistrations } from '../../src/storage/reservation-clear.js';
 import { keyText, reservationKey } from '../../src/storage/reservation-key.js';
 import { type AttachSpec, initiatorName } from '../../src/storage/types.js';
+import { understudy } from '../cli/run.js';
 import { manyWritesProgram, unanswered } from '../lab/many-writes.js';
 import { codeOf, storageIn } from '../storage/attached.js';
 import { IscsiProxy } from '../storage/iscsi-proxy.js';
@@ -183,7 +184,31 @@ test('a volume that only its reservation fences', async (t) => {
     t.equal(holder?.key, key);
     const block = Buffer.alloc(512);
     t.equal(await codeOf(person.write(0, 8n, block, 512)), 'US_STORAGE_RESERVED');
-    t.same(await removeRegistrations(person, 0, [key]), [key]);
+    const place = ['--portal', lioPortal, '--target', lioTarget, '--lun', '0', '--json'];
+    const shown = async () => {
+      const { code, stdout } = await understudy(['reservation', 'show', ...place]);
+      t.equal(code, 0);
+      return JSON.parse(stdout) as unknown;
+    };
+    const keyShown = keyText(key);
+    t.match(
+      await shown(),
+      [
+        {
+          registered: [{ key: keyShown, initiators: [initiatorName(cluster, 'db', 'h1', 3)] }],
+          holder: { key: keyShown, type: 5 },
+          error: null,
+        },
+      ],
+      'by the command, too',
+    );
+    const doubtful = await understudy(['reservation', 'clear', ...place]);
+    t.equal(doubtful.code, 1, 'nobody says that it is not in use');
+    t.match(await shown(), [{ registered: [{ key: keyShown }] }], 'so nothing is cleared');
+    const cleared = await understudy(['reservation', 'clear', ...place, '--yes']);
+    t.match(JSON.parse(cleared.stdout), { removed: [keyShown] }, cleared.stderr);
+    t.match(await shown(), [{ registered: [], holder: null, error: null }]);
+    t.same(await removeRegistrations(person, 0, [key]), [], 'nothing is left');
     t.same(await lookAtReservation(person, 0), { registrations: [], holder: undefined });
     t.equal(await codeOf(person.write(0, 8n, block, 512)), 'no error');
   });
