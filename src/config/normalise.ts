@@ -119,6 +119,7 @@ function canonicalRoute(to: string, via: string): string {
 export function normaliseLab(lab: NonNullable<ClusterFile['lab']>): LabConfig {
   return {
     backend: lab.backend,
+    target: lab.target,
     clients: lab.clients.map(({ address, ...client }) => ({
       ...client,
       addresses: address.map(canonical),

@@ -256,6 +256,7 @@ const service = z.strictObject({
 
 const lab = z.strictObject({
   backend: z.enum(['netns', 'vm']).default('netns'),
+  target: z.enum(['tgt', 'lio']).default('tgt'),
   clients: z
     .array(z.strictObject({ name: label, network: label, address: oneOrMore(z.string()) }))
     .default([]),

@@ -197,6 +197,8 @@ export interface ServiceConfig {
 /** The `lab:` section, only in a lab's file. */
 export interface LabConfig {
   readonly backend: 'netns' | 'vm';
+  /** What serves its LUNs: tgtd, or LIO of the kernel that the lab runs on. Default tgt. */
+  readonly target?: 'tgt' | 'lio' | undefined;
   readonly clients: readonly LabClient[];
   readonly storage: readonly LabTarget[];
 }

@@ -80,12 +80,11 @@ export function argvText(argv: readonly string[]): string {
 
 function targetSettings(plan: LabPlan, directory: string): string {
   const { config } = plan;
+  const tgt = { targets: 'tgt', controlPort: 1, ipcSocket: `${directory}/tgt/socket` };
   return stringify({
     cluster: config.cluster,
     store: { endpoints: config.store.endpoints },
-    targets: 'tgt',
-    controlPort: 1,
-    ipcSocket: `${directory}/tgt/socket`,
+    ...(plan.targetKind === 'lio' ? { targets: 'lio' } : tgt),
     stateDirectory: `${directory}/tgt`,
   });
 }

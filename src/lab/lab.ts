@@ -10,6 +10,7 @@ import { Host } from './host.js';
 import { hostInit as ownHostInit } from './init-scripts.js';
 import { insideLab, type NodeCommand, namespacePath, runBatch, spawnInside } from './inside.js';
 import { type LaunchedLab, launchLab } from './launch.js';
+import { removeLioTargets } from './lio.js';
 import { loadLab } from './load.js';
 import { removeUnboundLoops } from './loops.js';
 import { BesideMachine, type Machine, type Network } from './machine.js';
@@ -20,7 +21,14 @@ import { checkRequirements, kernelFeatures } from './requirements.js';
 import { besidePlans } from './services.js';
 import { type SettleOptions, settle } from './settle.js';
 import { collect, type Ran } from './shell.js';
-import { claimName, type LabState, labDirectory, removeState, updateState } from './state.js';
+import {
+  claimName,
+  type LabState,
+  labDirectory,
+  removeState,
+  runningLabs,
+  updateState,
+} from './state.js';
 import { vmHostInit } from './vm/host-init.js';
 import { vmImage } from './vm/image.js';
 
@@ -103,7 +111,7 @@ export class Lab {
 
   static async #launch(options: LabOptions): Promise<Lab> {
     const { name, signal, lab: section } = options;
-    checkRequirements(section.backend);
+    checkRequirements(section);
     signal.throwIfAborted();
     // A virtual machine has Debian's kernel, which has it as a module.
     const features = section.backend === 'vm' ? { vlan: true } : kernelFeatures(options.config);
@@ -115,6 +123,7 @@ export class Lab {
     try {
       claimName(state);
       for (const notice of plan.notices) options.say(notice);
+      await lab.#removeLioTargets();
       await lab.#build(options, hostInit);
       signal.throwIfAborted();
       return lab;
@@ -292,8 +301,16 @@ export class Lab {
       });
     }
     this.#launched?.close();
+    await this.#removeLioTargets();
     removeState(this.#state);
     await removeUnboundLoops();
+  }
+
+  /** The kernel keeps these when a lab ends: this one's, and what others left that run no more. */
+  async #removeLioTargets(): Promise<void> {
+    if (this.plan.targetKind !== 'lio') return;
+    const others = runningLabs().filter(({ pid }) => pid !== this.pid);
+    await removeLioTargets(others.map(({ name }) => name));
   }
 
   /** A file of the lab, from inside: logs are in `logs/`. */

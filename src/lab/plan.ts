@@ -11,6 +11,8 @@ export interface LabPlan {
   readonly hosts: readonly LabHost[];
   readonly etcd: readonly { readonly node: string; readonly address: string }[];
   readonly edges: readonly LabEdge[];
+  /** What serves the LUNs. */
+  readonly targetKind: 'tgt' | 'lio';
   readonly targets: readonly LabTargetPlan[];
   /** What the lab decided differently from the file, a sentence each. */
   readonly notices: readonly string[];
@@ -48,6 +50,8 @@ export interface LabClientNode {
 export interface LabTargetPlan {
   readonly id: number;
   readonly target: string;
+  /** Fenced by reservations: everybody may log in. */
+  readonly reserved: boolean;
   readonly luns: readonly {
     readonly lun: number;
     readonly sizeBytes: number;
@@ -101,7 +105,8 @@ export function planLab(
     hosts,
     etcd,
     edges,
-    targets: planTargets(lab),
+    targetKind: lab.target ?? 'tgt',
+    targets: planTargets(config, lab),
     notices: [
       ...(undecided.length > 0 && !features.vlan
         ? ['this kernel has no 802.1Q (8021q): networks with fabric auto are vxlan in this lab']
@@ -200,10 +205,11 @@ function withGateways(network: NetworkConfig, edges: readonly LabEdge[]): Networ
   return { ...network, gateways: [...network.gateways, ...underlays] };
 }
 
-function planTargets(lab: LabConfig): readonly LabTargetPlan[] {
+function planTargets({ volumes }: ClusterConfig, lab: LabConfig): readonly LabTargetPlan[] {
   return lab.storage.map(({ target, luns }, index) => ({
     id: index + 1,
     target,
+    reserved: volumes.some((one) => one.target === target && one.fence === 'reservation'),
     luns: luns.map(({ lun, sizeBytes }) => ({ lun, sizeBytes, file: `luns/${index + 1}-${lun}` })),
   }));
 }

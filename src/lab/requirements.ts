@@ -14,8 +14,6 @@ const programs: Readonly<Record<string, string>> = {
   bash: 'bash',
   ethtool: 'ethtool',
   etcd: 'etcd-server',
-  tgtd: 'tgt',
-  tgtadm: 'tgt',
   'qemu-storage-daemon': 'qemu-system-common',
 };
 
@@ -26,13 +24,24 @@ const vmPrograms: Readonly<Record<string, string>> = {
   'mkfs.ext4': 'e2fsprogs',
 };
 
+/** What serves the LUNs, where not the kernel does. */
+const tgtPrograms: Readonly<Record<string, string>> = { tgtd: 'tgt', tgtadm: 'tgt' };
+
 /** @throws US_LAB_ROOT, US_LAB_PACKAGE, US_LAB_KERNEL: before anything is made */
-export function checkRequirements(backend: LabConfig['backend']): void {
+export function checkRequirements({
+  backend,
+  target,
+}: Pick<LabConfig, 'backend' | 'target'>): void {
   if (process.getuid?.() !== 0) {
     throw lacking('US_LAB_ROOT', 'only root may make namespaces and mounts', 'run it as root');
   }
   const path = (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin');
-  const missing = Object.entries({ ...programs, ...(backend === 'vm' ? vmPrograms : {}) }).filter(
+  const needed = {
+    ...programs,
+    ...(backend === 'vm' ? vmPrograms : {}),
+    ...(target === 'lio' ? {} : tgtPrograms),
+  };
+  const missing = Object.entries(needed).filter(
     ([program]) => !path.some((folder) => existsSync(join(folder, program))),
   );
   if (missing.length > 0) {

@@ -1,3 +1,4 @@
+import { startLio } from './lio.js';
 import type { BesidePlan } from './machine.js';
 import { type LabPlan, portal, portName, storageNode } from './plan.js';
 import { word } from './shell.js';
@@ -34,8 +35,12 @@ export function startEtcd(directory: string, plan: LabPlan, nodes: readonly stri
     .join('\n');
 }
 
-/** tgt with its targets, nobody let in yet: `understudy target` opens them one by one. */
+/** The targets, nobody let in yet: `understudy target` opens them one by one. */
 export function startTarget(directory: string, plan: LabPlan): string {
+  return plan.targetKind === 'lio' ? startLio(directory, plan) : startTgt(directory, plan);
+}
+
+function startTgt(directory: string, plan: LabPlan): string {
   const socket = `TGT_IPC_SOCKET=${directory}/tgt/socket`;
   const admin = `tgtadm -C 1 --lld iscsi`;
   const log = `${directory}/logs/tgtd.log`;
@@ -82,7 +87,7 @@ export function besidePlans(directory: string, plan: LabPlan): readonly BesidePl
     {
       name: storage,
       ports: { internal: internal(storage), storage: portName('sto', storage, 0) },
-      daemons: ['tgtd', 'target'],
+      daemons: plan.targetKind === 'lio' ? ['target'] : ['tgtd', 'target'],
       start: undefined,
     },
   ];

@@ -165,6 +165,7 @@ lab:
   ]);
   t.strictSame(lab, {
     backend: 'netns',
+    target: 'tgt',
     clients: [{ name: 'c1', network: 'blue', addresses: ['10.10.0.200/24'] }],
     storage: [{ target: 'iqn.2026-11.example.lab:D_1', luns: [{ lun: 3, sizeBytes: 2 ** 31 }] }],
   });

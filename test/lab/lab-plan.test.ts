@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { mountPointsToKeep } from '../../src/lab/mount-points.js';
 import { planLab } from '../../src/lab/plan.js';
+import { startTarget } from '../../src/lab/services.js';
 import { hostCables, planNetwork } from '../../src/lab/wiring.js';
 import { parsed, twoHosts } from './nodes.js';
 
@@ -137,5 +138,25 @@ test('a lab takes the machine’s disks, and nobody’s mounts', (t) => {
     '/mnt/ssh',
     '/var/lib/docker/x/merged',
   ]);
+  t.end();
+});
+
+test('on LIO a target lets in nobody, one that a reservation fences everybody', (t) => {
+  const groups = (change: (text: string) => string) => {
+    const made = plan((text) => change(text.replace('lab:\n', 'lab:\n  target: lio\n')));
+    t.equal(made.targetKind, 'lio');
+    const script = startTarget('/run/lab', made);
+    t.notMatch(script, /tgtd/);
+    return [...script.matchAll(/echo (\d) > \S+generate_node_acls/g)].map(([, value]) => value);
+  };
+  t.strictSame(
+    groups((text) => text),
+    ['0'],
+  );
+  t.strictSame(
+    groups((text) => text.replace('lun: 1}\nlab', 'lun: 1, fence: reservation}\nlab')),
+    ['1'],
+  );
+  t.equal(plan().targetKind, 'tgt');
   t.end();
 });
