@@ -72,6 +72,7 @@ export interface Needs {
   readonly volumes: boolean | undefined;
   readonly filesystems: readonly string[] | undefined;
   readonly units: boolean | undefined;
+  readonly nftables: boolean | undefined;
 }
 
 /** Of each: undefined when it works, else why it does not. */
@@ -155,6 +156,8 @@ export interface ProgramFacts {
   readonly disk: string | undefined;
   readonly diskIscsi: boolean;
   readonly mkfs: readonly string[];
+  /** Where it is; undefined for nowhere. */
+  readonly nft: string | undefined;
 }
 
 /** What is known of the cluster. */

@@ -50,6 +50,7 @@ export function needsOf(cluster: ClusterConfig | undefined): Needs {
       volumes: unknown,
       filesystems: unknown,
       units: unknown,
+      nftables: unknown,
     };
   }
   return {
@@ -64,6 +65,7 @@ export function needsOf(cluster: ClusterConfig | undefined): Needs {
         cluster.volumes.map(({ filesystem }) => filesystem).filter((one) => one !== 'none'),
       ),
     ],
+    nftables: cluster.services.some(({ dataPlane }) => dataPlane === 'nftables'),
     units: cluster.personalities.some(({ workload }) => workload.kind === 'unit'),
   };
 }
@@ -210,6 +212,7 @@ function programs(): ProgramFacts {
     disk,
     diskIscsi: moduleFolders.some((folder) => existsSync(`${folder}/block-iscsi.so`)),
     mkfs: ['ext4', 'xfs'].filter((name) => inPath(`mkfs.${name}`) !== undefined),
+    nft: inPath('nft'),
   };
 }
 

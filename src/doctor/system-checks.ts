@@ -187,6 +187,18 @@ export const systemChecks: readonly Check<HostFacts>[] = [
     },
   },
   {
+    id: 'program-nft',
+    title: 'nftables',
+    judge: ({ programs: { nft }, needs }) => {
+      if (nft !== undefined) return ok(nft);
+      if (needs.nftables !== true) return notApplicable('no nft; no service asks for it');
+      return problem(
+        'no nft, and a service with dataPlane: nftables may come here',
+        'apt-get install nftables',
+      );
+    },
+  },
+  {
     id: 'volume-secrets',
     title: 'CHAP secrets',
     judge: ({ secrets }) => {

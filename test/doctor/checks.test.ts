@@ -43,7 +43,7 @@ const nic: UnderlayFacts = {
 };
 const needs: Needs = {
   ...{ fabrics: ['vxlan', 'vlan'], mtu: 1_500, volumes: true, filesystems: ['ext4'] },
-  units: false,
+  ...{ units: false, nftables: true },
 };
 const file = { there: true, mode: 0o600, uid: 0, sizeBytes: 45 };
 const onPath: MemberPathFacts = {
@@ -82,7 +82,7 @@ const host: HostFacts = {
   programs: {
     ...{ understudy: '0.1.0', node: '20.1.0', libiscsi: undefined, libbpf: undefined },
     ...{ libbpfVersion: 'v1.1', disk: '/usr/bin/qemu-storage-daemon', diskIscsi: true },
-    mkfs: ['ext4', 'xfs'],
+    ...{ mkfs: ['ext4', 'xfs'], nft: '/usr/sbin/nft' },
   },
 };
 
@@ -298,6 +298,14 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
     ['ok', withMember({ heard: undefined })],
     ['not-applicable', withPaths({ members: [] })],
     ['not-applicable', { ...host, paths: undefined }],
+  ],
+  'program-nft': [
+    ['ok', host],
+    ['problem', withPrograms({ nft: undefined })],
+    [
+      'not-applicable',
+      { ...withPrograms({ nft: undefined }), needs: { ...needs, nftables: false } },
+    ],
   ],
   'program-mkfs': [
     ['problem', withPrograms({ mkfs: ['xfs'] })],
