@@ -63,6 +63,9 @@ async function all() {
 require('readline').createInterface({ input: process.stdin }).on('line', all);
 `;
 
+/** Short connections after each change. */
+const newOnes = 400;
+
 interface HttpSaid {
   readonly moved: number;
   readonly anew: number;
@@ -77,7 +80,7 @@ test('nginx: connections that are kept stay over a drain and its end, thousands 
   await Promise.all(members.map((member, at) => nginx(t, member, names[at] ?? '')));
   for (const address of [vip4, vip6]) {
     await dispatcher.ensure(spec);
-    const words = [address, ports.http, 100, 10, 1_000].map(String);
+    const words = [address, ports.http, 100, 5, newOnes].map(String);
     const client = startNode(t, far.at, http, ...words);
     if (client.stdout === null) throw new Error('no output');
     const lines = createInterface({ input: client.stdout });
@@ -95,7 +98,7 @@ test('nginx: connections that are kept stay over a drain and its end, thousands 
         return chosen(flow)?.member !== name;
       });
       t.same(wrong, [], `each new one at the member that \`which\` names, to ${address}`);
-      t.equal(said.short.length, 1_000);
+      t.equal(said.short.length, newOnes);
       return said;
     };
     const first = await say(weights(1, 1, 1));
