@@ -10,6 +10,7 @@ import { incarnationOf, openLab, understudy, untilSpare } from '../lab/harness.j
 import { address, leaseMs, pingEveryMs, target, trunk } from './trunk.js';
 
 const patienceMs = 120_000;
+const bootMs = 300_000;
 tap.setTimeout(1_500_000);
 
 interface Scene {
@@ -37,6 +38,20 @@ test('faults of hosts that are virtual machines', async (t) => {
     t.ok(gapMs < leaseMs, `longest time without an answer: ${Math.round(gapMs)} ms`);
   });
 
+  await t.test(
+    'a SIGKILL of pulse costs the host its lease: it comes back as a spare',
+    async (t) => {
+      const before = await stage.status();
+      const { host, epoch } = await owner(stage);
+      await must(stage, host, ['sh', '-c', killAndWait('understudy-pulse')]);
+      // Pulse needs longer for its start here than the lease is long.
+      const record = await stage.failover('web', epoch + 1, patienceMs);
+      t.equal(record.outcome, 'ok', `${host} → ${record.to}`);
+      await ping.answerAfter(Date.now(), patienceMs);
+      await untilSpare(stage, host, incarnationOf(before, host), patienceMs);
+    },
+  );
+
   await t.test('its network is cut: it goes silent, and comes back as a spare', async (t) => {
     const before = await stage.status();
     const { host, epoch } = await owner(stage);
@@ -48,6 +63,16 @@ test('faults of hosts that are virtual machines', async (t) => {
     await untilSpare(stage, host, incarnationOf(before, host), patienceMs);
     const verdict = judge.verdict(await given(scene));
     t.match(verdict, { ok: true }, `no vMAC from two ports in ${verdict.frames} frames`);
+  });
+
+  await t.test('its spare is rebooted: it comes back by itself, as a spare', async (t) => {
+    const before = await stage.status();
+    const busy = before.personalities.map(({ host }) => host);
+    const spare = before.hosts.find(({ name }) => !busy.includes(name))?.name;
+    if (spare === undefined) throw new Error('no host is a spare');
+    await reboot(stage, spare);
+    await untilSpare(stage, spare, incarnationOf(before, spare), bootMs);
+    t.equal((await owner(stage)).epoch, personality(before, 'web').epoch, 'nothing was moved');
   });
 
   await t.test('its processor stops, clock and all, and goes on', async (t) => {
@@ -72,6 +97,11 @@ test('faults of hosts that are virtual machines', async (t) => {
     t.equal((await owner(stage)).host, record.to);
   });
 });
+
+/** What systemd says when it is done; of a machine that shuts down the guest agent's line breaks. */
+async function reboot(stage: Stage, host: string): Promise<void> {
+  await stage.lab.exec(host, ['systemctl', 'reboot']).catch(() => undefined);
+}
 
 async function owner(stage: Stage): Promise<{ host: string; epoch: number }> {
   const { host, epoch } = personality(await stage.status(), 'web');

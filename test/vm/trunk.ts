@@ -13,10 +13,10 @@ export const leaseMs = 4_000;
 /** An emulated processor that answers every 2 ms does little else. */
 export const pingEveryMs = 50;
 
-/** A lab whose hosts, all of them controllers, are virtual machines on a trunk with two VLANs. */
-export const trunk = (hosts: readonly string[]) => `
+/** A lab whose hosts are virtual machines on a trunk with two VLANs. */
+export const trunk = (hosts: readonly string[], controllers = hosts) => `
 cluster: CLUSTER
-controllers: [${hosts.join(', ')}]
+controllers: [${controllers.join(', ')}]
 timing: {heartbeat: 500ms, lease: ${leaseMs}ms}
 hosts: [${hosts.map((name) => `{name: ${name}}`).join(', ')}]
 networks:

@@ -65,10 +65,10 @@ plug eth2 10
 tar --owner=0 --group=0 -C "$config" -cf "$boot/config.tar" .
 # Sockets by names that are short, however long the lab's (unix(7)).
 cd "$boot"
-qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m ${memoryMiB} \\
-  -nodefaults -no-user-config -display none -no-reboot -serial file:"$directory/logs/$name.log" \\
+nice -n -5 qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 1 -m ${memoryMiB} \\
+  -nodefaults -no-user-config -display none -serial file:"$directory/logs/$name.log" \\
   -kernel ${kernel} -initrd ${initrd} \\
-  -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on systemd.hostname=$name systemd.show_status=no audit=0" \\
+  -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on systemd.hostname=$name systemd.show_status=no audit=0 nowatchdog cryptomgr.notests" \\
   -drive if=none,id=root,file=${disk},format=raw,snapshot=on,cache=unsafe -device virtio-blk-pci,drive=root \\
   -drive if=none,id=config,file="$boot/config.tar",format=raw,readonly=on -device virtio-blk-pci,drive=config \\
   "\${nics[@]}" -device virtio-rng-pci -device virtio-serial-pci \\

@@ -10,27 +10,26 @@ export const machineSocket = 'machine.sock';
  * @throws {Error} when the machine's process does not answer
  */
 export async function stopProcessor(folder: string): Promise<void> {
-  await withMachine(folder, (line) => line.ask('stop'));
+  await askMachine(folder, 'stop');
 }
 
 /** It goes on where it was. */
 export async function continueProcessor(folder: string): Promise<void> {
-  await withMachine(folder, (line) => line.ask('cont'));
+  await askMachine(folder, 'cont');
 }
 
 export async function isPaused(folder: string): Promise<boolean> {
-  const { status } = await withMachine(folder, (line) =>
-    line.ask<{ status: string }>('query-status'),
-  );
+  const { status } = await askMachine<{ status: string }>(folder, 'query-status');
   return status === 'paused';
 }
 
-async function withMachine<T>(folder: string, use: (line: Line) => Promise<T>): Promise<T> {
+/** One command (qemu-qmp-ref(7)) without arguments. @throws {Error} with the machine's words */
+export async function askMachine<T>(folder: string, execute: string): Promise<T> {
   const line = new Line(folder, machineSocket);
   try {
     await line.answer(({ QMP }) => QMP !== undefined);
     await line.ask('qmp_capabilities');
-    return await use(line);
+    return await line.ask<T>(execute);
   } finally {
     line.close();
   }
