@@ -1,18 +1,17 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { UnderstudyError } from '../errors.js';
 import { type ChapCredentials, readChap } from './chap.js';
 import { type DataPath, type DiskProcess, endProcess } from './disk-process.js';
-import { check, filesystemWork, format, mountVolume } from './filesystem.js';
+import { check, filesystemWork, format, mountInTime } from './filesystem.js';
 import { identify, type LunIdentity, refusesWrites } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
-import { type BoundLoop, bindLoop, type ReservedLoop } from './loop-device.js';
+import { bindLoop, type ReservedLoop } from './loop-device.js';
+import { makePlace } from './mount-point.js';
 import { holdDevice, placeDevice } from './raw-device.js';
-import { type Layout, listVolumes, readState, type VolumeState, writeState } from './state.js';
+import { othersHere, refuseTwice } from './same-lun.js';
+import { type Layout, readState, type VolumeState, writeState } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
-/** Bound on mount(2): a long journal is replayed in it. */
-const mountMs = 60_000;
 const exposeMs = 5_000;
 
 export interface IdleProcess {
@@ -67,7 +66,7 @@ async function connected(
   const timed = timer(job);
   moveIn(layout, spec, directory);
   signal.throwIfAborted();
-  const others = othersHere(layout, spec);
+  const others = othersHere(layout, spec, readState);
   others.catch(() => {});
   const { lun, portal, chap } = await opened(job, process, timed, signal);
   const work = filesystemWork(spec, lun);
@@ -100,7 +99,7 @@ async function connected(
       writeState(layout, state);
       await timed('mount', placeDevice(loop.path, state.hostMount));
     } else {
-      await timed('mount', mountInTime({ ...spec, filesystem }, loop, state.hostMount, kill));
+      await timed('mount', mountInTime({ ...spec, filesystem }, loop.path, state.hostMount, kill));
     }
   } finally {
     await loop.close();
@@ -110,33 +109,6 @@ async function connected(
   writeState(layout, state);
   process.leave();
   return attachedVolume(state);
-}
-
-/** What else is attached here. Read while the target is asked, so that nobody waits for it. */
-async function othersHere(layout: Layout, spec: AttachSpec): Promise<readonly VolumeState[]> {
-  const ids = (await listVolumes(layout)).filter(
-    ({ personality, lun }) => personality !== spec.personality || lun !== spec.lun,
-  );
-  const states = await Promise.all(ids.map((id) => readState(layout, id)));
-  return states.filter((state) => state !== undefined);
-}
-
-/**
- * One LUN under two names would have two writers on this host, and masks cannot tell them apart.
- *
- * @throws {UnderstudyError} US_STORAGE_ELSEWHERE
- */
-function refuseTwice(others: readonly VolumeState[], spec: AttachSpec, serial: string): void {
-  // Serials are told apart by one target host: tgt numbers its LUNs alike on every machine.
-  const other = others.find((one) => one.serial === serial && spec.portals.includes(one.portal));
-  if (other === undefined) return;
-  throw new UnderstudyError({
-    code: 'US_STORAGE_ELSEWHERE',
-    action: 'cannot attach volume',
-    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
-    cause: `LUN ${spec.targetLun} of ${spec.target} has serial ${serial}, and so has ${other.volume}, which is LUN ${other.lun} of ${other.personality} here`,
-    remedy: 'give each volume a LUN of its own; two LUNs need two serials on the target',
-  });
 }
 
 /**
@@ -225,40 +197,7 @@ function moveIn(layout: Layout, spec: AttachSpec, directory: string): void {
   rmSync(home, { recursive: true, force: true });
   renameSync(directory, home);
   writeFileSync(layout.exportFile(spec), '', { mode: 0o600 });
-  const place = layout.hostMount(spec);
-  // A device node appears on a file.
-  mkdirSync(spec.filesystem === 'none' ? dirname(place) : place, { recursive: true, mode: 0o700 });
-}
-
-/** mount(2) cannot be cancelled: after `mountMs` its disk is taken away, and then it fails. */
-async function mountInTime(
-  { filesystem, access }: { readonly filesystem: 'ext4' | 'xfs' } & Pick<AttachSpec, 'access'>,
-  loop: BoundLoop,
-  hostMount: string,
-  kill: () => void,
-): Promise<void> {
-  let expired = false;
-  const expiry = setTimeout(() => {
-    expired = true;
-    kill();
-  }, mountMs);
-  try {
-    await mountVolume(filesystem, access, loop.path, hostMount);
-  } catch (thrown) {
-    if (!expired) throw thrown;
-    throw new UnderstudyError(
-      {
-        code: 'US_STORAGE_MOUNT',
-        action: `cannot mount ${loop.path} at`,
-        object: hostMount,
-        cause: `no end in ${mountMs / 1000} s`,
-        remedy: 'see that the target answers, and how long its disks take',
-      },
-      { cause: thrown },
-    );
-  } finally {
-    clearTimeout(expiry);
-  }
+  makePlace(layout, spec);
 }
 
 function timer(job: BuildUp) {

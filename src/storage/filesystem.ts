@@ -9,6 +9,8 @@ import type { AttachSpec } from './types.js';
 
 /** Making, checking and mounting the file system of a volume. */
 
+/** Bound on mount(2): a long journal is replayed in it. */
+const mountMs = 60_000;
 const mkfsMs = 600_000;
 const fsckMs = 60_000;
 const blkidMs = 10_000;
@@ -123,7 +125,7 @@ export async function check(spec: AttachSpec, device: string, signal: AbortSigna
 }
 
 /** @throws {UnderstudyError} US_STORAGE_MOUNT with the kernel's errno */
-export async function mountVolume(
+async function mountVolume(
   type: Filesystem,
   access: AttachSpec['access'],
   device: string,
@@ -150,6 +152,37 @@ export async function mountVolume(
       },
       { cause: thrown },
     );
+  }
+}
+
+/** mount(2) cannot be cancelled: after `mountMs` its disk is taken away, and then it fails. */
+export async function mountInTime(
+  { filesystem, access }: { readonly filesystem: Filesystem } & Pick<AttachSpec, 'access'>,
+  device: string,
+  hostMount: string,
+  takeAway: () => void,
+): Promise<void> {
+  let expired = false;
+  const expiry = setTimeout(() => {
+    expired = true;
+    takeAway();
+  }, mountMs);
+  try {
+    await mountVolume(filesystem, access, device, hostMount);
+  } catch (thrown) {
+    if (!expired) throw thrown;
+    throw new UnderstudyError(
+      {
+        code: 'US_STORAGE_MOUNT',
+        action: `cannot mount ${device} at`,
+        object: hostMount,
+        cause: `no end in ${mountMs / 1000} s`,
+        remedy: 'see that the target answers, and how long its disks take',
+      },
+      { cause: thrown },
+    );
+  } finally {
+    clearTimeout(expiry);
   }
 }
 

@@ -1,6 +1,7 @@
 import { UnderstudyError } from '../errors.js';
 import { lunNotFound } from './iscsi-failures.js';
 import type { IscsiSession } from './iscsi-session.js';
+import type { Designator } from './scsi.js';
 import type { AttachSpec } from './types.js';
 
 /** Whether a LUN is the one that is meant. Reads no block of it. */
@@ -31,8 +32,11 @@ export async function assertIdentity(
 /** The unit serial number, else the world-wide name: what stays with a LUN wherever it is mapped. */
 async function serialOf(session: IscsiSession, lun: number, signal: AbortSignal): Promise<string> {
   const serial = await session.serial(lun, signal);
-  if (serial !== '') return serial;
-  const designators = await session.designators(lun, signal);
+  return serial !== '' ? serial : nameAmong(await session.designators(lun, signal));
+}
+
+/** Pure. '' for none. */
+export function nameAmong(designators: readonly Designator[]): string {
   const ranked = ['naa', 'eui', 'name', 'vendor'] as const;
   const found = ranked
     .map((type) => designators.find((designator) => designator.type === type))
@@ -40,7 +44,8 @@ async function serialOf(session: IscsiSession, lun: number, signal: AbortSignal)
   return found?.value ?? '';
 }
 
-function checkSerial(spec: AttachSpec, serial: string): void {
+/** @throws {UnderstudyError} US_STORAGE_IDENTITY */
+export function checkSerial(spec: AttachSpec, serial: string): void {
   if (serial === '') {
     throw identityError(spec, 'it has neither a serial number (VPD 0x80) nor a name (VPD 0x83)', [
       'give the LUN a serial on the target',
@@ -54,7 +59,7 @@ function checkSerial(spec: AttachSpec, serial: string): void {
   ]);
 }
 
-function identityError(
+export function identityError(
   spec: AttachSpec,
   cause: string,
   remedy: readonly string[],

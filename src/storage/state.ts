@@ -65,6 +65,16 @@ export class Layout {
     return `${this.disks}/.idle-${token}`;
   }
 
+  /** What iscsiadm sees as /etc/iscsi. */
+  records(id: VolumeId): string {
+    return `${this.directory(id)}/iscsi`;
+  }
+
+  /** The same for a session that belongs to no volume. */
+  get orphans(): string {
+    return `${this.disks}/.iscsi`;
+  }
+
   stateFile(id: VolumeId): string {
     return `${this.directory(id)}/state.json`;
   }
@@ -84,7 +94,7 @@ export function assertVolumeId({ personality, lun }: VolumeId): void {
 }
 
 /** At once: it is in memory (/run), and a takeover waits for it. */
-export function writeState(layout: Layout, state: VolumeState): void {
+export function writeState<T extends VolumeId>(layout: Layout, state: T): void {
   const file = layout.stateFile(state);
   mkdirSync(layout.directory(state), { recursive: true, mode: 0o700 });
   writeFileSync(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
@@ -93,10 +103,18 @@ export function writeState(layout: Layout, state: VolumeState): void {
 
 /** Undefined when there is none, or none that can be understood (then only the folder is left to clear). */
 export async function readState(layout: Layout, id: VolumeId): Promise<VolumeState | undefined> {
+  return readStateAs(schema, layout, id);
+}
+
+export async function readStateAs<T>(
+  shape: z.ZodType<T>,
+  layout: Layout,
+  id: VolumeId,
+): Promise<T | undefined> {
   const text = await readFile(layout.stateFile(id), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   try {
-    return schema.parse(JSON.parse(text));
+    return shape.parse(JSON.parse(text));
   } catch {
     return undefined;
   }
@@ -129,5 +147,35 @@ async function names(directory: string): Promise<readonly string[]> {
   return readdir(directory).catch((thrown: NodeJS.ErrnoException) => {
     if (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR') return [];
     throw thrown;
+  });
+}
+
+const raw = z.object({ backend: z.enum(['user', 'kernel']).default('user') });
+
+/** Backends by which volumes are attached here. */
+export async function backendsInUse(layout: Layout): Promise<ReadonlySet<'user' | 'kernel'>> {
+  const states = await Promise.all(
+    (await listVolumes(layout)).map((id) => readStateAs(raw, layout, id)),
+  );
+  return new Set(states.flatMap((state) => (state === undefined ? [] : [state.backend])));
+}
+
+/**
+ * What one backend attached the other can neither see nor take down.
+ *
+ * @throws {UnderstudyError} US_STORAGE_BACKEND
+ */
+export async function refuseOtherBackend(
+  layout: Layout,
+  backend: 'user' | 'kernel',
+): Promise<void> {
+  const others = [...(await backendsInUse(layout))].filter((other) => other !== backend);
+  if (others.length === 0) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_BACKEND',
+    action: 'cannot use storage backend',
+    object: backend,
+    cause: `volumes are attached here by backend ${others.join(', ')}`,
+    remedy: `set storageBackend back, drain the host, then change it`,
   });
 }

@@ -1,14 +1,12 @@
 import { existsSync } from 'node:fs';
-import { readFile, readlink, rmdir, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { messageOf, UnderstudyError } from '../errors.js';
-import { SystemCallError } from '../ffi/libc.js';
-import { unmount, unmountFlags } from '../ffi/mount.js';
+import { readFile, readlink } from 'node:fs/promises';
+import { UnderstudyError } from '../errors.js';
 import { endProcess, identifyProcess, isAlive, type ProcessIdentity } from './disk-process.js';
-import { flushVolume, unmountVolume } from './filesystem.js';
+import { flushForeign } from './flush-foreign.js';
 import { busyError, type Holder, mountersOf } from './holders.js';
 import type { Log } from './log.js';
 import { backingFile, deviceNumber, releaseLoop, unbindAndRemoveLater } from './loop-device.js';
+import { detachMounts, removePlace, unmountLayers } from './mount-point.js';
 import { mounts } from './mountinfo.js';
 import { type Layout, readState, removeState, type VolumeId, type VolumeState } from './state.js';
 
@@ -22,8 +20,6 @@ const terminateMs = 5_000;
  */
 const settleMs = 5_000;
 const settlePauseMs = 10;
-/** The same place mounted over more than once: each layer is one unmount. */
-const maxLayers = 8;
 
 export type Found =
   | { readonly kind: 'nothing' }
@@ -99,7 +95,7 @@ export async function tearDown(layout: Layout, id: VolumeId, log: Log): Promise<
   }
   await detachMounts(file);
   await removeState(layout, id);
-  await removeMountPoint(layout, id);
+  await removePlace(layout, id);
 }
 
 /**
@@ -115,15 +111,12 @@ export async function takeDown(
 ): Promise<void> {
   const file = layout.exportFile(state);
   const device = state.loopIndex === null ? undefined : await deviceNumber(state.loopIndex);
-  for (let layer = 0; layer < maxLayers; layer += 1) {
-    if (!(await isMountPoint(state.hostMount))) break;
-    await unmountVolume(state.hostMount, kindOf(state), signal);
-  }
+  await unmountLayers(state.hostMount, kindOf(state), signal);
   await letGo(state);
   if (state.loopIndex !== null && device !== undefined) {
     const holders = await unused(state.loopIndex, file, device, signal);
     if (holders !== undefined) {
-      await flushForeign(state, holders, log, signal);
+      await flushForeign(kindOf(state), holders, log, signal);
       throw busyError(state.hostMount, holders);
     }
     await unbindAndRemoveLater(state.loopIndex, file);
@@ -135,7 +128,7 @@ export async function takeDown(
   }
   await detachMounts(file);
   await removeState(layout, state);
-  await removeMountPoint(layout, state);
+  await removePlace(layout, state);
 }
 
 export function kindOf({ holder }: VolumeState): 'file system' | 'device' {
@@ -162,52 +155,7 @@ async function unused(
   }
 }
 
-/**
- * Who has the file system in a mount namespace of their own is cut off when this volume is next looked
- * at. They may have written since it was flushed: any one of their mounts leads to all of it.
- */
-async function flushForeign(
-  state: VolumeState,
-  [holder]: readonly Holder[],
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
-  if (holder === undefined || kindOf(state) === 'device') return;
-  try {
-    await flushVolume(holder.place, 'file system', signal);
-  } catch (thrown) {
-    signal.throwIfAborted();
-    log.warn({ holder: holder.name }, `not all is written back: ${messageOf(thrown)}`);
-  }
-}
-
 /** Of a volume without a file system: then its device is unbound, unless somebody has it open. */
 async function letGo(state: VolumeState | undefined): Promise<void> {
   if (state?.holder) await endProcess(state.holder, 'SIGKILL', killMs);
-}
-
-async function isMountPoint(path: string): Promise<boolean> {
-  return (await mounts()).some(({ mountPoint }) => mountPoint === path);
-}
-
-/** Unmounts everything at a place, lazily. Only for what has no data path any more. */
-async function detachMounts(path: string): Promise<void> {
-  for (let layer = 0; layer < maxLayers && (await isMountPoint(path)); layer += 1) {
-    await unmount(path, unmountFlags.detach).catch((thrown: unknown) => {
-      // EINVAL: somebody else was faster.
-      if (!(thrown instanceof SystemCallError && thrown.errnoName === 'EINVAL')) throw thrown;
-    });
-  }
-}
-
-async function removeMountPoint(layout: Layout, id: VolumeId): Promise<void> {
-  const path = layout.hostMount(id);
-  for (const folder of [path, dirname(path), dirname(layout.directory(id))]) {
-    await rmdir(folder).catch(async (thrown: NodeJS.ErrnoException) => {
-      // The place of a device node is a file.
-      if (thrown.code === 'ENOTDIR') return unlink(folder);
-      if (thrown.code === 'ENOENT' || thrown.code === 'ENOTEMPTY') return;
-      throw new Error(`cannot remove ${folder}: ${messageOf(thrown)}`);
-    });
-  }
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { attachedVolume, buildUp, type IdleProcess } from './build-up.js';
 import { DiskProcess, endProcess } from './disk-process.js';
 import { flushVolume } from './filesystem.js';
@@ -10,16 +9,10 @@ import { type Log, silent } from './log.js';
 import { type ReservedLoop, reapLoops, reserveLoop } from './loop-device.js';
 import { probePortals } from './portal-probe.js';
 import { fenceByReservation, keepReservation } from './reservation-fence.js';
-import {
-  assertVolumeId,
-  Layout,
-  listIdle,
-  listVolumes,
-  type VolumeId,
-  type VolumeState,
-} from './state.js';
+import { assertVolumeId, Layout, listIdle, listVolumes, refuseOtherBackend } from './state.js';
 import { inspect, killDataPath, kindOf, processOf, takeDown, tearDown } from './teardown.js';
 import type { AttachedVolume, AttachSpec, Reserved, StorageAdapter } from './types.js';
+import { refuseOlder, sameVolume, VolumeTurns } from './volume-turns.js';
 
 export interface UserStorageOptions {
   /** Default /run/understudy. */
@@ -45,11 +38,8 @@ export class UserStorage implements StorageAdapter {
   #idle: Promise<IdleProcess>[] = [];
   /** A block device kept ready, bound to nothing. */
   #loop: Promise<ReservedLoop> | undefined;
-  /** One operation at a time for each volume. */
-  readonly #turns = new Map<string, Promise<unknown>>();
-  /** Changes asked for and not done, so that an abort need not wait for them. */
-  readonly #changes = new Map<string, Set<AbortController>>();
   readonly #stopped = new AbortController();
+  readonly #turns = new VolumeTurns(this.#stopped.signal);
 
   constructor(options: UserStorageOptions = {}) {
     this.#layout = new Layout(options.runDirectory ?? '/run/understudy');
@@ -58,9 +48,14 @@ export class UserStorage implements StorageAdapter {
     this.#idleWanted = options.idleProcesses ?? 1;
   }
 
-  /** Adopts what an earlier agent attached; takes down what it left half done. */
+  /**
+   * Adopts what an earlier agent attached; takes down what it left half done.
+   *
+   * @throws {UnderstudyError} US_STORAGE_BACKEND
+   */
   async start(signal: AbortSignal): Promise<void> {
     await mkdir(this.#layout.disks, { recursive: true, mode: 0o700 });
+    await refuseOtherBackend(this.#layout, 'user');
     for (const token of await listIdle(this.#layout)) await this.#endIdle(token);
     await reapLoops();
     for (const { personality, lun, epoch } of await this.observe(signal)) {
@@ -71,7 +66,7 @@ export class UserStorage implements StorageAdapter {
   /** Gives up what is under way. Attached volumes stay attached. */
   async stop(): Promise<void> {
     this.#stopped.abort(new Error('storage was stopped'));
-    await Promise.allSettled(this.#turns.values());
+    await this.#turns.settled();
     await this.#loop?.then((loop) => loop.release()).catch(() => {});
     const idle = await Promise.allSettled(this.#idle);
     this.#idle = [];
@@ -94,7 +89,7 @@ export class UserStorage implements StorageAdapter {
 
   async fence(spec: AttachSpec, signal: AbortSignal): Promise<Reserved> {
     assertVolumeId(spec);
-    return this.#change(spec, signal, async (running) => {
+    return this.#turns.change(spec, signal, async (running) => {
       const found = await inspect(this.#layout, spec);
       if (found.kind === 'whole') {
         refuseOlder(spec, found.state);
@@ -114,7 +109,7 @@ export class UserStorage implements StorageAdapter {
 
   async attach(spec: AttachSpec, signal: AbortSignal): Promise<AttachedVolume> {
     assertVolumeId(spec);
-    return this.#change(spec, signal, async (running) => {
+    return this.#turns.change(spec, signal, async (running) => {
       const found = await inspect(this.#layout, spec);
       if (found.kind === 'whole') {
         refuseOlder(spec, found.state);
@@ -151,7 +146,7 @@ export class UserStorage implements StorageAdapter {
   async flush(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     const id = { personality, lun };
     assertVolumeId(id);
-    await this.#change(id, signal, async (running) => {
+    await this.#turns.change(id, signal, async (running) => {
       const found = await inspect(this.#layout, id);
       if (found.kind !== 'whole') return;
       await flushVolume(found.state.hostMount, kindOf(found.state), running);
@@ -164,7 +159,7 @@ export class UserStorage implements StorageAdapter {
   async detach(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     const id = { personality, lun };
     assertVolumeId(id);
-    await this.#change(id, signal, async (running) => {
+    await this.#turns.change(id, signal, async (running) => {
       const found = await inspect(this.#layout, id);
       if (found.kind === 'whole') {
         await takeDown(this.#layout, found.state, this.#log, running);
@@ -181,10 +176,10 @@ export class UserStorage implements StorageAdapter {
   async abort(personality: string, lun: number, signal: AbortSignal): Promise<void> {
     const id = { personality, lun };
     assertVolumeId(id);
-    for (const change of this.#changes.get(keyOf(id)) ?? []) change.abort(abortedError(id));
+    this.#turns.giveUp(id);
     // At once, not in turn: what is under way may be waiting for this very disk.
     await killDataPath(this.#layout, id);
-    await this.#change(id, signal, async () => {
+    await this.#turns.change(id, signal, async () => {
       const { kind } = await inspect(this.#layout, id);
       if (kind !== 'nothing') await tearDown(this.#layout, id, this.#log);
     });
@@ -198,8 +193,8 @@ export class UserStorage implements StorageAdapter {
     const attached: AttachedVolume[] = [];
     for (const id of await listVolumes(this.#layout)) {
       // One that is being attached or detached is neither.
-      if (this.#changes.has(keyOf(id))) continue;
-      await this.#turn(id, signal, async () => {
+      if (this.#turns.changes(id)) continue;
+      await this.#turns.turn(id, signal, async () => {
         const found = await inspect(this.#layout, id);
         if (found.kind === 'whole') attached.push(attachedVolume(found.state));
         if (found.kind !== 'broken') return;
@@ -208,60 +203,6 @@ export class UserStorage implements StorageAdapter {
       });
     }
     return attached;
-  }
-
-  /** One change of a volume, in turn; an abort gives it up wherever it is. */
-  async #change<T>(
-    id: VolumeId,
-    signal: AbortSignal,
-    job: (running: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const key = keyOf(id);
-    const controller = new AbortController();
-    const changes = this.#changes.get(key) ?? new Set();
-    this.#changes.set(key, changes.add(controller));
-    // Not AbortSignal.any: on Node 20 it leaks with long-lived sources and loses short-lived ones.
-    const sources = [signal, this.#stopped.signal];
-    const follow = () => controller.abort(sources.find(({ aborted }) => aborted)?.reason);
-    for (const source of sources) {
-      setMaxListeners(0, source);
-      source.addEventListener('abort', follow, { once: true });
-    }
-    if (sources.some(({ aborted }) => aborted)) follow();
-    try {
-      return await this.#turn(id, controller.signal, job);
-    } finally {
-      for (const source of sources) source.removeEventListener('abort', follow);
-      changes.delete(controller);
-      if (changes.size === 0) this.#changes.delete(key);
-    }
-  }
-
-  async #turn<T>(
-    id: VolumeId,
-    running: AbortSignal,
-    job: (running: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const key = keyOf(id);
-    const before = this.#turns.get(key) ?? Promise.resolve();
-    const turn = before
-      .catch(() => {})
-      .then(async () => {
-        running.throwIfAborted();
-        try {
-          return await job(running);
-        } catch (thrown) {
-          // Why it was given up says more than what failed because of it.
-          running.throwIfAborted();
-          throw thrown;
-        }
-      });
-    this.#turns.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(key) === turn) this.#turns.delete(key);
-    }
   }
 
   async #takeProcess(): Promise<IdleProcess> {
@@ -312,39 +253,8 @@ export class UserStorage implements StorageAdapter {
   }
 }
 
-function keyOf({ personality, lun }: VolumeId): string {
-  return `${personality}/${lun}`;
-}
-
 function keyed({ personality, lun, epoch }: AttachSpec) {
   return { personality, lun, epoch };
-}
-
-function sameVolume(spec: AttachSpec, state: VolumeState): boolean {
-  return (
-    spec.epoch === state.epoch && spec.target === state.target && spec.targetLun === state.targetLun
-  );
-}
-
-function refuseOlder(spec: AttachSpec, state: VolumeState): void {
-  if (spec.epoch >= state.epoch) return;
-  throw new UnderstudyError({
-    code: 'US_STORAGE_STALE_EPOCH',
-    action: 'cannot attach volume',
-    object: `${spec.volume} to ${spec.personality} on ${spec.host}`,
-    cause: `epoch ${spec.epoch} is over: it is attached for epoch ${state.epoch}`,
-    remedy: 'nothing: the order was late',
-  });
-}
-
-function abortedError({ personality, lun }: VolumeId): UnderstudyError {
-  return new UnderstudyError({
-    code: 'US_STORAGE_ABORTED',
-    action: 'gave up work on',
-    object: `LUN ${lun} of ${personality}`,
-    cause: 'its epoch is lost: the data path was aborted',
-    remedy: 'nothing: another host has the volume now',
-  });
 }
 
 async function discard({ process, directory }: IdleProcess): Promise<void> {

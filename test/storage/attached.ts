@@ -1,5 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import type { Test } from 'tap';
+import type { Log } from '../../src/storage/log.js';
+import type { StorageAdapter } from '../../src/storage/types.js';
 import { UserStorage } from '../../src/storage/user-storage.js';
 import type { LunServer } from './lun-server.js';
 
@@ -16,25 +18,33 @@ export function freshTarget(server: LunServer, sizeBytes?: number) {
 }
 
 /** A storage adapter with a run directory of its own; everything is taken down at the end of the test. */
-export async function storageIn(t: Test, runDirectory: string): Promise<UserStorage> {
+export function storageIn(t: Test, runDirectory: string): Promise<UserStorage> {
+  return openStorage(t, runDirectory, (options) => new UserStorage(options));
+}
+
+/** The same for whatever backend. */
+export async function openStorage<T extends StorageAdapter>(
+  t: Test,
+  runDirectory: string,
+  make: (options: { runDirectory: string; log?: Log }) => T,
+): Promise<T> {
   mkdirSync(runDirectory, { recursive: true });
-  const storage = new UserStorage({ runDirectory, log: logTo(t) });
+  const storage = make({ runDirectory, log: logTo(t) });
   await storage.start(never);
   t.teardown(async () => {
     await storage.stop();
-    await forget(runDirectory);
+    await forget(make({ runDirectory }));
+    rmSync(runDirectory, { recursive: true, force: true });
   });
   return storage;
 }
 
-async function forget(runDirectory: string): Promise<void> {
-  const last = new UserStorage({ runDirectory });
+async function forget(last: StorageAdapter): Promise<void> {
   await last.start(never);
   for (const { personality, lun } of await last.observe(never)) {
     await last.abort(personality, lun, never);
   }
   await last.stop();
-  rmSync(runDirectory, { recursive: true, force: true });
 }
 
 function logTo(t: Test) {
