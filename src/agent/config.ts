@@ -14,7 +14,7 @@ export const agentSchema = z.strictObject({
   bpffs: z.string().default('/sys/fs/bpf'),
   underlayInterface: z.string().default('eth1'),
   underlayAddress: z.string(),
-  storageBackend: z.literal('user').default('user'),
+  storageBackend: z.enum(['user', 'kernel', 'auto']).default('user'),
   /** Read-only HTTP on loopback; false for none. */
   api: z
     .union([

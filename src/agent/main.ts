@@ -19,7 +19,7 @@ import { refusesTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
 import { serve } from '../serve.js';
-import { UserStorage } from '../storage/user-storage.js';
+import { openBackend } from '../storage/backend.js';
 import { EtcdStore } from '../store/etcd.js';
 import { systemTimers } from '../store/timers.js';
 import { ownVersion } from '../version.js';
@@ -81,7 +81,7 @@ export async function runAgent(options: {
     store,
     pulse,
     network: network(config, guard, log),
-    storage: new UserStorage({ runDirectory: config.runDirectory, log }),
+    storage: await openBackend(config.storageBackend, { runDirectory: config.runDirectory, log }),
     workload: new HostWorkloads({ runDirectory: config.runDirectory, log }),
     dispatch,
     power: new FenceAgents(),

@@ -26,7 +26,7 @@ export async function gatherHost(
   return {
     host: config?.host ?? '',
     root: process.getuid?.() === 0,
-    kernel: await gatherKernel(config?.bpffs ?? '/sys/fs/bpf'),
+    kernel: await gatherKernel(config?.bpffs ?? '/sys/fs/bpf', config?.storageBackend ?? 'user'),
     sysctls: sysctls(config?.underlayInterface),
     network: {
       underlay: config === undefined ? undefined : underlay(config),

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { release } from 'node:os';
 import { messageOf, UnderstudyError } from '../errors.js';
 import { isBpfFilesystem } from '../ffi/bpf-map.js';
@@ -7,14 +7,17 @@ import { inNewNamespace } from '../ffi/namespace-mount.js';
 import { addMacvlan, addVlan, addVxlan } from '../network/netlink/link-kinds.js';
 import { findLink } from '../network/netlink/links.js';
 import { NetlinkTransport } from '../network/netlink/transport.js';
+import { hasModule, initiatorMissing } from '../storage/backend.js';
 import type { KernelFacts, Trouble } from './facts.js';
 
 const loopback = 1;
 const purpose = { action: 'cannot try', object: 'a device' };
 
 /** What this kernel can do, asked by doing it where it disturbs nobody. */
-export async function gatherKernel(bpffs: string): Promise<KernelFacts> {
-  const modules = moduleFinder();
+export async function gatherKernel(
+  bpffs: string,
+  storageBackend: KernelFacts['initiator']['wanted'],
+): Promise<KernelFacts> {
   return {
     release: release(),
     ...(await tryDevices()),
@@ -23,7 +26,8 @@ export async function gatherKernel(bpffs: string): Promise<KernelFacts> {
     fuse: device('/dev/fuse'),
     loop: device('/dev/loop-control'),
     bpffs: { path: bpffs, mounted: existsSync(bpffs) && isBpfFilesystem(bpffs) },
-    modules: { iscsi_tcp: modules('iscsi_tcp'), dm_multipath: modules('dm_multipath') },
+    modules: { iscsi_tcp: hasModule('iscsi_tcp'), dm_multipath: hasModule('dm_multipath') },
+    initiator: { wanted: storageBackend, missing: initiatorMissing() },
     watchdog: existsSync('/dev/watchdog'),
   };
 }
@@ -84,18 +88,6 @@ async function tryDevices(): Promise<Pick<KernelFacts, 'vxlan' | 'vlan' | 'macvl
 
 function device(path: string): Trouble {
   return attempt(() => closeSync(openSync(path, 'r')));
-}
-
-/** Looks for a module: loaded, built in, or to be loaded. */
-function moduleFinder(): (name: string) => boolean {
-  const lists = ['modules.dep', 'modules.builtin'].map((file) => {
-    const path = `/lib/modules/${release()}/${file}`;
-    return existsSync(path) ? readFileSync(path, 'utf8') : '';
-  });
-  return (name) => {
-    const file = new RegExp(`/${name.replaceAll('_', '[_-]')}\\.ko`);
-    return existsSync(`/sys/module/${name}`) || lists.some((list) => file.test(list));
-  };
 }
 
 export function attempt(action: () => void): Trouble {

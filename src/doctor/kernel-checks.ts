@@ -1,4 +1,4 @@
-import type { HostFacts, Trouble } from './facts.js';
+import type { HostFacts, KernelFacts, Trouble } from './facts.js';
 import { type Check, type Finding, notApplicable, ok, problem, warning } from './types.js';
 
 /** What the kernel must be able to do. */
@@ -89,18 +89,15 @@ export const kernelChecks: readonly Check<HostFacts>[] = [
   {
     id: 'kernel-iscsi',
     title: 'iSCSI initiator of the kernel',
-    judge: ({ kernel }) =>
-      kernel.modules.iscsi_tcp
-        ? ok('iscsi_tcp is there; backend user does without it')
-        : notApplicable('no iscsi_tcp; backend user does without it'),
+    judge: ({ kernel }) => initiator(kernel),
   },
   {
     id: 'kernel-multipath',
     title: 'multipath',
     judge: ({ kernel }) =>
       kernel.modules.dm_multipath
-        ? ok('dm-multipath is there; backend user does without it')
-        : notApplicable('no dm-multipath; backend user does without it'),
+        ? ok('dm-multipath is there; no volume uses it yet')
+        : notApplicable('no dm-multipath; no volume uses it yet'),
   },
   {
     id: 'kernel-watchdog',
@@ -114,6 +111,17 @@ export const kernelChecks: readonly Check<HostFacts>[] = [
           ),
   },
 ];
+
+function initiator({ initiator: { wanted, missing } }: KernelFacts): Finding {
+  if (missing === undefined) {
+    return ok(wanted === 'user' ? 'it is there; storageBackend is user' : 'it is there');
+  }
+  if (wanted !== 'kernel') return notApplicable(`${missing}; backend user does without it`);
+  return problem(
+    `${missing}, and storageBackend is kernel`,
+    'apt-get install open-iscsi; systemctl enable --now iscsid.socket; or storageBackend: user',
+  );
+}
 
 function works(saw: string, trouble: Trouble, remedy: string): Finding {
   return trouble === undefined ? ok(saw) : problem(trouble, remedy);

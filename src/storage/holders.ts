@@ -1,4 +1,4 @@
-import { readdir, readlink } from 'node:fs/promises';
+import { readdir, readlink, stat } from 'node:fs/promises';
 import { UnderstudyError } from '../errors.js';
 import { mounts } from './mountinfo.js';
 
@@ -46,6 +46,23 @@ export async function mountersOf(device: string): Promise<readonly Holder[]> {
     // mountinfo tells paths from the root of that process.
     return mount && `/proc/${pid}/root${mount.mountPoint}`;
   });
+}
+
+/** Processes that have a block device (`major:minor`) itself open. At most 8. */
+export async function openersOf(device: string): Promise<readonly Holder[]> {
+  return scanProcesses(async (pid) => {
+    for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+      const path = `/proc/${pid}/fd/${fd}`;
+      const found = await stat(path).catch(() => undefined);
+      if (found?.isBlockDevice() && numberOf(found.rdev) === device) return path;
+    }
+    return undefined;
+  });
+}
+
+/** As the kernel writes it; glibc's gnu_dev_major and gnu_dev_minor (makedev(3)), below 2^32. */
+function numberOf(rdev: number): string {
+  return `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
 }
 
 async function scanProcesses(

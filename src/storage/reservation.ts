@@ -24,7 +24,20 @@ export interface ReservationOrder extends KeyOwner {
    * target_scsi3_pr_reservation_check.)
    */
   readonly dataPath?: string | undefined;
+  /** Set when the session itself carries the data: earlier owners' writes have to end with them. */
+  readonly mustAbort?: boolean | undefined;
 }
+
+/** What carries questions and orders: a session of libiscsi, or the data path itself. */
+export type ReservationSession = Pick<
+  IscsiSession,
+  | 'target'
+  | 'persistentReserve'
+  | 'reservationsMayPersist'
+  | 'reservationKeys'
+  | 'reservationHolder'
+  | 'registrants'
+>;
 
 export interface ReservationReport {
   readonly key: bigint;
@@ -39,7 +52,7 @@ const type: ReservationType = 5;
 
 /** One owner's questions and orders. */
 interface Asking {
-  readonly session: IscsiSession;
+  readonly session: ReservationSession;
   readonly order: ReservationOrder;
   readonly key: bigint;
   readonly signal: AbortSignal | undefined;
@@ -48,7 +61,7 @@ interface Asking {
 }
 
 async function registering(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal: AbortSignal | undefined,
 ): Promise<Asking> {
@@ -57,7 +70,7 @@ async function registering(
 }
 
 function asking(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal: AbortSignal | undefined,
 ): Asking {
@@ -72,7 +85,7 @@ function asking(
  * somebody else's key is, which is never thrown out; US_STORAGE_RESERVATION; US_STORAGE_UNREACHABLE
  */
 export async function takeReservation(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<ReservationReport> {
@@ -107,7 +120,7 @@ export type Standing =
   | 'lost';
 
 export async function standingOf(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<Standing> {
@@ -121,7 +134,7 @@ export async function standingOf(
 
 /** Whether the data path is registered with this owner's key, whoever holds the reservation. */
 export async function isRegistered(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<boolean> {
@@ -135,7 +148,7 @@ export async function isRegistered(
  * @throws {UnderstudyError} US_STORAGE_STALE_EPOCH, US_STORAGE_RESERVED
  */
 export async function expelEarlier(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<ReservationReport> {
@@ -148,7 +161,7 @@ export async function expelEarlier(
 
 /** Whether the reservation is this owner's and nobody else is registered. */
 export async function holdsReservation(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<boolean> {
@@ -160,7 +173,7 @@ export async function holdsReservation(
  * the session that took it; where that is gone it stays, and the next owner throws it out.
  */
 export async function clearReservation(
-  session: IscsiSession,
+  session: ReservationSession,
   order: ReservationOrder,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -239,7 +252,7 @@ async function preempt(ask: Asking, other: bigint): Promise<boolean> {
   } catch (thrown) {
     if (!refused(thrown)) throw thrown;
     // A data path may have writes in the target's queue, which would land after this owner has read.
-    if (order.dataPath !== undefined) {
+    if (order.dataPath !== undefined || order.mustAbort === true) {
       await unregister(ask);
       const why = `the target has no PREEMPT AND ABORT: ${keyText(other)} stays registered`;
       throw cannotReserve(session, order.lun, why, 'fence by the mask of the target');

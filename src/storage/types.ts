@@ -88,7 +88,14 @@ export function initiatorName(
 }
 
 /** What the name of every initiator of a cluster begins with, and nobody else's. */
-export const initiatorPrefix = (cluster: string): string => `iqn.2026-11.io.understudy:${cluster}.`;
+export const initiatorPrefix = (cluster: string): string => `${namingAuthority}${cluster}.`;
+
+const namingAuthority = 'iqn.2026-11.io.understudy:';
+
+/** Whether an initiator's name is one of this program's, of whatever cluster. */
+export function isOwnName(initiator: string): boolean {
+  return initiator.startsWith(namingAuthority);
+}
 
 /** The storage side of the fence, run by understudy-target beside an iSCSI target. */
 export interface MaskOrder {

@@ -34,6 +34,7 @@ const kernel: KernelFacts = {
   ...{ fuse: undefined, loop: undefined },
   bpffs: { path: '/sys/fs/bpf', mounted: true },
   modules: { iscsi_tcp: true, dm_multipath: true },
+  initiator: { wanted: 'user', missing: undefined },
   watchdog: true,
 };
 const nic: UnderlayFacts = {
@@ -156,7 +157,9 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
   ],
   'kernel-loop': [['problem', withKernel({ loop: why })]],
   'kernel-iscsi': [
-    ['not-applicable', withKernel({ modules: { iscsi_tcp: false, dm_multipath: true } })],
+    ['not-applicable', withKernel({ initiator: { wanted: 'user', missing: why } })],
+    ['not-applicable', withKernel({ initiator: { wanted: 'auto', missing: why } })],
+    ['problem', withKernel({ initiator: { wanted: 'kernel', missing: why } })],
   ],
   'kernel-multipath': [
     ['not-applicable', withKernel({ modules: { iscsi_tcp: true, dm_multipath: false } })],

@@ -8,7 +8,7 @@ import { UnderstudyError } from '../../errors.js';
 import { BpfGuard } from '../../fencing/guard.js';
 import { BpfPeerFilter } from '../../fencing/peer-filter.js';
 import { LinuxNetwork } from '../../network/linux-network.js';
-import { UserStorage } from '../../storage/user-storage.js';
+import { openBackend } from '../../storage/backend.js';
 import { HostWorkloads } from '../../workload/host-workloads.js';
 import { systemctl } from '../../workload/systemctl.js';
 
@@ -37,7 +37,7 @@ export async function run({ json, config: file, yes, signal }: ClearHostOptions)
       'systemctl stop understudy-agent',
     );
   }
-  const cleared = await clearHost(parts(config), within(budgetMs, signal));
+  const cleared = await clearHost(await parts(config), within(budgetMs, signal));
   process.stdout.write(json ? `${JSON.stringify(cleared)}\n` : `${sentence(cleared)}\n`);
   return 0;
 }
@@ -52,12 +52,18 @@ async function agentRuns(signal: AbortSignal): Promise<boolean> {
   return /^(active|activating|reloading)$/m.test(await asked);
 }
 
-function parts({ bpffs, cluster, underlayInterface, runDirectory }: AgentConfig) {
+async function parts({
+  bpffs,
+  cluster,
+  underlayInterface,
+  runDirectory,
+  storageBackend,
+}: AgentConfig) {
   const log = pino({ level: 'warn' }, pino.destination({ dest: 2, sync: true }));
   const peerFilter = new BpfPeerFilter({ bpffs, cluster, underlayInterface, log });
   return {
     workload: new HostWorkloads({ runDirectory, log }),
-    storage: new UserStorage({ runDirectory, log, idleProcesses: 0 }),
+    storage: await openBackend(storageBackend, { runDirectory, log, idleProcesses: 0 }),
     network: new LinuxNetwork({ cluster, guard: new BpfGuard({ bpffs, log }), peerFilter, log }),
     removePeerFilter: () => {
       // Without pins there is no filter; to ask for one would make the folder.

@@ -1,0 +1,181 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { UnderstudyError } from '../errors.js';
+import type { ChapCredentials } from './chap.js';
+import { runChild } from './child.js';
+import type { KernelSession } from './kernel-sessions.js';
+import { splitPortal } from './portal.js';
+
+/**
+ * open-iscsi's own program, which tells iscsid what to log in to.
+ *
+ * Its records are files below /etc/iscsi, where the user has his own. Each volume of ours has a folder
+ * instead, which iscsiadm alone sees as /etc/iscsi, in a mount namespace that ends with it. So no record of
+ * the user's is ever touched (one of the same portal would be the same file), nothing of ours is logged in
+ * to at a boot, all ends with /run, and a CHAP secret is in a file of mode 0600 in memory: never in an
+ * argument, as `iscsiadm -o update -v SECRET` would have it.
+ */
+export interface LoginRecord {
+  readonly folder: string;
+  readonly interface: string;
+  readonly initiator: string;
+  readonly target: string;
+  readonly portal: string;
+  readonly chap: ChapCredentials | undefined;
+}
+
+const loginTimeoutS = 3;
+const logoutTimeoutS = 2;
+/** iscsid tries twice at most, and ends what it has begun. */
+const loginMs = 15_000;
+const logoutMs = 10_000;
+
+/**
+ * All that open-iscsi has a default for in seconds, said. With `replacement_timeout` -1 what is written
+ * waits for as long as the target is away, as with the user backend: no file system goes read-only by a
+ * target that restarts. Who will not wait any longer aborts, and that ends the wait at once.
+ */
+const settings = [
+  'node.startup = manual',
+  'node.leading_login = No',
+  'node.session.scan = manual',
+  'node.session.nr_sessions = 1',
+  'node.session.initial_login_retry_max = 1',
+  'node.session.timeo.replacement_timeout = -1',
+  'node.session.err_timeo.abort_timeout = 5',
+  'node.session.err_timeo.lu_reset_timeout = 5',
+  'node.session.err_timeo.tgt_reset_timeout = 5',
+  'node.session.err_timeo.host_reset_timeout = 10',
+  'node.conn[0].startup = manual',
+  `node.conn[0].timeo.login_timeout = ${loginTimeoutS}`,
+  `node.conn[0].timeo.auth_timeout = ${loginTimeoutS}`,
+  `node.conn[0].timeo.logout_timeout = ${logoutTimeoutS}`,
+  'node.conn[0].timeo.noop_out_interval = 2',
+  'node.conn[0].timeo.noop_out_timeout = 2',
+  // The target decides, as with the user backend; here for the data as well.
+  'node.conn[0].iscsi.HeaderDigest = None,CRC32C',
+  'node.conn[0].iscsi.DataDigest = None,CRC32C',
+] as const;
+
+/** Pure: the record of the node, as `iscsiadm -m node -o new` would write it. */
+export function nodeRecord(login: Omit<LoginRecord, 'folder'>): string {
+  const { host, port } = splitPortal(login.portal);
+  return lines([
+    `node.name = ${login.target}`,
+    // Unknown: the target tells it, and any is taken.
+    'node.tpgt = -1',
+    ...interfaceLines(login),
+    ...settings,
+    `node.conn[0].address = ${host}`,
+    `node.conn[0].port = ${port}`,
+    ...chapLines(login.chap),
+  ]);
+}
+
+function interfaceLines(login: Pick<LoginRecord, 'interface' | 'initiator'>): readonly string[] {
+  return [
+    `iface.iscsi_ifacename = ${login.interface}`,
+    'iface.transport_name = tcp',
+    `iface.initiatorname = ${login.initiator}`,
+  ];
+}
+
+function chapLines(chap: ChapCredentials | undefined): readonly string[] {
+  if (chap === undefined) return ['node.session.auth.authmethod = None'];
+  const { user, secret, mutual } = chap;
+  return [
+    'node.session.auth.authmethod = CHAP',
+    'node.session.auth.chap_algs = MD5',
+    `node.session.auth.username = ${user}`,
+    `node.session.auth.password = ${secret}`,
+    ...(mutual === undefined
+      ? []
+      : [
+          `node.session.auth.username_in = ${mutual.user}`,
+          `node.session.auth.password_in = ${mutual.secret}`,
+        ]),
+  ];
+}
+
+function lines(all: readonly string[]): string {
+  return all.map((line) => `${line}\n`).join('');
+}
+
+/** Writes what `logIn` and `logOut` need. The folder ends with the volume's. */
+export async function writeRecords(login: LoginRecord): Promise<void> {
+  const { host, port } = splitPortal(login.portal);
+  const nodes = `${login.folder}/nodes/${login.target}`;
+  const secret = { mode: 0o600 };
+  mkdirSync(nodes, { recursive: true, mode: 0o700 });
+  mkdirSync(`${login.folder}/ifaces`, { recursive: true, mode: 0o700 });
+  writeFileSync(`${login.folder}/ifaces/${login.interface}`, lines(interfaceLines(login)), secret);
+  writeFileSync(`${nodes}/${host},${port}`, nodeRecord(login), secret);
+  writeFileSync(`${login.folder}/iscsid.conf`, await startupLine(), secret);
+}
+
+/** How iscsid is started where it is not there: that is the user's to say. */
+async function startupLine(): Promise<string> {
+  const text = await readFile('/etc/iscsi/iscsid.conf', 'utf8').catch(() => '');
+  return lines(text.split('\n').filter((line) => line.startsWith('iscsid.startup')));
+}
+
+/**
+ * Logs in to the one portal. Returns, or fails, when iscsid is done with it: an iscsiadm that was killed would
+ * leave iscsid trying, so nothing cuts this short.
+ *
+ * Equals: `iscsiadm -m node -T TARGET -p PORTAL -I INTERFACE --login`
+ *
+ * @throws {UnderstudyError} US_STORAGE_INITIATOR
+ */
+export async function logIn(login: LoginRecord): Promise<void> {
+  const { target, portal } = login;
+  const node = ['-m', 'node', '-T', target, '-p', portal, '-I', login.interface, '--login'];
+  await iscsiadm(`cannot log in to`, `${target} at ${portal}`, login.folder, node, loginMs);
+}
+
+/**
+ * Equals: `iscsiadm -m session -r SID --logout`
+ *
+ * @throws {UnderstudyError} US_STORAGE_INITIATOR
+ */
+export async function logOut(folder: string, session: KernelSession): Promise<void> {
+  // Logging out by the session's number asks for its interface record, and for no other.
+  const home = `${folder}/ifaces`;
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  writeFileSync(`${home}/${session.interface}`, lines(interfaceLines(session)), { mode: 0o600 });
+  const args = ['-m', 'session', '-r', String(session.id), '--logout'];
+  await iscsiadm('cannot log out of', session.target, folder, args, logoutMs);
+}
+
+const withOwnRecords = 'mount --bind "$1" /etc/iscsi && shift && exec iscsiadm "$@"';
+
+async function iscsiadm(
+  action: string,
+  object: string,
+  folder: string,
+  args: readonly string[],
+  timeoutMs: number,
+): Promise<void> {
+  const inside = ['--mount', '--propagation', 'private', 'sh', '-c', withOwnRecords, 'sh', folder];
+  const result = await runChild('unshare', [...inside, ...args], { timeoutMs });
+  if (result.code === 0) return;
+  const words = result.stderr.trim().split('\n').slice(-3).join(' ');
+  throw initiatorError(
+    action,
+    object,
+    result.timedOut
+      ? `iscsiadm has not ended in ${timeoutMs / 1000} s`
+      : words || 'iscsiadm failed',
+  );
+}
+
+export function initiatorError(action: string, object: string, cause: string): UnderstudyError {
+  return new UnderstudyError({
+    code: 'US_STORAGE_INITIATOR',
+    action,
+    object,
+    cause,
+    remedy:
+      'see that open-iscsi is installed, iscsid runs (systemctl start iscsid.socket), the kernel has iscsi_tcp; its log: journalctl -u iscsid',
+  });
+}
