@@ -89,7 +89,8 @@ async function connected(
     }
     if (work === 'format') {
       const refused = () => refusesWrites(spec, lun, signal, job.limits, chap);
-      await timed('format', format(spec, loop.path, signal, refused));
+      const disk = { path: loop.path, sizeBytes: lun.sizeBytes };
+      await timed('format', format(spec, disk, signal, refused));
     }
     if (work === 'check') await timed('check', check(spec, loop.path, signal));
     signal.throwIfAborted();

@@ -72,7 +72,9 @@ export async function attachByKernel(
   if (work === 'format') {
     await timed(
       'format',
-      format(spec, path, signal, () => refusal(job, lun, chap, signal)),
+      format(spec, { path, sizeBytes: lun.sizeBytes }, signal, () =>
+        refusal(job, lun, chap, signal),
+      ),
     );
   }
   if (work === 'check') await timed('check', check(spec, path, signal));
