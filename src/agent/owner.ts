@@ -50,6 +50,7 @@ export class Owner {
   #endChecks: () => void = () => {};
   /** `host/incarnation` whose roles were about to come here last. */
   #expectedFrom = '';
+  #endExpectation: () => void = () => {};
 
   constructor(parts: OwnerParts) {
     this.#parts = parts;
@@ -165,8 +166,18 @@ export class Owner {
       const owner = incarnationId(host, incarnation);
       if (this.#expectedFrom === owner) continue;
       this.#expectedFrom = owner;
-      this.#parts.hurry.begin();
+      this.#endExpectation();
+      this.#endExpectation = this.#parts.hurry.begin();
     }
+  }
+
+  /** Once they came, here or elsewhere, only what a client waits for is in a hurry: not the workload's start. */
+  #expectNoMore(view: View): void {
+    const stillTheirs = this.#ready.some((id) => {
+      const { host = null, incarnation = 0 } = view.assignments.get(id)?.value ?? {};
+      return host !== null && incarnationId(host, incarnation) === this.#expectedFrom;
+    });
+    if (!stillTheirs) this.#endExpectation();
   }
 
   /** Before anything is taken or let go of; tried until it succeeds, with or without news. */
@@ -192,6 +203,8 @@ export class Owner {
       this.#task(role).set(duty, wishOf(view, role, this.#parts.host));
     }
     for (const [id, task] of this.#tasks) if (!duties.has(id)) task.set({ kind: 'none' });
+    // Tasks that take have begun to hurry themselves.
+    this.#expectNoMore(view);
   }
 
   /** What to have ready changes a little after its reason. */

@@ -51,15 +51,18 @@ test('what an earlier agent left is looked for until it is seen, with no news ne
   end();
 });
 
-test('the first vote against whose role is kept ready here puts the host in a hurry, once', async (t) => {
+test('the first vote against whose role is kept ready here puts the host in a hurry, once, until it has come', async (t) => {
   const { parts, put: write, end } = await roleHost({});
   const { watch, network, storage, workload } = parts;
   const timers = new VirtualTimers();
   let hurries = 0;
+  let ended = 0;
   const hurry = {
     begin: () => {
       hurries++;
-      return () => undefined;
+      return () => {
+        ended++;
+      };
     },
   };
   const owner = new Owner({
@@ -109,6 +112,14 @@ test('the first vote against whose role is kept ready here puts the host in a hu
   t.equal(hurries, 1);
   await news(voteKey('h4', 1, 'h3'), vote);
   t.equal(hurries, 1);
+  t.equal(ended, 0);
+  await news(assignmentKey('personality', 'web1'), {
+    ...assigned,
+    host: 'h1',
+    epoch: 4,
+    cause: 'failover',
+  });
+  t.equal(ended, 1, 'the workload need not start in it');
   await owner.stop();
   end();
 });
