@@ -8,6 +8,7 @@ import {
   type PortalNode,
   type TargetNode,
 } from './libiscsi.js';
+import { closeOnExec } from './sockets.js';
 
 /**
  * libiscsi (LGPL, Debian package libiscsi7), driven by events on the main loop: its socket is
@@ -336,6 +337,9 @@ export class IscsiContext {
       this.#polledFd = fd;
     }
     if (fd < 0) return;
+    // libiscsi leaves it open to every program that is started from here on: whoever had it could write to the
+    // LUN, and would keep the session after this process. Not only when it changed: a new one may have its number.
+    closeOnExec(fd);
     const options = { readable: (wanted & POLLIN) !== 0, writable: (wanted & POLLOUT) !== 0 };
     // koffi 3.3.4 calls with (status, events); its types say (events). A negative status (POLLERR)
     // stops the watch: libiscsi is told of both directions and finds the error itself.

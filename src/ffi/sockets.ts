@@ -14,6 +14,8 @@ export const SOL_SOCKET = 1;
 
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 /** send(2): a reader that is gone is an error, not a signal. */
 const MSG_NOSIGNAL = 0x4000;
 /** recv(2): return the real length of a message that is longer than the buffer. */
@@ -30,6 +32,7 @@ const libcRecvfrom = libc.func(
 const libcSetsockopt = libc.func(
   'int setsockopt(int fd, int level, int name, void *value, uint32_t length)',
 );
+const libcFcntl = libc.func('int fcntl(int fd, int command, ...)');
 const libcClose = libc.func('int close(int fd)') as unknown as Close;
 
 type SendToArguments = [
@@ -129,6 +132,11 @@ export function receiveFrom(fd: number, buffer: Buffer, address: Buffer): Receiv
     if (code === errno.EAGAIN) return undefined;
     throw new SystemCallError('recvfrom', code);
   }
+}
+
+/** For one that a library made: no program that this process starts gets it (fcntl(2), FD_CLOEXEC). */
+export function closeOnExec(fd: number): void {
+  check('fcntl', libcFcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
 }
 
 export function closeSocket(fd: number): void {

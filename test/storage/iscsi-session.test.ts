@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { test } from 'tap';
 import { UnderstudyError } from '../../src/errors.js';
@@ -14,6 +16,19 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
     () => 'no error',
     (thrown: unknown) => (thrown instanceof UnderstudyError ? thrown.code : String(thrown)),
   );
+}
+
+/** `socket:[inode]` of each that is open; the folder's own descriptor is gone when it is looked at. */
+function ownSockets(): readonly string[] {
+  const folder = '/proc/self/fd';
+  const targets = readdirSync(folder).flatMap((fd) => {
+    try {
+      return [readlinkSync(`${folder}/${fd}`)];
+    } catch {
+      return [];
+    }
+  });
+  return targets.filter((one) => one.startsWith('socket:'));
 }
 
 test('what libiscsi asks a target', async (t) => {
@@ -34,6 +49,19 @@ test('what libiscsi asks a target', async (t) => {
     t.same(await session.capacity(1), { blocks: 131072n, blockSizeBytes: 512 });
     t.same(await session.luns(), [0, 1]);
     await session.testUnitReady(1);
+  });
+
+  await t.test('no program that this process starts has the connection', async (t) => {
+    const before = ownSockets();
+    const session = await IscsiSession.login([server.portal], target, me, never, limits);
+    t.teardown(() => session.close());
+    const fresh = ownSockets().filter((one) => !before.includes(one));
+    t.ok(fresh.length > 0, 'it has one itself');
+    const inherited = execFileSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8' });
+    t.same(
+      fresh.filter((one) => inherited.includes(one)),
+      [],
+    );
   });
 
   await t.test('a LUN that is not there', async (t) => {
