@@ -65,12 +65,15 @@ const mac = z
   .regex(/^[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}$/, 'write a MAC such as 02:00:00:00:00:11')
   .transform((text) => text.toLowerCase());
 
-/** RFC 3720 section 3.2.6.3: `iqn.`, year and month, a domain backwards, and what its owner likes. */
+/**
+ * RFC 3720 section 3.2.6.3: `iqn.`, year and month, a domain backwards, and what its owner likes. Without a slash,
+ * which RFC 3722 forbids: a target of LIO is a folder by this name.
+ */
 const iqn = z
   .string()
   .max(223, 'write an iSCSI name of at most 223 characters (RFC 3720)')
   .regex(
-    /^iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\S+)?$/,
+    /^iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[^\s/]+)?$/,
     'write an iSCSI name such as iqn.2026-11.example.lab:web1 (RFC 3720)',
   );
 

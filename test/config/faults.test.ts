@@ -81,6 +81,14 @@ const edits: readonly (readonly [string, string, string, string, string])[] = [
     'iqn.2026-13',
     'RFC 3720',
   ],
+  // A target of LIO is a folder by its name.
+  [
+    'example.san:web2',
+    'example.san:web2/../../x',
+    'volumes[1].target',
+    'cannot be iqn.2026-11.example.san:web2/../../x',
+    'RFC 3720',
+  ],
   ['san:web2", lun: 1', 'san:web2", lun: -1', 'volumes[1].lun', 'cannot be -1', '0 or more'],
   ['san:web2", lun: 1', 'san:web2", lun: 1.5', 'volumes[1].lun', 'cannot be 1.5', 'whole number'],
   [
