@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { filterNames } from '../bpf/attach.js';
 import type { BpfLog } from '../bpf/place.js';
@@ -63,8 +63,7 @@ export class NftDispatcher implements DispatchAdapter {
       const { service, namespace } = spec;
       const path = this.#namespacePath(namespace);
       refuseUnguarded(service, path);
-      const index = inNetworkNamespace(path, () => interfaceIndex(nicName));
-      const wanted = nftState(spec, nicName, index);
+      const wanted = nftState(spec, nicName, nicIdAt(path));
       const before = this.#states.get(service) ?? (await this.#adopt(service, path, wanted));
       this.#attached.set(service, spec);
       if (before?.mark === wanted.mark) {
@@ -150,6 +149,16 @@ export class NftDispatcher implements DispatchAdapter {
     this.#turn = mine.catch(() => {});
     return mine;
   }
+}
+
+/**
+ * Numbers of NICs begin anew with each namespace, and its inode number may be given again: the time at which
+ * the kernel made the inode, which the name pins (fs/nsfs.c), tells two of one name apart.
+ */
+function nicIdAt(namespacePath: string): string {
+  const { ino, ctimeNs } = statSync(namespacePath, { bigint: true });
+  const index = inNetworkNamespace(namespacePath, () => interfaceIndex(nicName));
+  return [ino, ctimeNs, index].join(' ');
 }
 
 /** Rules alone would answer on when the lease is over. */

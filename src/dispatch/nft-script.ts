@@ -11,28 +11,28 @@ export interface NftState {
   /** MAC by personality, of members that have one. */
   readonly members: ReadonlyMap<string, string>;
   /** Which NIC has the rules: they are gone with it, and another one by its name has none. */
-  readonly nicIndex: number;
+  readonly nicId: string;
   /** Name of an empty chain that tells a later process that just this stands. */
   readonly mark: string;
 }
 
 /** @throws {UnderstudyError} US_DISPATCH_SPEC */
-export function nftState(spec: DispatchSpec, nic: string, nicIndex: number): NftState {
+export function nftState(spec: DispatchSpec, nic: string, nicId: string): NftState {
   const { members, slots } = buildTable(spec);
   const macs = members.map(({ mac }) => mac);
   const state = {
-    nicIndex,
+    nicId,
     rules: rulesOf(spec, nic),
     slots: Array.from(slots, (index) => (index === noMember ? '' : (macs[index] ?? ''))),
     members: new Map(
       members.filter(({ mac }) => mac !== '').map(({ personality, mac }) => [personality, mac]),
     ),
   };
-  const text = JSON.stringify([nicIndex, state.rules, state.slots, [...state.members]]);
+  const text = JSON.stringify([nicId, state.rules, state.slots, [...state.members]]);
   return { ...state, mark: `is-${createHash('sha256').update(text).digest('hex').slice(0, 32)}` };
 }
 
-const empty: NftState = { rules: [], slots: [], members: new Map(), nicIndex: 0, mark: '' };
+const empty: NftState = { rules: [], slots: [], members: new Map(), nicId: '', mark: '' };
 
 /**
  * What `nft -f` has to do so that `wanted` stands instead of `before`: one transaction, no packet sees half of it.
@@ -41,7 +41,7 @@ const empty: NftState = { rules: [], slots: [], members: new Map(), nicIndex: 0,
  * @param before undefined: whatever stands, all of it is replaced
  */
 export function nftScript(before: NftState | undefined, wanted: NftState, nic: string): string {
-  const was = before?.nicIndex === wanted.nicIndex ? before : empty;
+  const was = before?.nicId === wanted.nicId ? before : empty;
   return [
     ...(was === empty ? frame(nic) : [`flush table ${nftTable}`]),
     ...changedMembers(was, wanted),

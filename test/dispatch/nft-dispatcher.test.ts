@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import tap, { test } from 'tap';
 import { removeFilter } from '../../src/bpf/attach.js';
 import { chooser } from '../../src/dispatch/choose.js';
@@ -128,6 +129,26 @@ test('a NIC that is made anew has the rules again, also after a restart', async 
   const second = newNft();
   await second.ensure(byNft());
   await answered(45_001);
+});
+
+test('a namespace that is made anew has the rules again, also with a NIC of the same number', async (t) => {
+  const { far, host, dispatching, lease, guard, newNft } = await stage(t);
+  lease.raise(noLimit);
+  const dispatcher = newNft();
+  const { path, name } = dispatching;
+  const tables = () => far.at.exec('nsenter', `--net=${path}`, 'nft', 'list', 'tables');
+  const anew = () => {
+    execFileSync('ip', ['netns', 'delete', name]);
+    execFileSync('ip', ['netns', 'add', name]);
+    const link = `eth0 netns ${name} address ${service().mac} type macvlan mode bridge`;
+    host.ip(`link add link eth1 name ${link}`);
+    guard.attach(path, 'eth0', 1);
+  };
+  for (const round of ['first', 'second']) {
+    anew();
+    await dispatcher.ensure(byNft());
+    t.match(await tables(), 'netdev understudy', round);
+  }
 });
 
 test('BPF where the kernel takes it; else nftables, unless BPF is asked for; and back', async (t) => {
