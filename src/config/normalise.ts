@@ -53,13 +53,22 @@ export function normalise(file: ClusterFile): ClusterConfig {
   };
 }
 
+/** Where each dispatcher of several decided for itself, they might hash by two functions, and have no one mapping. */
+function planeOf(
+  plane: ClusterFile['services'][number]['dataPlane'],
+  dispatchers: unknown,
+): Pick<ServiceConfig, 'dataPlane'> {
+  if (plane !== 'auto') return { dataPlane: plane };
+  return dispatchers === undefined ? {} : { dataPlane: 'bpf' };
+}
+
 /** As many as it has dispatchers at once. */
 function normaliseService(file: ClusterFile['services'][number]): readonly ServiceConfig[] {
   const { address, ports, members, balance, health, drain, udpSticky, slowStart, ...more } = file;
   const { dataPlane, dispatchers, ...service } = more;
   const whole = {
     ...service,
-    ...(dataPlane === 'auto' ? {} : { dataPlane }),
+    ...planeOf(dataPlane, dispatchers),
     ...(balance === 'none' ? { balance } : {}),
     ...(slowStart === undefined ? {} : { slowStartMs: slowStart }),
     addresses: address.map(canonical),
