@@ -12,7 +12,8 @@ import { messageOf } from '../errors.js';
  * A child each: a wait in the kernel, as for a disk that hangs, can be neither bounded nor ended, and would
  * hold one of this process's few threads.
  */
-const script = `cd "$1" 2> /dev/null || exit 0
+const script = `[ -e "$1" ] || exit 0
+cd "$1" || exit 1
 for link in lun_*/*; do if [ -L "$link" ]; then links="$links $link"; fi; done
 for folder in lun_*; do if [ -d "$folder" ]; then folders="$folders $folder"; fi; done
 if [ -n "$links" ]; then rm -f $links; fi
