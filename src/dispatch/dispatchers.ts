@@ -92,7 +92,7 @@ export class Dispatchers implements DispatchAdapter {
   async #byBpf(job: () => Promise<void>): Promise<void> {
     try {
       await job();
-      this.#refusals = 0;
+      if (!this.#bpfIsRefused) this.#refusals = 0;
     } catch (thrown) {
       if (thrown instanceof UnderstudyError && thrown.code === 'US_BPF_LOAD') {
         this.#refusals += 1;

@@ -181,11 +181,12 @@ test('BPF where the kernel takes it; else nftables, unless BPF is asked for; and
   await both.remove('web');
 
   // An agent that finds another kernel.
+  let takes = false;
   const without: DispatchAdapter = {
     start: async () => {},
     stop: async () => {},
     warm: refused,
-    ensure: refused,
+    ensure: (spec) => (takes ? bpf.ensure(spec) : refused()),
     remove: (name) => bpf.remove(name),
     counters: (name) => bpf.counters(name),
     allCounters: () => bpf.allCounters(),
@@ -197,6 +198,11 @@ test('BPF where the kernel takes it; else nftables, unless BPF is asked for; and
   await answered(byNft(), 50_003);
   await other.warm(1);
   await t.rejects(other.ensure(service({ dataPlane: 'bpf' })), { code: 'US_BPF_LOAD' });
+  takes = true;
+  await other.ensure(service({ dataPlane: 'bpf' }));
+  t.equal((await other.counters('web')).by, undefined, 'who asks for it gets it');
+  await other.ensure(service());
+  t.equal((await other.counters('web')).by, 'nftables', 'whoever does not is moved no second time');
   await other.stop();
 
   const again = new Dispatchers(bpf, newNft(), quiet);
