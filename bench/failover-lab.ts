@@ -22,6 +22,7 @@ export const defaultTiming: Timing = {
 };
 export const fastTiming: Timing = { name: 'fast', heartbeatMs: 10, leaseMs: 50, advertMs: 20 };
 export const smallTiming: Timing = { ...fastTiming, name: 'small', small: true };
+export const threeTiming: Timing = { ...defaultTiming, name: 'three', small: true };
 
 /** Personality → its address: one with a LUN and a web server that reads from it, one without. */
 export const addresses = { disk: '10.10.0.11', plain: '10.10.0.12' } as const;

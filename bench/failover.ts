@@ -1,14 +1,14 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { defaultTiming, fastTiming, openBench, smallTiming, type Timing } from './failover-lab.js';
+import { defaultTiming, fastTiming, openBench, smallTiming, threeTiming, type Timing } from './failover-lab.js';
 import { intoPage, table } from './markdown.js';
 import { PeerPair } from './peer.js';
 import { everySeries, peerOf, playRound, type Round, type Series, untilReady } from './rounds.js';
 
 /**
  * What a client sees of failovers, ours and keepalived's in turn on one switch:
- * `npm run bench:failover -- [--part default|fast|small|faults|moves|peers] [--kills N] [--record FILE] [--page]`.
+ * `npm run bench:failover -- [--part default|three|fast|small|faults|moves|peers] [--kills N] [--record FILE] [--page]`.
  *
  * Parts are played one after the other, each in a lab of its own. With --record rounds are also added to
  * a file, and the tables are of all that is in it; --page puts them into docs/benchmarks.md.
@@ -21,6 +21,7 @@ interface Part {
 const parts: Readonly<Record<string, Part>> = {
   default: { timing: defaultTiming, series: ['disk', 'plain', 'keepalived'] },
   fast: { timing: fastTiming, series: ['disk', 'plain', 'keepalived'] },
+  three: { timing: threeTiming, series: ['disk', 'plain', 'keepalived'] },
   small: { timing: smallTiming, series: ['disk', 'plain', 'keepalived'] },
   faults: { timing: defaultTiming, series: ['leader too', 'etcd leader too'] },
   moves: { timing: defaultTiming, series: ['move disk', 'move plain'] },
@@ -47,7 +48,7 @@ for (const name of values.part ?? Object.keys(parts)) {
   if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(parts)}`);
   if (Number(values.kills) > 0) await play(part, Number(values.kills));
 }
-const text = [defaultTiming, fastTiming, smallTiming].filter(wasPlayed).map(tableOf).join('\n\n');
+const text = [defaultTiming, threeTiming, fastTiming, smallTiming].filter(wasPlayed).map(tableOf).join('\n\n');
 process.stdout.write(`${text}\n`);
 if (values.page) {
   const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}`;
