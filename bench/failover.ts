@@ -1,7 +1,14 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { defaultTiming, fastTiming, openBench, smallTiming, threeTiming, type Timing } from './failover-lab.js';
+import {
+  defaultTiming,
+  fastTiming,
+  openBench,
+  smallTiming,
+  type Timing,
+  threeTiming,
+} from './failover-lab.js';
 import { intoPage, table } from './markdown.js';
 import { PeerPair } from './peer.js';
 import { everySeries, peerOf, playRound, type Round, type Series, untilReady } from './rounds.js';
@@ -48,7 +55,10 @@ for (const name of values.part ?? Object.keys(parts)) {
   if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(parts)}`);
   if (Number(values.kills) > 0) await play(part, Number(values.kills));
 }
-const text = [defaultTiming, threeTiming, fastTiming, smallTiming].filter(wasPlayed).map(tableOf).join('\n\n');
+const text = [defaultTiming, threeTiming, fastTiming, smallTiming]
+  .filter(wasPlayed)
+  .map(tableOf)
+  .join('\n\n');
 process.stdout.write(`${text}\n`);
 if (values.page) {
   const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}`;
