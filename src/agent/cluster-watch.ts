@@ -1,4 +1,4 @@
-import { type NewsKind, type View, ViewKeeper } from '../control/view.js';
+import { configOf, type NewsKind, type View, ViewKeeper } from '../control/view.js';
 import { messageOf } from '../errors.js';
 import type { Operation, Store, Transaction, TransactionResult } from '../store/types.js';
 import type { Log } from './loop.js';
@@ -100,9 +100,16 @@ export class ClusterWatch {
     });
   }
 
+  /** Before anybody else hears of it: an office is stood for with the patience that its cluster needs. */
+  #suitStore(): void {
+    const timing = configOf(this.view)?.timing;
+    if (timing !== undefined) this.#store.suit(timing.leaseMs);
+  }
+
   /** One that fails (over what some other version wrote, say) keeps no other from hearing the news. */
   #tell(news?: ReadonlySet<NewsKind>): void {
     if (news?.size === 0) return;
+    if (news === undefined || news.has('config')) this.#suitStore();
     for (const [listener, of] of [...this.#listeners]) {
       if (of !== undefined && news !== undefined && !of.some((kind) => news.has(kind))) continue;
       try {

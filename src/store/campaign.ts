@@ -1,21 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.js';
 import type { StoreLog } from './log.js';
+import type { OfficePatience } from './patience.js';
 import { pause, type Timers } from './timers.js';
 import type { CampaignListener } from './types.js';
 
 /** The key whose existence means that somebody is in office; its value is the holder's name. */
 export const officeKey = (office: string): string => `office/${office}`;
 
-/** etcd's least lease with its default election time-out of 1 s. */
-export const leaseTtlSeconds = 2;
-const renewEveryMs = 300;
-/**
- * In office until the lease's end as counted from the *sending* of the last renewal, less this. It
- * covers a late timer, and one renewal acknowledged by an etcd leader that had just been deposed
- * without knowing it: etcd 3.4 answers keep-alives from the leader's memory alone.
- */
-const marginMs = 500;
 const afterRaceMs = 50;
 const firstRetryMs = 100;
 const longestRetryMs = 1_000;
@@ -47,12 +39,23 @@ export interface OfficePort {
 export interface CampaignParts {
   readonly port: OfficePort;
   readonly timers: Timers;
+  /** Asked once for each candidacy, which keeps what it began with. */
+  patience(): OfficePatience;
   readonly log: StoreLog;
   readonly office: string;
   readonly candidate: string;
   readonly listener: CampaignListener;
   /** 63 random bits: a candidacy's lease is named by us, so that a repeated grant is harmless. */
   readonly newLease?: () => bigint;
+}
+
+/** What a candidate that was elected serves under. */
+interface Term {
+  readonly lease: bigint;
+  readonly granted: Renewal;
+  /** Revision of the claim. */
+  readonly takenAt: number;
+  readonly patience: OfficePatience;
 }
 
 /**
@@ -113,10 +116,11 @@ export class Campaign {
   async #stand(signal: AbortSignal): Promise<void> {
     const { port, office, candidate, newLease = randomLease } = this.#parts;
     const lease = newLease();
+    const patience = this.#parts.patience();
     try {
-      const granted = await port.grant(lease, leaseTtlSeconds);
+      const granted = await port.grant(lease, patience.ttlSeconds);
       const takenAt = await port.claim(officeKey(office), candidate, lease);
-      if (takenAt !== undefined) await this.#serve(lease, granted, takenAt, signal);
+      if (takenAt !== undefined) await this.#serve({ lease, granted, takenAt, patience }, signal);
     } finally {
       // Also after an error: the claim may have been carried out. If this fails too, it expires.
       await port.revoke(lease).catch(() => {});
@@ -124,8 +128,9 @@ export class Campaign {
   }
 
   /** In office until the promise resolves; `lost` has been called then. */
-  #serve(lease: bigint, granted: Renewal, takenAt: number, signal: AbortSignal): Promise<void> {
+  #serve({ lease, granted, takenAt, patience }: Term, signal: AbortSignal): Promise<void> {
     const { timers, listener, office } = this.#parts;
+    const { ttlSeconds, marginMs, renewEveryMs } = patience;
     return new Promise((resolve) => {
       let deadlineMs = granted.sentMs + granted.ttlMs - marginMs;
       if (signal.aborted || timers.nowMs() >= deadlineMs) return resolve();
@@ -143,7 +148,7 @@ export class Campaign {
         resolve();
       };
       const standDown = () => leave('stood down');
-      const outOfTime = () => leave(`the lease could not be renewed for ${leaseTtlSeconds} s`);
+      const outOfTime = () => leave(`the lease could not be renewed for ${ttlSeconds} s`);
       const watchDeadline = () => {
         cancelDeadline();
         const leftMs = deadlineMs - timers.nowMs();

@@ -10,6 +10,7 @@ import { methods, rangeEnd } from './etcd/protocol.js';
 import { follow } from './etcd/watch.js';
 import { type StoreLog, silent } from './log.js';
 import { watchSeat } from './office-watch.js';
+import { patienceFor } from './patience.js';
 import { checkTransaction } from './refusals.js';
 import type { TlsFiles } from './settings.js';
 import { systemTimers, type Timers } from './timers.js';
@@ -76,11 +77,15 @@ export class EtcdStore implements Store {
     await this.get('config', { signal });
   }
 
-  /** Gives offices back (at most 500 ms each), ends watches, closes connections. */
+  /** Gives offices back (a short while for each, patience.ts), ends watches, closes connections. */
   async stop(): Promise<void> {
     this.#running.abort(new Error('the store was stopped'));
     await Promise.all(this.#work);
     this.#members.close();
+  }
+
+  suit(leaseMs: number): void {
+    this.#members.suit(patienceFor(leaseMs));
   }
 
   async get(key: string, options: CallOptions = {}): Promise<Entry | undefined> {
@@ -152,6 +157,7 @@ export class EtcdStore implements Store {
     const parts = {
       port,
       timers: this.#timers,
+      patience: () => this.#members.patience.office,
       log: this.#log,
       office,
       candidate,

@@ -4,7 +4,8 @@ import { type StoreLog, silent } from './log.js';
 import { MemoryBackend } from './memory-backend.js';
 import { MemoryWatch } from './memory-watch.js';
 import { watchSeat } from './office-watch.js';
-import { abortReason, defaultBudgetMs, unreachable } from './refusals.js';
+import { leastPatience, patienceFor } from './patience.js';
+import { abortReason, unreachable } from './refusals.js';
 import { onAbort } from './timers.js';
 import type {
   CallOptions,
@@ -34,6 +35,7 @@ export class MemoryStore implements Store {
   readonly #options: MemoryStoreOptions;
   readonly #running = new AbortController();
   readonly #campaigns = new Set<Promise<void>>();
+  #patience = leastPatience;
 
   constructor(backend: MemoryBackend = new MemoryBackend(), options: MemoryStoreOptions = {}) {
     this.#backend = backend;
@@ -50,6 +52,10 @@ export class MemoryStore implements Store {
   async stop(): Promise<void> {
     this.#running.abort(new Error('the store was stopped'));
     await Promise.all(this.#campaigns);
+  }
+
+  suit(leaseMs: number): void {
+    this.#patience = patienceFor(leaseMs);
   }
 
   get(key: string, options?: CallOptions): Promise<Entry | undefined> {
@@ -80,6 +86,7 @@ export class MemoryStore implements Store {
     const campaign = new Campaign({
       port: this.#port(),
       timers: this.#backend.timers,
+      patience: () => this.#patience.office,
       log,
       office,
       candidate,
@@ -98,7 +105,7 @@ export class MemoryStore implements Store {
   #port(): OfficePort {
     const backend = this.#backend;
     const nowMs = () => backend.timers.nowMs();
-    const ask = <T>(action: string, work: () => T, budgetMs = defaultBudgetMs) =>
+    const ask = <T>(action: string, work: () => T, budgetMs = this.#patience.budgetMs) =>
       this.#send(action, 'the office lease', work, budgetMs);
     return {
       grant: async (lease, ttlSeconds) => {
@@ -118,7 +125,7 @@ export class MemoryStore implements Store {
   }
 
   #call<T>(action: string, object: string, work: () => T, options: CallOptions = {}): Promise<T> {
-    const { budgetMs = defaultBudgetMs, signal } = options;
+    const { budgetMs = this.#patience.budgetMs, signal } = options;
     const stopped = this.#running.signal;
     const signals = signal === undefined ? [stopped] : [signal, stopped];
     return this.#send(action, object, work, budgetMs, signals);

@@ -6,8 +6,6 @@ export const largestTransactionBytes = 1024 * 1024;
 /** etcd's default --max-txn-ops. */
 export const mostOperations = 128;
 
-export const defaultBudgetMs = 3_000;
-
 /**
  * Refuses what etcd would refuse or what would make it slow, before anything is sent.
  *

@@ -59,7 +59,7 @@ export interface WatchListener {
 }
 
 export interface CallOptions {
-  /** Bound on the whole call with its retries on other members; default 3000. */
+  /** Bound on the whole call with its retries on other members; default 3000, more where the lease is long. */
   readonly budgetMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -68,12 +68,17 @@ export interface Store {
   /** Fails with US_STORE_UNREACHABLE when no member answers within `budgetMs`. */
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
+  /**
+   * Told the cluster's lease by whoever reads its definition: from then on the store is as patient as
+   * patience.ts says. An office that is held keeps what it began with.
+   */
+  suit(leaseMs: number): void;
   /** Linearizable. */
   get(key: string, options?: CallOptions): Promise<Entry | undefined>;
   /** Linearizable; sorted by key. */
   list(prefix: string, options?: CallOptions): Promise<Snapshot>;
   /**
-   * Each try has a 100 ms deadline (etcd) and is repeated on another member until the budget ends,
+   * Each try has a deadline (etcd; 100 ms at first) and is repeated on another member until the budget ends,
    * then US_STORE_UNREACHABLE: the transaction may or may not have been applied.
    */
   transact(transaction: Transaction, options?: CallOptions): Promise<TransactionResult>;

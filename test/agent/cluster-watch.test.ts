@@ -1,7 +1,10 @@
 import { test } from 'tap';
 import { ClusterWatch } from '../../src/agent/cluster-watch.js';
 import { configKey, hostKey } from '../../src/control/keys.js';
+import { applyConfig } from '../../src/operate/apply.js';
+import { personHere } from '../../src/operate/audit.js';
 import { MemoryBackend, MemoryStore } from '../../src/store/memory.js';
+import { clusterConfig } from '../control/world.js';
 
 function watching(log?: { error(fields: object, text: string): void }) {
   const store = new MemoryStore(new MemoryBackend());
@@ -46,5 +49,27 @@ test('garbage in the store ends nobody’s watch', async (t) => {
   await put(hostKey('h1'), '{"incarnation":3,"bootToken":"x"}');
   await watch.until(() => watch.view.hosts.has('h1'), stop.signal);
   t.same([...watch.view.hosts.keys()], ['h1']);
+  stop.abort();
+});
+
+test('the store hears of the cluster’s lease before anybody stands for an office', async (t) => {
+  const backend = new MemoryBackend();
+  const store = new MemoryStore(backend);
+  const stop = new AbortController();
+  const said: string[] = [];
+  const suit = store.suit.bind(store);
+  store.suit = (leaseMs) => {
+    said.push(`lease ${leaseMs}`);
+    suit(leaseMs);
+  };
+  const watch = new ClusterWatch(store);
+  watch.onChange(() => said.push('news'), ['config']);
+  watch.start(stop.signal);
+  await watch.until(() => watch.known, stop.signal);
+  const { timing } = clusterConfig();
+  const slow = clusterConfig({ timing: { ...timing, leaseMs: 4_000 } });
+  await applyConfig(store, slow, personHere());
+  await watch.until(() => said.includes('lease 4000'), stop.signal);
+  t.same(said.slice(0, 3), ['news', 'lease 4000', 'news']);
   stop.abort();
 });

@@ -383,6 +383,7 @@ function wrapped(store: Store, alteration: Alteration): Store {
   return {
     start: (signal) => store.start(signal),
     stop: () => store.stop(),
+    suit: (leaseMs) => store.suit(leaseMs),
     get: (key, options) => store.get(key, options),
     list: (prefix, options) => store.list(prefix, options),
     transact: async (transaction: Transaction, options) =>

@@ -107,6 +107,45 @@ t.test('faults of three members', async (t) => {
     t.equal(lost, false, 'office was kept by renewing over another member');
   });
 
+  await t.test('where leases are long, a store that stands still is waited for', async (t) => {
+    const offices = ['patient', 'ordinary'].map((name) => {
+      const { store, moves } = open(t, etcd, `/understudy/${name}/`);
+      const stop = new AbortController();
+      t.teardown(() => stop.abort());
+      if (name === 'patient') store.suit(10_000);
+      const follower = new Follower(store, stop.signal);
+      let lose = () => {};
+      const lost = new Promise<void>((resolve) => {
+        lose = resolve;
+      });
+      const watching = () => follower.until(() => follower.snapshots === 1);
+      const elected = new Promise<void>((resolve) =>
+        store.campaign(
+          'leader',
+          name,
+          { elected: () => resolve(), lost: () => lose() },
+          stop.signal,
+        ),
+      );
+      return { store, moves, lost, ready: Promise.all([elected, watching()]) };
+    });
+    const [patient, ordinary] = offices;
+    if (patient === undefined || ordinary === undefined) throw new Error('two were opened');
+    await Promise.all(offices.map(({ ready }) => ready));
+    let patientLost = false;
+    void patient.lost.then(() => {
+      patientLost = true;
+    });
+    t.teardown(() => etcd.members.map((member) => member.resume()));
+    for (const member of etcd.members) member.pause();
+    await ordinary.lost;
+    for (const member of etcd.members) member.resume();
+    t.equal(await patient.store.holder('leader', { budgetMs: 20_000 }), 'patient');
+    t.equal(patientLost, false, 'it kept its office');
+    t.not(ordinary.moves.length, 0, 'the watch of the other one left its member');
+    t.same(patient.moves, [], 'its own did not');
+  });
+
   await t.test('what was compacted meanwhile is made up for by a new snapshot', async (t) => {
     const { store, moves } = open(t, etcd, '/understudy/faults/');
     const stop = new AbortController();

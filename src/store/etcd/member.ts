@@ -6,20 +6,19 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { UnderstudyError } from '../../errors.js';
+import { leastPatience } from '../patience.js';
 import type { TlsFiles } from '../settings.js';
 import { credentialsFor } from './tls.js';
 
 /**
  * Why each: a member that was frozen or cut off by the network keeps its TCP connection open for
- * minutes, so pings find it out in 2 s while a call waits (without calls none are sent: etcd hangs
+ * minutes, so pings find it out while a call waits, in 2 s or as patience.ts says (without calls none are sent: etcd hangs
  * up on a client that pings an idle connection more than once in 5 s, --grpc-keepalive-min-time);
  * a member that comes back must be tried again soon (gRPC would wait up to two minutes);
  * environment variables for web proxies mean nothing here; two stores of one process must not
  * share a connection, since one may be cut off on purpose.
  */
 const channelOptions = {
-  'grpc.keepalive_time_ms': 1_000,
-  'grpc.keepalive_timeout_ms': 1_000,
   'grpc.keepalive_permit_without_calls': 0,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.min_reconnect_backoff_ms': 100,
@@ -58,17 +57,19 @@ export class EtcdMember {
   constructor(endpoint: string, tls?: TlsFiles) {
     this.endpoint = endpoint;
     this.#tls = tls;
-    this.#client = connect(endpoint, tls);
+    this.#client = connect(endpoint, tls, leastPatience.keepaliveMs);
   }
 
   /**
    * Drops the connection for a new one. After a partition the old one would wait for TCP's next
    * retransmission, up to two minutes away (tcp(7), tcp_retries2).
+   *
+   * @param keepaliveMs of the new one
    */
-  reconnect(): void {
+  reconnect(keepaliveMs: number): void {
     const before = this.#client;
     try {
-      this.#client = connect(this.endpoint, this.#tls);
+      this.#client = connect(this.endpoint, this.#tls, keepaliveMs);
     } catch {
       return; // A certificate that is being replaced: the old connection is as good as none.
     }
@@ -147,8 +148,12 @@ export class EtcdMember {
   }
 }
 
-function connect(endpoint: string, tls: TlsFiles | undefined): Client {
-  return new Client(targetOf(endpoint), credentialsFor(endpoint, tls), channelOptions);
+function connect(endpoint: string, tls: TlsFiles | undefined, keepaliveMs: number): Client {
+  return new Client(targetOf(endpoint), credentialsFor(endpoint, tls), {
+    ...channelOptions,
+    'grpc.keepalive_time_ms': keepaliveMs,
+    'grpc.keepalive_timeout_ms': keepaliveMs,
+  });
 }
 
 /** gRPC's name for an endpoint; addresses are told apart from names, which it must look up. */

@@ -1,13 +1,10 @@
 import { status } from '@grpc/grpc-js';
 import { messageOf } from '../../errors.js';
-import { abortReason, defaultBudgetMs, refused, unreachable } from '../refusals.js';
+import { leastPatience, type StorePatience } from '../patience.js';
+import { abortReason, refused, unreachable } from '../refusals.js';
 import { onAbort, pause, type Timers } from '../timers.js';
 import type { Member } from './member.js';
 
-/** Deadline of a try in the first two rounds over the members: any one of them may be frozen. */
-const tryMs = 100;
-/** Later rounds double it up to this: a store that is merely slow must work as well. */
-const longestTryMs = 800;
 const firstPenaltyMs = 100;
 const longestPenaltyMs = 2_000;
 /** Pause after a round in which every member failed: a refused connection costs no time itself. */
@@ -36,6 +33,7 @@ export class Members {
   readonly #standings: readonly Standing[];
   readonly #timers: Timers;
   #lastGood: Member | undefined;
+  #patience = leastPatience;
 
   constructor(endpoints: readonly string[], timers: Timers, connect: (endpoint: string) => Member) {
     this.#standings = endpoints.map((endpoint) => ({
@@ -45,6 +43,18 @@ export class Members {
       penaltyUntilMs: Number.NEGATIVE_INFINITY,
     }));
     this.#timers = timers;
+  }
+
+  get patience(): StorePatience {
+    return this.#patience;
+  }
+
+  /** Of calls and streams from now on; connections are made anew if theirs is another. */
+  suit(patience: StorePatience): void {
+    const { keepaliveMs } = this.#patience;
+    this.#patience = patience;
+    if (patience.keepaliveMs === keepaliveMs) return;
+    for (const { member } of this.#standings) member.reconnect(patience.keepaliveMs);
   }
 
   /**
@@ -58,7 +68,8 @@ export class Members {
     options: MembersCallOptions,
     attempt: (member: Member, deadlineMs: number) => Promise<T>,
   ): Promise<T> {
-    const { budgetMs = defaultBudgetMs, signals = [] } = options;
+    const { tryMs, longestTryMs } = this.#patience;
+    const { budgetMs = this.#patience.budgetMs, signals = [] } = options;
     const endMs = this.#timers.nowMs() + budgetMs;
     const failures = new Map<string, string>();
     let last: unknown;
@@ -136,7 +147,7 @@ export class Members {
     if (this.#lastGood === standing.member) this.#lastGood = undefined;
     if (standing.failures % failuresPerConnection !== 0 || beganMs < standing.connectedMs) return;
     standing.connectedMs = nowMs;
-    standing.member.reconnect();
+    standing.member.reconnect(this.#patience.keepaliveMs);
   }
 
   #unreachable(

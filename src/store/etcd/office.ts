@@ -5,10 +5,6 @@ import type { Codec } from './codec.js';
 import { codeOf, type Members } from './members.js';
 import { methods } from './protocol.js';
 
-const revokeBudgetMs = 500;
-/** A candidacy that takes longer has used up too much of its lease. */
-const standBudgetMs = 1_000;
-
 /** Leases and the election key, in etcd. */
 export function etcdOffice(
   members: Members,
@@ -31,13 +27,17 @@ export function etcdOffice(
 
     async revoke(lease) {
       const what = { action: 'cannot revoke', object: 'the office lease' };
-      await members.call(what, { budgetMs: revokeBudgetMs }, async (member, deadlineMs) => {
-        try {
-          await member.call(methods.leaseRevoke, { ID: String(lease) }, deadlineMs);
-        } catch (thrown) {
-          if (codeOf(thrown) !== status.NOT_FOUND) throw thrown;
-        }
-      });
+      await members.call(
+        what,
+        { budgetMs: members.patience.office.revokeBudgetMs },
+        async (member, deadlineMs) => {
+          try {
+            await member.call(methods.leaseRevoke, { ID: String(lease) }, deadlineMs);
+          } catch (thrown) {
+            if (codeOf(thrown) !== status.NOT_FOUND) throw thrown;
+          }
+        },
+      );
     },
 
     async claim(key, value, lease) {
@@ -47,7 +47,8 @@ export function etcdOffice(
       } as const;
       const request = codec.transaction(transaction, lease);
       const what = { action: 'cannot claim', object: key };
-      const answer = await members.call(what, { budgetMs: standBudgetMs }, (member, deadlineMs) =>
+      const budgetMs = members.patience.office.standBudgetMs;
+      const answer = await members.call(what, { budgetMs }, (member, deadlineMs) =>
         member.call(methods.txn, request, deadlineMs),
       );
       if (answer.succeeded) return Number(answer.header.revision);
@@ -70,7 +71,8 @@ async function grant(
   const what = { action: 'cannot grant', object: 'the office lease' };
   // From the first try: any of them may be the one that was carried out.
   const sentMs = timers.nowMs();
-  return members.call(what, { budgetMs: standBudgetMs }, async (member, deadlineMs) => {
+  const budgetMs = members.patience.office.standBudgetMs;
+  return members.call(what, { budgetMs }, async (member, deadlineMs) => {
     try {
       const request = { ID: String(lease), TTL: String(ttlSeconds) };
       const { TTL } = await member.call(methods.leaseGrant, request, deadlineMs);

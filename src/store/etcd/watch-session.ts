@@ -1,13 +1,9 @@
 import { messageOf } from '../../errors.js';
+import type { StorePatience } from '../patience.js';
 import type { Timers } from '../timers.js';
 import type { Change } from '../types.js';
 import type { Member, MemberStream } from './member.js';
 import { methods, type WatchRequest, type WatchResponse } from './protocol.js';
-
-const probeEveryMs = 500;
-/** How long a member may be silent, or without a quorum, before the watch moves to another. */
-const patienceMs = 1_000;
-const lookEveryMs = 250;
 
 export interface WatchSessionSpec {
   readonly member: Member;
@@ -17,6 +13,8 @@ export interface WatchSessionSpec {
   /** All up to this revision is known; what comes after it is told. */
   readonly afterRevision: number;
   readonly clusterId: string;
+  /** Asked each time: a session that began before the cluster's definition was known goes on. */
+  patience(): StorePatience;
   toChange(event: WatchResponse['events'][number]): Change;
   changes(changes: readonly Change[], revision: number): void;
 }
@@ -29,7 +27,7 @@ export type SessionEnd =
 /**
  * One watch stream on one member, for as long as the member proves that it is alive *and* in touch
  * with a majority: a frozen member is silent, one cut off from the others is not, and both would
- * leave a watch quiet for ever. So every 500 ms the stream is asked for its progress and the member
+ * leave a watch quiet for ever. So, every 500 ms at the least, the stream is asked for its progress and the member
  * for a linearizable read.
  */
 export class WatchSession {
@@ -104,29 +102,33 @@ export class WatchSession {
   }
 
   #look(): void {
-    const nowMs = this.#spec.timers.nowMs();
-    if (nowMs - this.#heardMs > patienceMs) {
-      this.#end({ kind: 'member', reason: `silent for ${patienceMs} ms` });
-    } else if (nowMs - this.#quorumMs > patienceMs) {
-      this.#end({ kind: 'member', reason: `no linearizable read for ${patienceMs} ms` });
+    const { timers } = this.#spec;
+    const { silenceMs, lookEveryMs } = this.#spec.patience();
+    const nowMs = timers.nowMs();
+    if (nowMs - this.#heardMs > silenceMs) {
+      this.#end({ kind: 'member', reason: `silent for ${silenceMs} ms` });
+    } else if (nowMs - this.#quorumMs > silenceMs) {
+      this.#end({ kind: 'member', reason: `no linearizable read for ${silenceMs} ms` });
     } else {
-      this.#cancelLook = this.#spec.timers.after(lookEveryMs, () => this.#look());
+      this.#cancelLook = timers.after(lookEveryMs, () => this.#look());
     }
   }
 
   #probe(): void {
     this.#stream.write({ progress_request: {} });
     if (!this.#probing) void this.#readThroughQuorum();
-    this.#cancelProbe = this.#spec.timers.after(probeEveryMs, () => this.#probe());
+    const { timers, patience } = this.#spec;
+    this.#cancelProbe = timers.after(patience().probeEveryMs, () => this.#probe());
   }
 
   async #readThroughQuorum(): Promise<void> {
-    const { member, key, timers, clusterId } = this.#spec;
+    const { member, key, timers, clusterId, patience } = this.#spec;
     this.#probing = true;
     const sentMs = timers.nowMs();
     const known = this.#revision;
     try {
-      const { header } = await member.call(methods.range, { key, count_only: true }, patienceMs);
+      const request = { key, count_only: true };
+      const { header } = await member.call(methods.range, request, patience().silenceMs);
       this.#quorumMs = Math.max(this.#quorumMs, sentMs);
       // A majority knows what we were told before asking, unless the store was replaced or restored.
       if (header.cluster_id !== clusterId || Number(header.revision) < known) {

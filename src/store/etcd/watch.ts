@@ -77,6 +77,7 @@ function session(
         rangeEnd: spec.rangeEnd,
         afterRevision: known.revision,
         clusterId: known.clusterId,
+        patience: () => spec.members.patience,
         toChange: spec.toChange,
         changes: (changes, revision) => {
           known.revision = revision;
