@@ -5,14 +5,9 @@ import { trimLog } from './bounded-log.js';
 import { endAll, endSession } from './ending.js';
 import { enterScript } from './enter.js';
 import { launch } from './launch.js';
-import {
-  inhabitants,
-  mountedDevices,
-  namespaceLinkOf,
-  networkNamespaceOf,
-  stillRuns,
-} from './process-table.js';
+import { inhabitants, stillRuns } from './process-table.js';
 import type { Records, StartedProcess, WorkloadRecord } from './record.js';
+import { standsOn } from './stands-on.js';
 import type { ObservedWorkload, WorkloadSpec, WorkloadState } from './types.js';
 
 export interface WorkloadLog {
@@ -91,16 +86,7 @@ export class CommandRunner {
     if (JSON.stringify(spec) !== JSON.stringify(this.spec)) return false;
     const pid = this.#record.process?.pid;
     if (pid === undefined || this.#state !== 'running') return true;
-    if (networkNamespaceOf(pid) !== namespaceLinkOf(spec.namespacePath)) return false;
-    try {
-      const [here, there] = [mountedDevices('self'), mountedDevices(pid)];
-      return spec.mounts.every(({ source, target }) => {
-        const device = here.get(source);
-        return device !== undefined && device === there.get(target);
-      });
-    } catch {
-      return true; // it just ended: its end is seen to
-    }
+    return standsOn(pid, spec);
   }
 
   /** Starts it unless it runs. @throws US_WORKLOAD_SETUP */

@@ -1,7 +1,9 @@
+import type { WorkloadLog } from './command-runner.js';
 import { DropIns } from './drop-ins.js';
 import { endAll } from './ending.js';
 import { enterScript } from './enter.js';
 import { Records, type WorkloadRecord } from './record.js';
+import { standsOn } from './stands-on.js';
 import { requireSystemd, type Systemctl, systemctl } from './systemctl.js';
 import type { ObservedWorkload, WorkloadAdapter, WorkloadSpec } from './types.js';
 import { unitOf } from './unit-name.js';
@@ -12,6 +14,7 @@ export interface UnitWorkloadOptions {
   /** Default /etc/systemd/system: the drop-in must outlive a reboot, see unitDropIn. */
   readonly unitDirectory?: string;
   readonly systemctl?: Systemctl;
+  readonly log?: WorkloadLog;
 }
 
 const quickMs = 10_000;
@@ -27,6 +30,7 @@ export class UnitWorkload implements WorkloadAdapter {
   readonly #runDirectory: string;
   readonly #dropIns: DropIns;
   readonly #control: Systemctl;
+  readonly #log: WorkloadLog | undefined;
   readonly #known = new Map<string, WorkloadRecord>();
   /**
    * How often drop-ins were changed, and up to which change systemd has read them. At first nobody knows:
@@ -39,6 +43,7 @@ export class UnitWorkload implements WorkloadAdapter {
     this.#runDirectory = options.runDirectory ?? '/run/understudy';
     this.#dropIns = new DropIns(options.unitDirectory ?? '/etc/systemd/system');
     this.#control = options.systemctl ?? systemctl;
+    this.#log = options.log;
     this.#records = new Records(this.#runDirectory);
   }
 
@@ -85,9 +90,8 @@ export class UnitWorkload implements WorkloadAdapter {
   async ensure(spec: WorkloadSpec, signal: AbortSignal): Promise<void> {
     const unit = unitOf(spec);
     const known = this.#known.get(spec.personality);
-    if (known !== undefined && JSON.stringify(known.spec) !== JSON.stringify(spec)) {
-      await this.remove(spec.personality, signal);
-    }
+    const same = known !== undefined && JSON.stringify(known.spec) === JSON.stringify(spec);
+    if (known !== undefined && !same) await this.remove(spec.personality, signal);
     requireSystemd(this.#control, spec.personality);
     if (this.#dropIns.write(spec)) this.#written++;
     // Before the start: what a dead agent had started must be found by the next one. And before anything
@@ -100,7 +104,21 @@ export class UnitWorkload implements WorkloadAdapter {
       enterScript(spec, this.#runDirectory, null),
     );
     await this.#reload(signal);
+    if (same) await this.#stopIfStranded(spec, unit, signal);
     await this.#start(unit, signal);
+  }
+
+  /** systemd takes a unit for running whose volume was attached anew, or whose namespace is another by now. */
+  async #stopIfStranded(spec: WorkloadSpec, unit: string, signal: AbortSignal): Promise<void> {
+    const shown = await this.#control.run(['show', '--property=MainPID', unit], quickMs, signal);
+    const pid = Number(parseProperties(shown).get('MainPID') ?? 0);
+    if (!(pid > 0) || standsOn(pid, spec)) return;
+    const { personality } = spec;
+    this.#log?.warn(
+      { personality, unit },
+      `${unit} has a disk or network that is no more: restarted`,
+    );
+    await this.#control.run(['stop', unit], startStopMs, signal);
   }
 
   /** Without it systemd would start a unit as it was before, outside of its personality. */

@@ -8,6 +8,8 @@ import { unitDropIn } from '../../src/workload/unit-dropin.js';
 import { UnitWorkload } from '../../src/workload/unit-workload.js';
 
 const never = new AbortController().signal;
+/** Beyond the highest number that a process can have (PID_MAX_LIMIT). */
+const nobody = 4_194_305;
 const spec: WorkloadSpec = {
   personality: 'web1',
   epoch: 3,
@@ -22,7 +24,7 @@ function stage(t: Test, booted = true) {
   const directory = mkdtempSync(join(tmpdir(), `ustest-${process.pid}-unit-`));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const asked: string[] = [];
-  let shown = 'ActiveState=active\nMainPID=4711\nNRestarts=2\nResult=success\n';
+  let shown = `ActiveState=active\nMainPID=${nobody}\nNRestarts=2\nResult=success\n`;
   const options = {
     runDirectory: join(directory, 'run'),
     unitDirectory: join(directory, 'units'),
@@ -76,7 +78,23 @@ test('ensure writes the drop-in once and starts the unit', async (t) => {
   t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
   t.equal(readFileSync(dropIn, 'utf8'), unitDropIn(spec));
   await workload.ensure(spec, never);
-  t.same(asked.slice(2), ['start nginx@web1.service'], 'nothing to reload');
+  const again = ['show --property=MainPID nginx@web1.service', 'start nginx@web1.service'];
+  t.same(asked.slice(2), again, 'nothing to reload');
+});
+
+test('a unit on a disk or network that is no more is started anew', async (t) => {
+  const { asked, options, show } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.ensure(spec, never);
+  // It is in our own network, not in that of its personality.
+  show(`MainPID=${process.pid}\n`);
+  asked.length = 0;
+  await workload.ensure(spec, never);
+  t.same(asked, [
+    'show --property=MainPID nginx@web1.service',
+    'stop nginx@web1.service',
+    'start nginx@web1.service',
+  ]);
 });
 
 test('what is prepared is written and read by systemd ahead of the first start', async (t) => {
@@ -151,7 +169,11 @@ test('a reload that failed is tried again before the unit starts', async (t) => 
   t.same(asked, [], 'it would have started outside of its personality');
   fails = false;
   await workload.ensure(spec, never);
-  t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
+  t.same(asked, [
+    'daemon-reload',
+    'show --property=MainPID nginx@web1.service',
+    'start nginx@web1.service',
+  ]);
 });
 
 test('somebody else’s drop-in of one unit leaves the others ready', async (t) => {
@@ -177,7 +199,7 @@ test('the next agent knows the unit; another epoch stops it first', async (t) =>
   await second.start(never);
   const common = { personality: 'web1', epoch: 3, kind: 'unit' };
   t.same(await second.observe(never), [
-    { ...common, state: 'running', pid: 4711, restarts: 2, lastEnd: '' },
+    { ...common, state: 'running', pid: nobody, restarts: 2, lastEnd: '' },
   ]);
   show('ActiveState=failed\nMainPID=0\nNRestarts=5\nResult=exit-code\n');
   t.same(await second.observe(never), [
