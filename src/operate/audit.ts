@@ -4,7 +4,7 @@ import { put } from '../agent/transactions.js';
 import { auditKey, eventKey } from '../control/keys.js';
 import { isReadable } from '../control/readable.js';
 import type { AuditRecord, ChangeKind, EventRecord } from '../control/records.js';
-import type { Operation } from '../store/types.js';
+import type { Operation, Store } from '../store/types.js';
 
 /** Who asks for a change, and from where. */
 export interface Actor {
@@ -58,6 +58,19 @@ export function auditOperations(actor: Actor, change: Change): readonly Operatio
     put(auditKey(atUnixMs, host, serial), record),
     put(eventKey(atUnixMs, host, serial), event),
   ];
+}
+
+/**
+ * Whether a change was carried out whose transaction says that it was not: a try that timed out may have been,
+ * and its repetition then finds what it compares changed, by this very change or by what others made of it since.
+ * Its entry in the audit log, of which there is no second one, tells; no other comparison would.
+ */
+export async function isWritten(
+  store: Pick<Store, 'get'>,
+  audit: readonly Operation[],
+): Promise<boolean> {
+  for (const { key } of audit) if ((await store.get(key)) === undefined) return false;
+  return true;
 }
 
 function bounded(text: string): string {

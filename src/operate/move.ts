@@ -5,8 +5,8 @@ import { choosePlacement, Survey } from '../control/placement.js';
 import { draining } from '../control/rewrites.js';
 import { configOf, type Role, roleId, type View } from '../control/view.js';
 import { UnderstudyError } from '../errors.js';
-import type { Operation, Store } from '../store/types.js';
-import { type Actor, auditOperations } from './audit.js';
+import type { Store } from '../store/types.js';
+import { type Actor, auditOperations, isWritten } from './audit.js';
 
 export interface Moved {
   readonly personality: string;
@@ -49,16 +49,6 @@ export async function move(
     );
   }
   return { personality, from, to };
-}
-
-/**
- * A try that timed out may have been carried out, and its repetition then finds the assignment changed:
- * by this very move, or already by the hand-over that it asked for. Its entry in the audit log, of which
- * there is no second one, tells; no comparison of the assignment would.
- */
-async function isWritten(store: Store, audit: readonly Operation[]): Promise<boolean> {
-  for (const { key } of audit) if ((await store.get(key)) === undefined) return false;
-  return true;
 }
 
 /**

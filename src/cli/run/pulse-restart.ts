@@ -8,7 +8,7 @@ import { type LongerLeaseRecord, longestLeaseMs } from '../../control/records.js
 import { currentReport } from '../../control/reports.js';
 import type { View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
-import { auditOperations, type Change, personHere } from '../../operate/audit.js';
+import { auditOperations, type Change, isWritten, personHere } from '../../operate/audit.js';
 import { askPulse, type PulseStatus } from '../../pulse/ask.js';
 import { type Cluster, type ClusterOptions, withCluster } from '../cluster.js';
 
@@ -70,8 +70,8 @@ const leftMs =
     deadlineMs !== null && deadlineMs - nowMs >= enough;
 
 /** Writes down what will be asked for; of controllers only one at a time does. */
-async function announce(
-  cluster: Cluster,
+export async function announce(
+  cluster: Pick<Cluster, 'store' | 'view'>,
   host: string,
   nonce: string,
   signal: AbortSignal,
@@ -89,11 +89,12 @@ async function announce(
     const asked: Change = { what: 'pulse-restart', subject: host, detail };
     const record: LongerLeaseRecord = { incarnation, nonce, leaseMs: longestLeaseMs };
     if (starting === undefined) {
+      const audit = auditOperations(personHere(), asked);
       const result = await cluster.store.transact({
         compare: [host, ...others].map((name) => ({ kind: 'absent', key: longerKey(name) })),
-        write: [put(longerKey(host), record), ...auditOperations(personHere(), asked)],
+        write: [put(longerKey(host), record), ...audit],
       });
-      if (result.done) return;
+      if (result.done || (await isWritten(cluster.store, audit))) return;
     }
     if (performance.now() > endMs) {
       const cause =
