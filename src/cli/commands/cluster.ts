@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import { clientAddressOf, clientAdvice } from '../client-address.js';
 import {
   type CommonOptions,
   type Context,
@@ -129,13 +130,18 @@ function which(program: Command, context: Context): void {
   const command = withClusterOptions(program.command('which'))
     .description('the member that a client gets, and why')
     .argument('<service>')
-    .argument('<client>', 'ADDRESS:PORT, IPv6 in brackets')
+    .argument('<client>', 'ADDRESS:PORT, IPv6 in brackets', client)
     .action(async (service: string, client: string, options: CommonOptions) => {
       const { run } = await import('../run/which.js');
       const common = clusterOptions(options, context);
       await finish(options.json, () => run({ ...common, service, client }));
     });
   example(command, 'understudy which web 10.10.0.200:40001');
+}
+
+function client(text: string): string {
+  if (clientAddressOf(text) !== undefined) return text;
+  throw new InvalidArgumentError(clientAdvice);
 }
 
 function doctor(program: Command, context: Context): void {

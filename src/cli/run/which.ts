@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { dispatchSpec } from '../../agent/specs.js';
 import { sharedName } from '../../config/dispatchers.js';
 import type { ServiceConfig } from '../../config/types.js';
@@ -11,6 +12,7 @@ import {
 import { configOf, type View } from '../../control/view.js';
 import { choose } from '../../dispatch/choose.js';
 import { UnderstudyError } from '../../errors.js';
+import { clientAddressOf, clientAdvice } from '../client-address.js';
 import { type ClusterOptions, withCluster } from '../cluster.js';
 
 export interface WhichOptions extends ClusterOptions {
@@ -71,20 +73,19 @@ export function whichOf(view: View, name: string, client: string): Which {
   if (service === undefined) {
     throw problem(name, 'no such service', 'understudy status lists them');
   }
-  const parsed = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(client);
-  const address = parsed?.[1] ?? parsed?.[2];
-  const port = Number(parsed?.[3]);
-  if (address === undefined || port > 65_535) {
+  const from = clientAddressOf(client);
+  if (from === undefined) throw problem(name, `${client} is no ADDRESS:PORT`, clientAdvice);
+  if (!service.addresses.some((address) => isIP(address) === from.family)) {
     throw problem(
       name,
-      `${client} is no ADDRESS:PORT`,
-      'write 10.10.0.200:40001 or [fd00::1]:40001',
+      `it has no IPv${from.family} address that ${client} could ask`,
+      `ask for a client of IPv${from.family === 4 ? 6 : 4}, or give ${name} an address of each family`,
     );
   }
   const [first] = service.ports;
   const choice = choose(dispatchSpec(view, service, 0), {
-    address,
-    port,
+    address: from.address,
+    port: from.port,
     protocol: first?.protocol ?? 'tcp',
     servicePort: first?.first ?? 0,
   });
