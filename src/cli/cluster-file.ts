@@ -1,6 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type Parsed, type Problem, parseClusterFile } from '../config/parse.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { killable } from './interrupt.js';
+import { printable } from './output.js';
 
 /** One byte more than a cluster file may have: the parser tells what is too large. */
 const mostBytes = 1024 * 1024 + 1;
@@ -12,7 +14,7 @@ const mostBytes = 1024 * 1024 + 1;
  */
 export function readBounded(path: string): string {
   try {
-    return read(path);
+    return killable(() => read(path));
   } catch (thrown) {
     throw new UnderstudyError({
       code: 'US_FILE_UNREADABLE',
@@ -66,5 +68,5 @@ export function printWarnings(file: string, warnings: readonly Problem[]): void 
 
 function paragraph(file: string, { path, line, column, what, write }: Problem): string {
   const where = path === '' ? '' : `${path}: `;
-  return `${file}:${line}:${column}: ${where}${what}\n  do: ${write}`;
+  return printable(`${file}:${line}:${column}: ${where}${what}\n  do: ${write}`);
 }

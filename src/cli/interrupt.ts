@@ -28,6 +28,23 @@ export function interruptible(): AbortSignal {
   return controller.signal;
 }
 
+/**
+ * Runs something that may block the event loop for as long as somebody else likes, such as reading a pipe: for
+ * so long a signal ends the process by itself, as it would anyone who never asked for it (signal(7)).
+ */
+export function killable<T>(work: () => T): T {
+  const names = ['SIGINT', 'SIGTERM'] as const;
+  const before = names.map((name) => process.listeners(name));
+  for (const name of names) process.removeAllListeners(name);
+  try {
+    return work();
+  } finally {
+    for (const [index, name] of names.entries()) {
+      for (const listener of before[index] ?? []) process.on(name, listener);
+    }
+  }
+}
+
 /** The interruption that something thrown is about: itself, or its cause. */
 export function interruptionIn(thrown: unknown): Interrupted | undefined {
   for (let at = thrown, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {

@@ -25,6 +25,14 @@ function padded(cell: string, width: number): string {
 }
 
 /**
+ * Text of a file or of another program, fit for a terminal: its control characters (C0, DEL, C1) would
+ * colour, move or hide what stands around them. Lines stay lines.
+ */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd');
+}
+
+/**
  * Tells a failure: for people on stderr, and with `--json` also as one object on stdout, so that a
  * program always gets JSON.
  */
@@ -44,7 +52,7 @@ export function reportError(thrown: unknown, json: boolean): void {
           cause: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
           remedy: 'this is a defect: report it with the text above',
         });
-  process.stderr.write(`${error.toText()}\n`);
+  process.stderr.write(`${printable(error.toText())}\n`);
   if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: error.toJSON() })}\n`);
 }
 

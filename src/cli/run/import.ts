@@ -5,6 +5,7 @@ import { UnderstudyError } from '../../errors.js';
 import { convertKeepalived, type Note } from '../../migrate/keepalived.js';
 import { readTranslation, translate } from '../../migrate/translate.js';
 import { printProblems, readBounded, readClusterFile } from '../cluster-file.js';
+import { printable } from '../output.js';
 
 const stillFaulty = 1;
 
@@ -59,7 +60,7 @@ function told(config: ClusterConfig, notes: readonly Note[], from: string, json:
   }
   process.stdout.write(file);
   for (const { line, text, why } of notes)
-    process.stderr.write(`${line === 0 ? from : `${from}:${line}: ${text}`}: ${why}\n`);
+    process.stderr.write(printable(`${line === 0 ? from : `${from}:${line}: ${text}`}: ${why}\n`));
   if (parsed.ok) return 0;
   printProblems('the new file', problems, false);
   return stillFaulty;
