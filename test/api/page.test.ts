@@ -115,6 +115,22 @@ async function openPage(t: Test, browser: Browser, scheme: 'light' | 'dark', sta
   return { page, complaints, server };
 }
 
+/** Words of tables that stand on more than one line. */
+const cutWords = `[...document.querySelectorAll('th, td')].flatMap((cell) => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  const cut = [];
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    for (const { 0: word, index } of text.data.matchAll(/\\w+/g)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      if (range.getClientRects().length > 1) cut.push(word);
+    }
+  }
+  return cut;
+})`;
+
 async function picture(page: Page, name: string): Promise<void> {
   if (pictures !== undefined) {
     await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
@@ -167,6 +183,26 @@ test('the status page', async (t) => {
       },
     );
   }
+
+  await t.test(
+    'on a phone no word is cut, and the page itself does not scroll sideways',
+    async (t) => {
+      const { page } = await openPage(t, browser, 'light', cluster);
+      await page.setViewportSize({ width: 390, height: 800 });
+      await picture(page, 'phone');
+      t.equal(await page.evaluate('document.documentElement.scrollWidth'), 390);
+      t.same(await page.evaluate(cutWords), []);
+      const right = (selector: string) =>
+        page.evaluate(`document.querySelector('${selector}').getBoundingClientRect().right`);
+      t.ok(Number(await right('.traffic')) < Number(await right('.service')), 'it is in its card');
+      await page.evaluate(readFileSync(axe, 'utf8'));
+      const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string }[] };
+      t.same(
+        violations.map(({ id }) => id),
+        [],
+      );
+    },
+  );
 
   await t.test('it follows what changes, and keeps what its reader opened', async (t) => {
     let status = cluster();
