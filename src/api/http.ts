@@ -65,13 +65,21 @@ export function boundedHttp(options: HttpOptions): {
             );
       made.maxConnections = mostConnections;
       made.maxRequestsPerSocket = mostRequestsPerConnection;
-      made.timeout = slowestRequestMs; // of silence
+      made.timeout = slowestRequestMs; // of silence, but for ours (below)
       if (mostOfPeer !== undefined) boundPeers(made, mostOfPeer);
       server = made;
       return made as Server;
     },
   });
   if (server === undefined) throw new Error('fastify made no server');
+  // Silence is the caller's until a request is whole, and again while it takes the answer. In between it is
+  // ours: a plan may take longer than a caller may, and has a bound of its own.
+  http.addHook('preHandler', async ({ raw }) => {
+    raw.socket.setTimeout(0);
+  });
+  http.addHook('onSend', async ({ raw }) => {
+    raw.socket.setTimeout(slowestRequestMs);
+  });
   http.removeAllContentTypeParsers();
   http.addContentTypeParser(
     'application/json',

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type Test, test } from 'tap';
 import { writeTokenFile } from '../../src/api/token-file.js';
+import { systemTimers } from '../../src/store/timers.js';
 import { attackGroups } from './attack-list.js';
 import { openRemote, rawTls } from './remote-stage.js';
 
@@ -42,8 +43,11 @@ test('refused: who was let in before, once the file has changed', async (t) => {
   t.equal((await ask('/', { token: admin })).code, 'US_API_TOKENS', 'a file without end');
 });
 
+/** However slow the machine is, nobody wins back the right to ask meanwhile. */
+const noTimePasses = () => systemTimers(() => 0);
+
 test('refused: guessing. Who was known gets in all the same, also from there', async (t) => {
-  const { ask, read } = await openRemote(t);
+  const { ask, read } = await openRemote(t, { timers: noTimePasses() });
   t.equal((await ask('/', { token: read })).status, 200);
   const guess = (index: number) =>
     ask('/', {
@@ -62,7 +66,7 @@ test('refused: guessing. Who was known gets in all the same, also from there', a
 });
 
 test('refused: many requests and many changes in a short time', async (t) => {
-  const { ask, read, operate } = await openRemote(t);
+  const { ask, read, operate } = await openRemote(t, { timers: noTimePasses() });
   const change = () => ask('/v1/undrain', { method: 'POST', token: operate, body: { host: 'h1' } });
   const changes = await Promise.all(Array.from({ length: 15 }, change));
   t.ok(changes.filter(({ code }) => code === 'US_API_BUSY').length >= 4, 'changes');
@@ -110,7 +114,7 @@ const raw: readonly (readonly [what: string, text: string, answer: RegExp])[] = 
 ];
 
 test('refused: what is no request', async (t) => {
-  const { port } = await openRemote(t, 1_000);
+  const { port } = await openRemote(t, { slowestRequestMs: 1_000 });
   for (const [what, text, expected] of raw) {
     const { socket, answer } = await rawTls(port);
     socket.write(text);
@@ -132,7 +136,7 @@ function closed(t: Test, port: number, text: string): Promise<string> {
 }
 
 test('refused: what is no TLS of today', async (t) => {
-  const { port } = await openRemote(t, 500);
+  const { port } = await openRemote(t, { slowestRequestMs: 500 });
   t.notMatch(
     await closed(t, port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
     /HTTP\/1\.1 200/,
@@ -150,7 +154,7 @@ test('refused: what is no TLS of today', async (t) => {
 });
 
 test('refused: whoever keeps a connection and says little', async (t) => {
-  const { port, admin } = await openRemote(t, 500);
+  const { port, admin } = await openRemote(t, { slowestRequestMs: 500 });
   const startMs = performance.now();
   const drip = async (head: string, part: string) => {
     const { socket, answer } = await rawTls(port);
@@ -181,7 +185,7 @@ test('refused: whoever keeps a connection and says little', async (t) => {
 });
 
 test('refused: one peer that takes every connection', async (t) => {
-  const { port, ask, read } = await openRemote(t, 2_000);
+  const { port, ask, read } = await openRemote(t, { slowestRequestMs: 2_000 });
   const sockets = Array.from({ length: 40 }, () => connect(port, '127.0.0.1'));
   const ends = sockets.map(
     (socket) =>

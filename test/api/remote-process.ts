@@ -4,7 +4,7 @@ import { openRemote } from './remote-stage.js';
 const undo: (() => unknown)[] = [];
 const { port, admin } = await openRemote(
   { teardown: (work) => undo.push(work), comment: () => {} },
-  500,
+  { slowestRequestMs: 500 },
 );
 process.send?.({ port, admin });
 process.once('disconnect', () => {

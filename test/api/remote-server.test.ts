@@ -6,6 +6,8 @@ import { z } from 'zod';
 import { agentSchema } from '../../src/agent/config.js';
 import { RemoteApi } from '../../src/api/remote-server.js';
 import { writeTokenFile } from '../../src/api/token-file.js';
+import { planInThread } from '../../src/operate/plan-thread.js';
+import { pause, systemTimers } from '../../src/store/timers.js';
 import { file, makeCertificate, openRemote, type Remote } from './remote-stage.js';
 
 const post = (remote: Remote, path: string, token: string, body: unknown) =>
@@ -72,6 +74,20 @@ test('a plan is looked at first, and only that file is applied, on that definiti
   t.strictSame(JSON.parse(applied.text), { cluster: 'demo', generation: 2 });
   const late = await post(remote, '/v1/apply', admin, { file: changed, plan: plan.id });
   t.match([late.status, late.code], [409, 'US_API_PLAN'], 'the definition is another by now');
+});
+
+test('an answer that takes longer than a caller may take is waited for', async (t) => {
+  const timers = systemTimers();
+  const slowestRequestMs = 1_000;
+  const remote = await openRemote(t, {
+    slowestRequestMs,
+    readAndPlan: async (task) => {
+      await pause(timers, 2 * slowestRequestMs);
+      return planInThread(task);
+    },
+  });
+  const planned = await post(remote, '/v1/plan', remote.operate, { file });
+  t.equal(planned.status, 200, planned.text);
 });
 
 test('a certificate that is renewed under way is taken for new connections', async (t) => {

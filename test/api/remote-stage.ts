@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { applyConfig } from '../../src/operate/apply.js';
 import { Operations } from '../../src/operate/operations.js';
 import { planInThread } from '../../src/operate/plan-thread.js';
 import { MemoryStore } from '../../src/store/memory.js';
-import { systemTimers } from '../../src/store/timers.js';
+import { systemTimers, type Timers } from '../../src/store/timers.js';
 import { source } from './source.js';
 
 /** A certificate for 127.0.0.1, by itself. */
@@ -67,17 +67,22 @@ export interface Ask {
   readonly rawBody?: string | Buffer;
 }
 
-/** One HTTPS API with a token of each role, in front of a store in memory. */
-export async function openRemote(
-  t: { teardown(work: () => unknown): void; comment(text: string): void },
-  slowestRequestMs?: number,
-) {
-  const folder = mkdtempSync(join(tmpdir(), `ustest-${process.pid}-api-`));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  makeCertificate(folder);
-  const tokens = join(folder, 'tokens.json');
+/** Made once for all APIs of a process: keys and hashes are what costs time. */
+const certificateFiles = once(async () => {
+  const folder = mkdtempSync(join(tmpdir(), `ustest-${process.pid}-tls-`));
+  try {
+    makeCertificate(folder);
+    return ['cert.pem', 'key.pem'].map(
+      (name) => [name, readFileSync(join(folder, name), 'utf8')] as const,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+const tokensOfEachRole = once(() => {
   const nowUnixMs = Date.now();
-  const made = await Promise.all(
+  return Promise.all(
     (['read', 'operate', 'admin', 'expired'] as const).map((name) =>
       makeToken({
         name,
@@ -87,18 +92,46 @@ export async function openRemote(
       }),
     ),
   );
+});
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+export interface RemoteOptions {
+  readonly slowestRequestMs?: number;
+  /** What counts how often somebody asks. */
+  readonly timers?: Timers;
+  readonly readAndPlan?: typeof planInThread;
+}
+
+/** One HTTPS API with a token of each role, in front of a store in memory. */
+export async function openRemote(
+  t: { teardown(work: () => unknown): void; comment(text: string): void },
+  { slowestRequestMs, timers = systemTimers(), readAndPlan = planInThread }: RemoteOptions = {},
+) {
+  const folder = mkdtempSync(join(tmpdir(), `ustest-${process.pid}-api-`));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  for (const [name, text] of await certificateFiles())
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+  const tokens = join(folder, 'tokens.json');
+  const made = await tokensOfEachRole();
   const entries: readonly TokenEntry[] = made.map(({ entry }) => entry);
   writeTokenFile(tokens, entries);
   const [read = '', operate = '', admin = '', expired = ''] = made.map(({ text }) => text);
   const store = await smallCluster();
   const api = new RemoteApi({
     source: source(),
-    operations: new Operations({ cluster: 'demo', store, readAndPlan: planInThread }),
+    operations: new Operations({ cluster: 'demo', store, readAndPlan }),
     settings: {
       ...{ bind: '127.0.0.1', port: 0, tokens },
       tls: { certificate: join(folder, 'cert.pem'), key: join(folder, 'key.pem') },
     },
-    timers: systemTimers(),
+    timers,
     unixMs: () => Date.now(),
     warn: (text) => t.comment(text),
     ...(slowestRequestMs === undefined ? {} : { slowestRequestMs }),
