@@ -72,9 +72,11 @@ const harmless = /^(?:--version|validate examples\/\S+|completion \S+|\w+ --help
 
 test('commands that change nothing do what the page says', async (t) => {
   const told = pages().flatMap((page) => writtenCommands(page).map(({ text }) => text));
-  const runnable = [...new Set(told)].filter((text) => harmless.test(text) && !/[A-Z]/.test(text));
-  t.ok(runnable.length >= 5, runnable.join(', '));
-  for (const text of runnable) {
+  const runnable = told.filter((text) => harmless.test(text) && !/[A-Z]/.test(text));
+  // One of each: test/cli tries every shell and every example.
+  const one = new Map(runnable.map((text) => [text.split(' ')[0], text]));
+  t.ok(one.size >= 3, runnable.join(', '));
+  for (const text of one.values()) {
     const { code, stdout } = await understudy(text.split(' '));
     t.equal(code, 0, text);
     t.not(stdout, '', text);

@@ -75,6 +75,7 @@ const placeholders: Readonly<Record<string, string>> = {
   SIGNAL: 'KILL',
   ROLE: 'read',
   'HOST@TIME': 'h1@2s',
+  'ADDRESS:PORT': '10.10.0.200:40001',
 };
 
 /** `a [--b C] [--d]` is `a`, `a --b C` and `a --d`. */
