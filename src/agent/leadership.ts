@@ -2,6 +2,7 @@ import { commitsWithVote } from '../control/closing.js';
 import { controllersChange, decideChange, notDriving } from '../control/controllers-change.js';
 import { type Told, tellStuck } from '../control/drains.js';
 import { electorateOf, electorsOf } from '../control/electorate.js';
+import { type LeavingState, leaveFailing } from '../control/failing.js';
 import {
   type Circumstances,
   type Commit,
@@ -44,6 +45,7 @@ export class Leadership {
   #drive = notDriving;
   #toldOfChange = '';
   #moves = noMoves;
+  #leaving: LeavingState = new Map();
   #state: FailoverState = initialFailoverState;
   #office: { readonly guard: Compare; readonly sinceMs: number } | undefined;
 
@@ -80,6 +82,7 @@ export class Leadership {
               this.#office = undefined;
               this.#drive = notDriving;
               this.#moves = noMoves;
+              this.#leaving = new Map();
               this.#housekeeping.end();
               this.#power.end();
               journal.event('leader', host, `${host} is leader no longer: ${reason}`);
@@ -169,15 +172,25 @@ export class Leadership {
       { nowMs, leaderSinceMs: office.sinceMs, liveness: this.#parts.liveness() },
       this.#moves,
     );
-    const wakesMs = [called.wakeAtMs, decided.wakeAtMs].filter((atMs) => atMs !== undefined);
+    const leaving = leaveFailing(
+      this.#leaving,
+      watch.view,
+      { nowMs, liveness: this.#parts.liveness() },
+      this.#moves,
+    );
+    this.#leaving = leaving.state;
+    const wakesMs = [called.wakeAtMs, decided.wakeAtMs, leaving.wakeAtMs].filter(
+      (atMs) => atMs !== undefined,
+    );
     if (wakesMs.length > 0) this.#stewardship.triggerIn(Math.min(...wakesMs) - nowMs);
-    for (const { role, reason } of decided.holds) this.#hold(roleId(role), reason);
+    for (const { role, reason } of [...decided.holds, ...leaving.holds])
+      this.#hold(roleId(role), reason);
     this.#tellStuck(decided.stuck);
     for (const one of called.calledOff) {
       const [rewrite] = stays(watch.view, one);
       if (rewrite !== undefined) await this.#rewrite(rewrite, office.guard, 'called-off');
     }
-    for (const rewrite of decided.rewrites) {
+    for (const rewrite of [...decided.rewrites, ...leaving.rewrites]) {
       const { state } = rewrite.next;
       await this.#rewrite(rewrite, office.guard, state === 'assigned' ? 'placement' : state);
     }

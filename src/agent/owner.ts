@@ -70,6 +70,7 @@ export class Owner {
       ['mask'],
     );
     watch.onChange(() => this.#expect(), ['vote']);
+    this.#parts.workload.onFailure((name) => this.#tellFailure(name));
     this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
     });
@@ -129,7 +130,9 @@ export class Owner {
       if (task.role.kind === 'service') services.push({ name, epoch, phase, detail });
       else {
         const volumes = this.#personalities.get(id)?.volumes ?? [];
-        personalities.push({ name, epoch, phase, detail, volumes });
+        const failures = this.#parts.workload.failures(name);
+        const told = failures === undefined ? {} : { failures };
+        personalities.push({ name, epoch, phase, detail, volumes, ...told });
       }
     }
     return { personalities, services, ...(ready.length === 0 ? {} : { ready }) };
@@ -140,6 +143,16 @@ export class Owner {
     return [...this.#tasks.values()]
       .filter((task) => task.role.kind === 'personality' && task.state.phase === 'running')
       .map((task) => ({ name: task.role.name, epoch: task.state.epoch }));
+  }
+
+  /** Each would fill the history with nothing else: the first, the second, the fourth and so on. */
+  #tellFailure(personality: string): void {
+    const { count = 0, last = '' } = this.#parts.workload.failures(personality) ?? {};
+    if (Number.isInteger(Math.log2(count))) {
+      const text = `its workload failed, ${count} in a row: ${last}`;
+      this.#parts.roleParts().journal.event('workload', personality, text);
+    }
+    this.#parts.onState();
   }
 
   #dropBudget(): AbortSignal {

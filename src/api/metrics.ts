@@ -79,6 +79,13 @@ function clusterMetrics(gauge: AddGauge, status: Status): void {
     'Grows with each assignment of a personality',
     status.personalities.map(({ name, epoch }): Sample => [{ personality: name }, epoch]),
   );
+  gauge(
+    'workload_failures',
+    'Ends of a workload in a row, a minute apart at most; 0: it is well',
+    status.personalities.map(
+      ({ name, failures }): Sample => [{ personality: name }, failures?.count ?? 0],
+    ),
+  );
   gauge('spares', 'Hosts of a pool that are up and carry no personality', spares(status));
   const members = status.services.flatMap((service) =>
     service.members.map((member) => ({

@@ -69,6 +69,10 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           reservation: text.optional(),
         }),
       ),
+      failures: z
+        .looseObject({ count, last: text })
+        .nullable()
+        .describe('ends of its workload in a row, a minute apart at most; null: it is well'),
     }),
   ),
   services: z.array(

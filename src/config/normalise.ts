@@ -48,6 +48,9 @@ export function normalise(file: ClusterFile): ClusterConfig {
           : 'command' in workload
             ? { kind: 'command', command: workload.command }
             : { kind: 'unit', unit: workload.unit },
+      ...(workload?.moveAfterFailures === undefined
+        ? {}
+        : { moveAfterFailures: workload.moveAfterFailures }),
     })),
     services: file.services.flatMap(normaliseService),
   };

@@ -187,6 +187,8 @@ const unit = z
     'write the name of a service unit, e.g. nginx@web1.service',
   );
 
+const moveAfterFailures = z.int().min(1).max(100).optional();
+
 const personality = z.strictObject({
   name: label,
   networks: z
@@ -199,8 +201,8 @@ const personality = z.strictObject({
   workload: z
     .union(
       [
-        z.strictObject({ command: z.array(argument).min(1, commandForm) }),
-        z.strictObject({ unit }),
+        z.strictObject({ command: z.array(argument).min(1, commandForm), moveAfterFailures }),
+        z.strictObject({ unit, moveAfterFailures }),
       ],
       'write {command: [program, argument]} or {unit: name.service}',
     )

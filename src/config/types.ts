@@ -140,6 +140,8 @@ export interface PersonalityConfig {
   readonly routes: readonly RouteConfig[];
   readonly storage: readonly StorageMapEntry[];
   readonly workload: WorkloadConfig;
+  /** Ends of its workload in a row after which it tries another host. Absent: it stays. */
+  readonly moveAfterFailures?: number;
   /** Default 'default'. */
   readonly pool: string;
   /** Higher is placed first. Default 100. */

@@ -76,7 +76,7 @@ function host({ name, address, pool, joins, capacity, power, ...rest }: HostConf
 }
 
 function personality(it: PersonalityConfig): Fields {
-  const { workload } = it;
+  const { workload, moveAfterFailures } = it;
   return filled({
     name: it.name,
     networks: it.networks.map(({ network, addresses, mac }) =>
@@ -88,8 +88,8 @@ function personality(it: PersonalityConfig): Fields {
       workload.kind === 'none'
         ? undefined
         : workload.kind === 'command'
-          ? { command: workload.command }
-          : { unit: workload.unit },
+          ? filled({ command: workload.command, moveAfterFailures })
+          : filled({ unit: workload.unit, moveAfterFailures }),
     pool: but('default', it.pool),
     priority: but(100, it.priority),
   });

@@ -194,6 +194,8 @@ export interface PersonalityReport {
   /** Why it is in this phase, when that is not plain. */
   readonly detail: string;
   readonly volumes: readonly VolumeReport[];
+  /** Ends of its workload in a row; absent: it is well, or of a version before 0.2. */
+  readonly failures?: { readonly count: number; readonly last: string };
 }
 
 export interface VolumeReport {

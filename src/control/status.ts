@@ -50,6 +50,8 @@ export interface PersonalityStatus {
     readonly addresses: readonly string[];
   }[];
   readonly volumes: readonly VolumeReport[];
+  /** Ends of its workload in a row; null: it is well. */
+  readonly failures: { readonly count: number; readonly last: string } | null;
 }
 
 export interface ServiceStatus {
@@ -121,6 +123,7 @@ export function statusOf(
           waiting ||
           (stays && `to move to ${assignment?.to}: ${stays}`) ||
           report?.detail ||
+          failingText(report) ||
           keptByDrain(view, config, role) ||
           (assignment?.reason ?? 'waiting for the leader to place it'),
         interfaces: personality.networks.map(({ network, mac, addresses }) => ({
@@ -129,6 +132,7 @@ export function statusOf(
           addresses,
         })),
         volumes: report?.volumes ?? [],
+        failures: report?.failures ?? null,
       };
     }),
     services: config.services.map((service) => {
@@ -165,6 +169,11 @@ export function statusOf(
     }),
   };
 }
+
+const failingText = (report: PersonalityReport | undefined): string =>
+  report?.failures === undefined
+    ? ''
+    : `its workload failed, ${report.failures.count} in a row: ${report.failures.last}`;
 
 function hostStatus(view: View, name: string, pool: string | null) {
   const record = view.hosts.get(name)?.value;

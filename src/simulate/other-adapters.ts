@@ -33,6 +33,9 @@ export class SimWorkloads implements WorkloadAdapter {
     this.#kernel.workloads.delete(personality);
   }
 
+  failures(): undefined {}
+  onFailure(): void {}
+
   async observe(signal: AbortSignal): Promise<readonly ObservedWorkload[]> {
     await this.#effort.step('look at workloads', 0.2, 2, signal);
     return [...this.#kernel.workloads.values()].map((workload) => ({

@@ -4,6 +4,7 @@ import { messageOf } from '../errors.js';
 import { trimLog } from './bounded-log.js';
 import { endAll, endSession } from './ending.js';
 import { enterScript } from './enter.js';
+import { type FailureCounts, healthyMs } from './failure-counts.js';
 import { launch } from './launch.js';
 import { inhabitants, stillRuns } from './process-table.js';
 import type { Records, StartedProcess, WorkloadRecord } from './record.js';
@@ -19,6 +20,7 @@ export interface RunnerParts {
   readonly runDirectory: string;
   readonly records: Records;
   readonly log: WorkloadLog;
+  readonly failures: FailureCounts;
   /** Between SIGTERM and SIGKILL. */
   readonly graceMs: number;
   /** Pause before the first new start after a death; doubled for each further one. */
@@ -26,8 +28,6 @@ export interface RunnerParts {
 }
 
 const longestBackOffMs = 30_000;
-/** Who ran this long is healthy: its next death counts as the first. */
-const healthyMs = 60_000;
 const trimEveryMs = 5_000;
 /**
  * An adopted process is no child of ours, so its end is no event: SIGCHLD goes to its parent, and a
@@ -173,6 +173,7 @@ export class CommandRunner {
     this.#watching();
     if (this.#ended.signal.aborted) return;
     this.#lastEnd = how;
+    this.#parts.failures.add(this.spec.personality, how, performance.now());
     if (performance.now() - this.#startedMs > healthyMs) this.#deaths = 0;
     this.#tryAgain(`the workload of ${this.spec.personality} ended: ${how}`);
   }
@@ -193,6 +194,7 @@ export class CommandRunner {
     try {
       await this.start(this.#ended.signal);
     } catch (thrown) {
+      this.#parts.failures.add(this.spec.personality, messageOf(thrown), performance.now());
       this.#tryAgain(messageOf(thrown));
     }
   }

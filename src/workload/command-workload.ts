@@ -2,8 +2,9 @@ import { UnderstudyError } from '../errors.js';
 import { CommandRunner, type RunnerParts, type WorkloadLog } from './command-runner.js';
 import { endAll } from './ending.js';
 import { enterScript } from './enter.js';
+import { FailureCounts } from './failure-counts.js';
 import { Records, type WorkloadRecord } from './record.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadSpec } from './types.js';
+import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
 
 export { enterPersonalityCommand } from './enter.js';
 
@@ -37,6 +38,7 @@ export class CommandWorkload implements WorkloadAdapter {
       runDirectory,
       records: new Records(runDirectory),
       log: options.log ?? quiet,
+      failures: new FailureCounts(),
       graceMs: options.graceMs ?? 5_000,
       firstBackOffMs: options.firstBackOffMs ?? 200,
     };
@@ -74,6 +76,7 @@ export class CommandWorkload implements WorkloadAdapter {
       if (known !== undefined && !known.serves(spec)) {
         await known.end(this.#parts.graceMs);
         this.#runners.delete(personality);
+        this.#parts.failures.forget(personality);
       }
       if (spec.workload.kind !== 'command') {
         this.#keepIdle(spec);
@@ -97,6 +100,14 @@ export class CommandWorkload implements WorkloadAdapter {
     await this.#inTurn(personality, () => this.#end(personality, 0));
   }
 
+  failures(personality: string): WorkloadFailures | undefined {
+    return this.#parts.failures.of(personality, performance.now());
+  }
+
+  onFailure(listener: (personality: string) => void): void {
+    this.#parts.failures.onFailure(listener);
+  }
+
   async observe(_signal: AbortSignal): Promise<readonly ObservedWorkload[]> {
     return [...this.#runners.values()].map((runner) => runner.observe());
   }
@@ -111,6 +122,7 @@ export class CommandWorkload implements WorkloadAdapter {
     if (idle !== undefined) await endAll(idle, graceMs);
     if (this.#runners.get(personality) === runner) this.#runners.delete(personality);
     this.#idle.delete(personality);
+    this.#parts.failures.forget(personality);
     this.#parts.records.remove(personality);
   }
 

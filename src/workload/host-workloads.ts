@@ -1,5 +1,5 @@
 import { CommandWorkload, type CommandWorkloadOptions } from './command-workload.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadSpec } from './types.js';
+import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
 import { UnitWorkload, type UnitWorkloadOptions } from './unit-workload.js';
 
 /** All workloads of one host, whichever kind: what the agent is given. */
@@ -50,6 +50,15 @@ export class HostWorkloads implements WorkloadAdapter {
       this.#commands.abort(personality, signal),
     ]);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  }
+
+  failures(personality: string): WorkloadFailures | undefined {
+    return this.#units.failures(personality) ?? this.#commands.failures(personality);
+  }
+
+  onFailure(listener: (personality: string) => void): void {
+    this.#units.onFailure(listener);
+    this.#commands.onFailure(listener);
   }
 
   async observe(signal: AbortSignal): Promise<readonly ObservedWorkload[]> {

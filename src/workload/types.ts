@@ -35,6 +35,13 @@ export interface ObservedWorkload {
   readonly lastEnd: string;
 }
 
+/** Ends of one workload in a row, a minute apart at most. */
+export interface WorkloadFailures {
+  readonly count: number;
+  /** How the last one came: 'exit code 1', what systemd says of a unit, why it could not be started. */
+  readonly last: string;
+}
+
 export interface WorkloadAdapter {
   /** Adopts what an earlier agent left running; starts nothing new. */
   start(signal: AbortSignal): Promise<void>;
@@ -55,6 +62,10 @@ export interface WorkloadAdapter {
   remove(personality: string, signal: AbortSignal): Promise<void>;
   /** The epoch is lost: SIGKILL at once. */
   abort(personality: string, signal: AbortSignal): Promise<void>;
+  /** Undefined: it is well, as far as this agent has seen. */
+  failures(personality: string): WorkloadFailures | undefined;
+  /** `listener` is told of each end that was not asked for, and each start that failed. */
+  onFailure(listener: (personality: string) => void): void;
   /** What of ours runs on this host, also from before an agent restart. */
   observe(signal: AbortSignal): Promise<readonly ObservedWorkload[]>;
 }

@@ -1,11 +1,13 @@
+import { messageOf } from '../errors.js';
 import type { WorkloadLog } from './command-runner.js';
 import { DropIns } from './drop-ins.js';
 import { endAll } from './ending.js';
 import { enterScript } from './enter.js';
+import { FailureCounts } from './failure-counts.js';
 import { Records, type WorkloadRecord } from './record.js';
 import { standsOn } from './stands-on.js';
 import { requireSystemd, type Systemctl, systemctl } from './systemctl.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadSpec } from './types.js';
+import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
 import { unitOf } from './unit-name.js';
 
 export interface UnitWorkloadOptions {
@@ -32,6 +34,11 @@ export class UnitWorkload implements WorkloadAdapter {
   readonly #control: Systemctl;
   readonly #log: WorkloadLog | undefined;
   readonly #known = new Map<string, WorkloadRecord>();
+  readonly #failures = new FailureCounts();
+  /** Last start of these was refused: that was counted then. */
+  readonly #refused = new Set<string>();
+  /** Restarts by systemd itself that are counted. */
+  readonly #restarts = new Map<string, number>();
   /**
    * How often drop-ins were changed, and up to which change systemd has read them. At first nobody knows:
    * an earlier agent may have died between writing one and having it read.
@@ -104,14 +111,19 @@ export class UnitWorkload implements WorkloadAdapter {
       enterScript(spec, this.#runDirectory, null),
     );
     await this.#reload(signal);
-    if (same) await this.#stopIfStranded(spec, unit, signal);
-    await this.#start(unit, signal);
+    if (same) await this.#lookAfter(spec, unit, signal);
+    else this.#restarts.set(spec.personality, 0);
+    await this.#start(spec.personality, unit, signal);
   }
 
-  /** systemd takes a unit for running whose volume was attached anew, or whose namespace is another by now. */
-  async #stopIfStranded(spec: WorkloadSpec, unit: string, signal: AbortSignal): Promise<void> {
-    const shown = await this.#control.run(['show', '--property=MainPID', unit], quickMs, signal);
-    const pid = Number(parseProperties(shown).get('MainPID') ?? 0);
+  /**
+   * What became of it since the last look: it ended, or systemd started it anew. And it is ended where systemd takes
+   * it for running, but its volume was attached anew, or its namespace is another by now.
+   */
+  async #lookAfter(spec: WorkloadSpec, unit: string, signal: AbortSignal): Promise<void> {
+    const shown = await this.#show(unit, signal);
+    this.#count(spec.personality, shown);
+    const pid = Number(shown.get('MainPID') ?? 0);
     if (!(pid > 0) || standsOn(pid, spec)) return;
     const { personality } = spec;
     this.#log?.warn(
@@ -119,6 +131,23 @@ export class UnitWorkload implements WorkloadAdapter {
       `${unit} has a disk or network that is no more: restarted`,
     );
     await this.#control.run(['stop', unit], startStopMs, signal);
+  }
+
+  #count(personality: string, shown: ReadonlyMap<string, string>): void {
+    const restarts = Number(shown.get('NRestarts') ?? 0);
+    // What was before this agent is not known to it.
+    const counted = this.#restarts.get(personality) ?? restarts;
+    const anew = restarts >= counted ? restarts - counted : restarts;
+    const down = ['failed', 'inactive'].includes(shown.get('ActiveState') ?? '');
+    const ended = down && !this.#refused.has(personality);
+    // systemd begins at 0 when somebody starts it.
+    this.#restarts.set(personality, down ? 0 : restarts);
+    const times = anew + (ended ? 1 : 0);
+    if (times === 0) return;
+    const result = shown.get('Result') ?? '';
+    const last = ended && result === 'success' ? 'it was stopped, or ended by itself' : result;
+    const text = last === 'success' ? 'systemd started it anew' : `systemd says: ${last}`;
+    this.#failures.add(personality, text, performance.now(), times);
   }
 
   /** Without it systemd would start a unit as it was before, outside of its personality. */
@@ -130,10 +159,14 @@ export class UnitWorkload implements WorkloadAdapter {
   }
 
   /** After a failure systemd's count of starts (StartLimitBurst=) begins anew: we pace them ourselves. */
-  async #start(unit: string, signal: AbortSignal): Promise<void> {
+  async #start(personality: string, unit: string, signal: AbortSignal): Promise<void> {
     try {
       await this.#control.run(['start', unit], startStopMs, signal);
+      this.#refused.delete(personality);
     } catch (thrown) {
+      signal.throwIfAborted();
+      this.#refused.add(personality);
+      this.#failures.add(personality, messageOf(thrown), performance.now());
       await this.#resetFailed(unit, signal);
       throw thrown;
     }
@@ -164,6 +197,14 @@ export class UnitWorkload implements WorkloadAdapter {
     await this.#forget(record);
   }
 
+  failures(personality: string): WorkloadFailures | undefined {
+    return this.#failures.of(personality, performance.now());
+  }
+
+  onFailure(listener: (personality: string) => void): void {
+    this.#failures.onFailure(listener);
+  }
+
   async observe(signal: AbortSignal): Promise<readonly ObservedWorkload[]> {
     return Promise.all([...this.#known.values()].map(({ spec }) => this.#look(spec, signal)));
   }
@@ -171,14 +212,21 @@ export class UnitWorkload implements WorkloadAdapter {
   /** The drop-in stays: without it, a unit that is enabled would start outside its personality. */
   async #forget(record: WorkloadRecord): Promise<void> {
     await endAll(record, 0);
-    this.#known.delete(record.spec.personality);
-    this.#records.remove(record.spec.personality);
+    const { personality } = record.spec;
+    this.#known.delete(personality);
+    this.#failures.forget(personality);
+    this.#refused.delete(personality);
+    this.#restarts.delete(personality);
+    this.#records.remove(personality);
+  }
+
+  async #show(unit: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const args = ['show', '--property=ActiveState,MainPID,NRestarts,Result', unit];
+    return parseProperties(await this.#control.run(args, quickMs, signal));
   }
 
   async #look(spec: WorkloadSpec, signal: AbortSignal): Promise<ObservedWorkload> {
-    const properties = 'ActiveState,MainPID,NRestarts,Result';
-    const args = ['show', `--property=${properties}`, unitOf(spec)];
-    const shown = parseProperties(await this.#control.run(args, quickMs, signal));
+    const shown = await this.#show(unitOf(spec), signal);
     const pid = Number(shown.get('MainPID') ?? 0);
     const state = shown.get('ActiveState');
     return {

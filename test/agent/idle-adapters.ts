@@ -7,7 +7,11 @@ import type {
   Reserved,
   StorageAdapter,
 } from '../../src/storage/types.js';
-import type { ObservedWorkload, WorkloadAdapter } from '../../src/workload/types.js';
+import type {
+  ObservedWorkload,
+  WorkloadAdapter,
+  WorkloadFailures,
+} from '../../src/workload/types.js';
 
 /** Adapters of a host on which nothing is; each call succeeds. Tests override what they look at. */
 
@@ -59,6 +63,10 @@ export class IdleWorkload implements WorkloadAdapter {
   async ensure() {}
   async remove(_personality: string) {}
   async abort() {}
+  failures(_personality: string): WorkloadFailures | undefined {
+    return undefined;
+  }
+  onFailure(_listener: (personality: string) => void): void {}
   async observe(): Promise<readonly ObservedWorkload[]> {
     return [];
   }

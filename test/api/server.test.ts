@@ -54,6 +54,7 @@ test('metrics are in the form and names that Prometheus expects', async (t) => {
     'understudy_host_state{host="h3",state="up"} 0',
     'understudy_spares{pool="default"} 1',
     'understudy_personality_epoch{personality="web1"} 1',
+    'understudy_workload_failures{personality="web1"} 0',
     'understudy_service_member_slots{service="web",personality="web1"} 7',
     'understudy_service_forwarded_packets{service="web",personality="web1"} 7',
     'understudy_service_passed_packets{service="web"} 3',

@@ -29,7 +29,7 @@ personalities:
     networks: [{network: blue, address: [10.1.0.1/16, "fd01::1/64"], mac: "02:00:00:00:00:01"}, {network: plain, address: 10.2.0.1/16}]
     routes: [{to: default, via: 10.1.0.254}, {to: 10.9.0.0/16, via: 10.1.0.253}]
     storage: [{lun: 3, volume: v, mount: /srv/a b}]
-    workload: {command: [sh, -c, "echo 'a: b' # c"]}
+    workload: {command: [sh, -c, "echo 'a: b' # c"], moveAfterFailures: 3}
     priority: 0
 services:
   - {name: s, network: blue, address: ["10.1.0.100", "fd01::100"], mac: "02:00:00:00:01:00", ports: [{protocol: udp, port: '53-54'}, {protocol: tcp, port: 80}], members: [{personality: p, weight: 0}], hash: 5-tuple, balance: none, drain: 1ms, udpSticky: 1m, health: {tcp: 80, every: 1s}}

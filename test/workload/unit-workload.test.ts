@@ -78,8 +78,49 @@ test('ensure writes the drop-in once and starts the unit', async (t) => {
   t.same(asked, ['daemon-reload', 'start nginx@web1.service']);
   t.equal(readFileSync(dropIn, 'utf8'), unitDropIn(spec));
   await workload.ensure(spec, never);
-  const again = ['show --property=MainPID nginx@web1.service', 'start nginx@web1.service'];
+  const again = [
+    'show --property=ActiveState,MainPID,NRestarts,Result nginx@web1.service',
+    'start nginx@web1.service',
+  ];
   t.same(asked.slice(2), again, 'nothing to reload');
+});
+
+test('ends of a unit are counted: those that systemd saw to, too, and starts that fail', async (t) => {
+  const { options, show } = stage(t);
+  const { run } = options.systemctl;
+  let refuses = false;
+  options.systemctl.run = async (args) => {
+    if (args[0] === 'start' && refuses) throw new Error('it does not start');
+    return run(args);
+  };
+  const workload = new UnitWorkload(options);
+  const told: string[] = [];
+  workload.onFailure((name) => told.push(name));
+  const look = async (state: string, restarts: number, result: string) => {
+    show(`ActiveState=${state}\nMainPID=0\nNRestarts=${restarts}\nResult=${result}\n`);
+    await workload.ensure(spec, never).catch(() => undefined);
+    return workload.failures('web1');
+  };
+  await workload.ensure(spec, never);
+  t.equal(await look('active', 0, 'success'), undefined);
+  t.match(await look('active', 2, 'success'), { count: 2, last: 'systemd started it anew' });
+  t.match(await look('failed', 2, 'exit-code'), { count: 3, last: 'systemd says: exit-code' });
+  refuses = true;
+  t.match(await look('failed', 0, 'exit-code'), { count: 5, last: 'it does not start' });
+  t.match(await look('inactive', 0, 'success'), { count: 6 }, 'a refused start counts once');
+  refuses = false;
+  t.match(await look('inactive', 0, 'success'), { count: 6 });
+  t.match(await look('active', 0, 'success'), { count: 6 });
+  await workload.remove('web1', never);
+  t.equal(workload.failures('web1'), undefined);
+  t.equal(told.length, 5);
+
+  await workload.ensure(spec, never);
+  const next = new UnitWorkload(options);
+  await next.start(never);
+  show('ActiveState=active\nMainPID=0\nNRestarts=7\nResult=success\n');
+  await next.ensure(spec, never);
+  t.equal(next.failures('web1'), undefined, 'what was before it, an agent does not know');
 });
 
 test('a unit on a disk or network that is no more is started anew', async (t) => {
@@ -91,7 +132,7 @@ test('a unit on a disk or network that is no more is started anew', async (t) =>
   asked.length = 0;
   await workload.ensure(spec, never);
   t.same(asked, [
-    'show --property=MainPID nginx@web1.service',
+    'show --property=ActiveState,MainPID,NRestarts,Result nginx@web1.service',
     'stop nginx@web1.service',
     'start nginx@web1.service',
   ]);
@@ -171,7 +212,7 @@ test('a reload that failed is tried again before the unit starts', async (t) => 
   await workload.ensure(spec, never);
   t.same(asked, [
     'daemon-reload',
-    'show --property=MainPID nginx@web1.service',
+    'show --property=ActiveState,MainPID,NRestarts,Result nginx@web1.service',
     'start nginx@web1.service',
   ]);
 });
