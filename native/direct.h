@@ -13,11 +13,14 @@
 /* Further in, nothing is looked for: the longest headers that are walked end before. */
 #define MOST_OFFSET 0x3fff
 
+/* Of the Ethernet header with a tag. */
+#define TAGGED (ETH_HLEN + 4)
+
 struct frame {
 	void *data;
 	void *end;
 	/* Of all of it. */
-	__u32 bytes;
+	__u64 bytes;
 	/* A field of the program's context that says nothing of the frame's start; see forget_here. */
 	volatile __u32 *field;
 };
@@ -101,12 +104,10 @@ static __always_inline struct frame frame_of_xdp(struct xdp_md *xdp)
 		.end = (void *)(long)xdp->data_end,
 		.field = &xdp->rx_queue_index,
 	};
-	__u64 bytes;
 
-	/* As 64 bits: of a pointer the compiler may not make 32. */
-	bytes = frame.end - frame.data;
-	asm volatile("" : "+r"(bytes));
-	frame.bytes = bytes;
+	/* Of a pointer the compiler may not make 32 bits. */
+	frame.bytes = frame.end - frame.data;
+	asm volatile("" : "+r"(frame.bytes));
 	return frame;
 }
 

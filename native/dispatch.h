@@ -37,11 +37,12 @@ enum hash_mode {
 	HASH_5_TUPLE,
 };
 
+/* Read as one word. */
 struct member {
 	/* Its ID, and whether it is on this host. */
 	__u16 id;
 	__u8 mac[6];
-};
+} __attribute__((aligned(8)));
 
 #define ID_BITS 0x0fff
 #define IS_LOCAL 0x8000
@@ -62,6 +63,9 @@ struct ring {
 /* The way that nearly all packets take stays in one piece. */
 #define mostly(condition) __builtin_expect(!!(condition), 1)
 #define rarely(condition) __builtin_expect(!!(condition), 0)
+
+/* What it is made of is forgotten: the compiler cannot make it anew further on. */
+#define kept_in_register(value) asm volatile("" : "+r"(value))
 
 /* A port of the service as one number. */
 static __always_inline __u32 endpoint(__u8 protocol, __u16 port)

@@ -31,15 +31,24 @@ struct source {
 	/* Hashed; what the service's mode leaves out is zero. */
 	__u64 first;
 	__u64 last;
-	/* As `endpoint`, and: */
+	/* As `endpoint`, and: TCP's flags SYN and ACK, as they stand in the header; FLOW_IS_QUOTED. */
 	__u32 traits;
 };
 
 #define FLOW_IS_UDP ((__u32)IPPROTO_UDP << 16)
 #define FLOW_IS_TCP ((__u32)IPPROTO_TCP << 16)
 #define FLOW_PROTOCOL_BITS 0xff0000
-#define FLOW_IS_NEW 0x1000000
-#define FLOW_IS_QUOTED 0x2000000
+#define FLOW_IS_QUOTED 0x1000000
+#define FLOW_FLAGS 24
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+/* A connection begins. */
+#define FLOW_BEGINS (FLOW_IS_TCP | (__u32)TCP_SYN << FLOW_FLAGS)
+
+static __always_inline int begins(__u32 traits)
+{
+	return (traits & (FLOW_PROTOCOL_BITS | (__u32)(TCP_SYN | TCP_ACK) << FLOW_FLAGS)) == FLOW_BEGINS;
+}
 
 static __always_inline void set_ipv4(struct flow *flow, __u32 address)
 {
@@ -103,7 +112,7 @@ static __always_inline void source_of(struct source *source, const struct servic
 		source_ipv4(source, service, flow->address[0], flow->port, hashed);
 	else
 		source_ipv6(source, service, flow->address[0], flow->address[1], flow->port, hashed);
-	source->traits = number | (flow->is_new ? FLOW_IS_NEW : 0) | (flow->is_quoted ? FLOW_IS_QUOTED : 0);
+	source->traits = number | (flow->is_new ? FLOW_BEGINS : 0) | (flow->is_quoted ? FLOW_IS_QUOTED : 0);
 }
 
 /*

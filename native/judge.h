@@ -23,8 +23,6 @@
 
 /* Where its flags are. */
 #define TCP_FLAGS 13
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
 
 static __always_inline int is_range_of(const struct service *service, __u32 number)
 {

@@ -25,22 +25,28 @@ struct clock {
 /* Of all CPUs: written once a tick, and when enough packets have gone. */
 struct clock clock SEC(".data.clock");
 
-static __always_inline int lease_holds_by_tick(void)
+/* `tick`: << 1. */
+static __noinline int lease_holds_by_clock(__u64 tick)
 {
 	volatile struct clock *last = &clock;
 	volatile __u64 *deadline_ns;
-	__u64 tick = bpf_jiffies64() << 1, now_ns;
+	__u64 now_ns;
 	__u32 slot = 0;
 	int holds;
 
-	if (mostly(last->seen == (tick | 1)))
-		return 1;
 	deadline_ns = bpf_map_lookup_elem(&lease, &slot);
 	now_ns = bpf_ktime_get_boot_ns();
 	holds = deadline_ns && now_ns + TICK_NS < *deadline_ns;
 	last->now = now_ns >> 30;
 	last->seen = tick | holds;
 	return holds;
+}
+
+static __always_inline int lease_holds_by_tick(void)
+{
+	__u64 tick = bpf_jiffies64() << 1;
+
+	return mostly(((volatile struct clock *)&clock)->seen == (tick | 1)) || lease_holds_by_clock(tick);
 }
 
 /* `count`: of packets that went one way, the last `packets` included. */
