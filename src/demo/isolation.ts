@@ -1,6 +1,6 @@
 import { Capture } from '../observe/observers.js';
 import { initiatorName } from '../storage/types.js';
-import { addressOf, macOf, must, type Stage } from './stage.js';
+import { addressOf, isRefused, macOf, must, type Stage } from './stage.js';
 
 /**
  * Claim 1a. One member of blue speaks in every way there is (unicast, broadcast, multicast, IPv6
@@ -121,8 +121,9 @@ export async function showDisks(stage: Stage): Promise<void> {
     if (stranger === undefined) continue;
     const initiator = initiatorName(config.cluster, name, host, epoch);
     const url = `iscsi://${volume.portal}/${stranger.target}/${stranger.lun}`;
-    const inquiry = await lab.exec(host, ['iscsi-inq', '-i', initiator, url]);
-    claims.observe('1b', inquiry.code !== 0, `its login to ${stranger.name} is refused`);
+    const refused = await isRefused(stage, host, initiator, url);
+    const told = `its login to ${stranger.name} is ${refused ? '' : 'not '}refused`;
+    claims.observe('1b', refused, told);
     say(
       `disk        ${name}: LUN ${volume.lun} is ${volume.target} LUN ${volume.targetLun} and no other`,
     );

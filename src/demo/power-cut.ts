@@ -2,7 +2,7 @@ import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
 import { Capture, HttpWatch, PingWatch } from '../observe/observers.js';
 import { initiatorName } from '../storage/types.js';
-import { addressOf, macOf, must, personality, type Stage } from './stage.js';
+import { addressOf, isRefused, macOf, must, personality, type Stage } from './stage.js';
 
 export interface PowerCut {
   readonly gapMs: number;
@@ -263,8 +263,9 @@ export async function showReturn(
     const [volume] = personality(after, 'web1').volumes;
     const initiator = initiatorName(config.cluster, 'web1', failedHost, lostEpoch);
     const url = `iscsi://${volume?.portal}/${volume?.target}/${volume?.targetLun}`;
-    const login = await lab.exec(failedHost, ['iscsi-inq', '-i', initiator, url]);
-    claims.observe('1c', login.code !== 0, 'the target refuses the name it had as web1');
+    const refused = await isRefused(stage, failedHost, initiator, url);
+    const told = `the target refuses the name it had as web1: ${refused ? 'yes' : 'no'}`;
+    claims.observe('1c', refused, told);
     const frames = atEdge.frames.filter(
       ({ seen }) =>
         seen.ip?.source === lab.underlayAddress(failedHost) && seen.vxlan?.inner.source === mac,

@@ -50,6 +50,17 @@ export async function must(stage: Stage, node: string, argv: readonly string[]):
   throw new Error(`${argv.join(' ')} in ${node} ended with ${ran.code}: ${ran.stderr.trim()}`);
 }
 
+/** Whether the target refuses this login, in its own words: a probe that failed otherwise has seen nothing. */
+export async function isRefused(
+  { lab }: { readonly lab: Pick<DemoLab, 'exec'> },
+  host: string,
+  initiator: string,
+  url: string,
+): Promise<boolean> {
+  const { code, stdout, stderr } = await lab.exec(host, ['iscsi-inq', '-i', initiator, url]);
+  return code !== 0 && /log ?in/i.test(stdout + stderr);
+}
+
 export function personality(status: Status, name: string) {
   const found = status.personalities.find((one) => one.name === name);
   if (found === undefined) throw new Error(`no personality ${name} in status`);
