@@ -15,8 +15,8 @@ const program = (): Command => understudyProgram({ signal: new AbortController()
 
 const everyCommand = (): string[][] => namesBelow(program());
 
-/** What `--help` of a command prints, and its exit code, without a process for each. */
-async function helpOf(
+/** What the command line itself says to these words, and its exit code, without a process for each. */
+async function saidTo(
   words: readonly string[],
 ): Promise<{ code: number; out: string; err: string }> {
   const said = { out: '', err: '' };
@@ -34,12 +34,12 @@ async function helpOf(
   const whole = program();
   listen(whole);
   try {
-    await whole.parseAsync([...words, '--help'], { from: 'user' });
+    await whole.parseAsync(words, { from: 'user' });
   } catch (thrown) {
     if (thrown instanceof CommanderError) return { code: thrown.exitCode, ...said };
     throw thrown;
   }
-  throw new Error('--help went on');
+  throw new Error(`${words.join(' ')} went on`);
 }
 
 test('the contract’s commands are there', async (t) => {
@@ -79,7 +79,7 @@ test('the contract’s commands are there', async (t) => {
 
 test('--help of every command exits 0 and shows an example', async (t) => {
   for (const words of [[], ...everyCommand()]) {
-    const { code, out, err } = await helpOf(words);
+    const { code, out, err } = await saidTo([...words, '--help']);
     const name = ['understudy', ...words].join(' ');
     t.strictSame([code, err], [0, ''], name);
     t.match(out, `Usage: ${name}`);
@@ -87,7 +87,7 @@ test('--help of every command exits 0 and shows an example', async (t) => {
   }
   for (const words of [[], ['move'], ['lab', 'up']]) {
     const { code, stdout, stderr } = await understudy([...words, '--help']);
-    const { out } = await helpOf(words);
+    const { out } = await saidTo([...words, '--help']);
     t.strictSame([code, stdout, stderr], [0, out, ''], 'so does the program');
   }
 });
@@ -109,9 +109,14 @@ test('wrong usage exits 2, says why on stderr and prints nothing else', async (t
     [['lab', 'partition', 'h1', '--storage', '--all'], /cannot be used with/],
   ];
   for (const [args, message] of wrong) {
+    const { code, out, err } = await saidTo(args);
+    t.strictSame([code > 0, out], [true, ''], args.join(' '));
+    t.match(err, message, args.join(' '));
+  }
+  for (const args of [[], ['frobnicate'], ['lab', 'exec', 'c1', '--']]) {
     const ran = await understudy(args);
-    t.strictSame([ran.code, ran.stdout], [2, ''], args.join(' '));
-    t.match(ran.stderr, message, args.join(' '));
+    const { err } = await saidTo(args);
+    t.strictSame([ran.code, ran.stdout, ran.stderr], [2, '', err], args.join(' '));
   }
 });
 
