@@ -61,3 +61,36 @@ export async function madeUpClusters(t: Test, seeds: number): Promise<void> {
     t.ok(simulatedMs < 9_000 + watchedMs, `seed ${seed}: ${simulatedMs} ms`);
   }
 }
+
+/** A planned move waits for whoever is away, under these seeds: the role goes on working. */
+export async function movesThatWait(t: Test, seeds: readonly number[]): Promise<void> {
+  const away = ['cut-from-store', 'target-killed', 'target-stopped', 'late-news', 'late-requests'];
+  const kinds = ['drain', 'move', 'cut-from-store', ...away];
+  for (const seed of seeds) {
+    const { violations } = await run({ config: variant(seed), seed, faults: 25, kinds });
+    t.same(violations, []);
+  }
+}
+
+/** A host that some controllers hear and another does not, while the rest are dead, under these seeds. */
+export async function halfHeard(t: Test, seeds: readonly number[]): Promise<void> {
+  for (const seed of seeds) {
+    const { faults, violations } = await run({
+      config: variant(seed),
+      seed,
+      faults: 1,
+      kinds: ['half-heard'],
+    });
+    t.match(faults, [{ text: /do not hear each other/ }]);
+    t.same(violations, []);
+  }
+}
+
+/** Who the controllers are changes while links are cut and controllers stop. */
+export async function changesUnderFaults(t: Test): Promise<void> {
+  const changes = ['controllers', 'controllers', 'controllers'];
+  const cuts = ['isolated', 'link-cut', 'split', 'noisy-network', 'pause', 'pulse-stopped'];
+  const kinds = [...changes, ...cuts, 'agent-stopped', 'agent-killed'];
+  const { violations } = await run({ config: variant(5185), seed: 5185, faults: 30, kinds });
+  t.same(violations, []);
+}
