@@ -65,6 +65,8 @@ const wrongUsage: readonly string[] = [
   'US_PULSE_KEY_MODE',
   'US_TARGET_CONFIG',
   'US_SIMULATE_KILL',
+  'US_LAB_SCENARIO',
+  'US_IMPORT_MAP',
 ];
 const noQuorum: readonly string[] = ['US_STORE_UNREACHABLE'];
 

@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { printProblems, readClusterFile } from '../cli/cluster-file.js';
+import { printProblems, readBounded, readClusterFile } from '../cli/cluster-file.js';
 import type {
   LabHostOptions,
   LabOptions,
@@ -11,7 +10,7 @@ import type {
   SignalOptions,
 } from '../cli/commands/lab.js';
 import { table } from '../cli/output.js';
-import { messageOf, UnderstudyError } from '../errors.js';
+import { UnderstudyError } from '../errors.js';
 import { compactEtcd, etcdLeader } from './etcd.js';
 import type { NodeCommand } from './inside.js';
 import { Lab } from './lab.js';
@@ -233,7 +232,7 @@ async function nodeNamed(lab: Lab, { host, signal }: LabHostOptions): Promise<st
 }
 
 export async function run(options: LabOptions & { readonly scenario: string }): Promise<number> {
-  const scenario = parseScenario(readText(options.scenario), options.scenario);
+  const scenario = parseScenario(readBounded(options.scenario), options.scenario);
   let lab: Lab;
   if (scenario.lab === undefined) lab = running(options);
   else {
@@ -288,18 +287,4 @@ function summary({ scenario, steps, judge }: ScenarioResult, planned: number): s
 
 function absolute(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (thrown) {
-    throw new UnderstudyError({
-      code: 'US_FILE_UNREADABLE',
-      action: 'cannot read',
-      object: path,
-      cause: messageOf(thrown),
-      remedy: 'check the path and its permissions',
-    });
-  }
 }

@@ -32,3 +32,18 @@ test('what a file holds cannot speak to the terminal', async (t) => {
   t.match(ran.stderr, 'cluster: cluster cannot be \ufffd[31mred\ufffd\n  do: write a name');
   t.notMatch(ran.stderr, /[^\P{Cc}\n]/u);
 });
+
+test('every kind of file that cannot be used is wrong usage, and is read only so far', async (t) => {
+  const folder = t.testdir({ 'broken.yaml': 'steps: [' });
+  const broken = join(folder, 'broken.yaml');
+  const good = 'examples/two-racks.yaml';
+  for (const [args, code] of [
+    [['lab', 'run', broken], 'US_LAB_SCENARIO'],
+    [['lab', 'run', '/dev/zero'], 'US_LAB_SCENARIO'],
+    [['import', 'site', good, '--map', broken], 'US_IMPORT_MAP'],
+  ] as const) {
+    const ran = await understudy(args);
+    t.strictSame([ran.code, ran.stdout], [2, ''], args.join(' '));
+    t.match(ran.stderr, code, args.join(' '));
+  }
+});
