@@ -1,6 +1,6 @@
 import { unlinkSync } from 'node:fs';
 import { messageOf, UnderstudyError } from '../errors.js';
-import { type LoadedObject, loadObject } from '../ffi/bpf.js';
+import { BpfLoadError, type LoadedObject, loadObject } from '../ffi/bpf.js';
 import {
   closeFd,
   isSameShape,
@@ -11,6 +11,7 @@ import {
   pin,
   possibleCpus,
 } from '../ffi/bpf-map.js';
+import { SystemCallError } from '../ffi/libc.js';
 import { type BpfPlace, objectPath } from './place.js';
 
 /** A map as its program's source defines it, and where it is pinned. */
@@ -26,7 +27,7 @@ export interface PinnedMap {
  *
  * @param given further maps, by descriptor
  * @param only the one program to load; every one by default
- * @throws {UnderstudyError} US_BPF_LOAD
+ * @throws {UnderstudyError} US_BPF_LOAD; US_BPF_NOT_NOW when the host is short of what loading takes
  */
 export function loadOnPins(
   place: BpfPlace,
@@ -48,20 +49,30 @@ export function loadOnPins(
     }
     return { object: loaded, adopted: opened !== undefined };
   } catch (thrown) {
-    throw new UnderstudyError(
-      {
-        code: 'US_BPF_LOAD',
-        action: 'cannot load BPF program',
-        object: path,
-        cause: messageOf(thrown),
-        remedy:
-          'run as root on a kernel from 5.15 on; if the verifier refused it, please report its words',
-      },
-      { cause: thrown },
-    );
+    throw notLoaded(path, thrown);
   } finally {
     for (const fd of opened?.values() ?? []) closeFd(fd);
   }
+}
+
+/** Whatever program it is about: it may be taken the next time. bpf(2); the verifier is interrupted by signals. */
+const passing = new Set(['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE']);
+
+function notLoaded(path: string, thrown: unknown): UnderstudyError {
+  const { cause } = thrown instanceof BpfLoadError ? thrown : {};
+  const words =
+    cause instanceof SystemCallError && passing.has(cause.errnoName)
+      ? ({
+          code: 'US_BPF_NOT_NOW',
+          remedy: 'give the host memory, and the agent file descriptors',
+        } as const)
+      : ({
+          code: 'US_BPF_LOAD',
+          remedy:
+            'run as root on a kernel from 5.15 on; if the verifier refused it, please report its words',
+        } as const);
+  const told = { action: 'cannot load BPF program', object: path, cause: messageOf(thrown) };
+  return new UnderstudyError({ ...words, ...told }, { cause: thrown });
 }
 
 function openAll(pinned: readonly PinnedMap[]): ReadonlyMap<string, number> | undefined {

@@ -88,7 +88,7 @@ export class BpfDispatcher implements DispatchAdapter {
     this.#plane = undefined;
   }
 
-  /** @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE */
+  /** @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_BPF_NOT_NOW, US_GUARD_NO_LEASE */
   warm(incarnation: number): Promise<void> {
     return this.#inTurn(async () => {
       this.#planeFor(incarnation).programFd(incarnation, dispatchProgram);
@@ -96,7 +96,7 @@ export class BpfDispatcher implements DispatchAdapter {
   }
 
   /**
-   * @throws {UnderstudyError} US_DISPATCH_SPEC, US_BPF_FILESYSTEM, US_BPF_LOAD, US_BPF_ATTACH,
+   * @throws {UnderstudyError} US_DISPATCH_SPEC, US_BPF_FILESYSTEM, US_BPF_LOAD, US_BPF_NOT_NOW, US_BPF_ATTACH,
    *   US_BPF_TAKEN, US_GUARD_NO_LEASE
    */
   ensure(spec: DispatchSpec): Promise<void> {

@@ -57,7 +57,7 @@ export class DataPlane {
    * Loads the program of an incarnation, on the maps of an earlier process where there are any.
    *
    * @param programs 'all' for what shares more maps than are pinned
-   * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_GUARD_NO_LEASE
+   * @throws {UnderstudyError} US_BPF_FILESYSTEM, US_BPF_LOAD, US_BPF_NOT_NOW, US_GUARD_NO_LEASE
    */
   constructor(place: BpfPlace, incarnation: number, programs: 'needed' | 'all' = 'needed') {
     this.#place = place;
@@ -76,7 +76,7 @@ export class DataPlane {
     return this.#layout;
   }
 
-  /** Descriptors, which belong to this. @throws {UnderstudyError} US_BPF_LOAD, US_GUARD_NO_LEASE */
+  /** Descriptors, which belong to this. @throws {UnderstudyError} US_BPF_LOAD, US_BPF_NOT_NOW, US_GUARD_NO_LEASE */
   programFd(incarnation: number, name: string): number {
     const loaded = this.#programs.get(this.#keyOf(incarnation, name));
     return (loaded ?? this.#load(incarnation, name).object).program(name);

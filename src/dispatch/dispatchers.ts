@@ -4,7 +4,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import type { NftDispatcher } from './nft-dispatcher.js';
 import type { DispatchAdapter, DispatchSpec } from './types.js';
 
-/** The kernel may be short of memory for a moment; what it refuses again it refuses. */
+/** What it refuses again it refuses. That it is short of memory (US_BPF_NOT_NOW) says nothing of the program. */
 const refusalsThatCount = 2;
 
 /**
