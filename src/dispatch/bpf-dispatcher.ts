@@ -5,7 +5,7 @@ import { ensureFilter, type FilterSpot, removeFilter } from '../bpf/attach.js';
 import { ensureXdp, removeXdp } from '../bpf/attach-xdp.js';
 import { type BpfLog, type BpfPlace, pinFolder, pinName } from '../bpf/place.js';
 import type { TrafficReport } from '../control/records.js';
-import { messageOf } from '../errors.js';
+import { messageOf, UnderstudyError } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
@@ -238,7 +238,8 @@ export class BpfDispatcher implements DispatchAdapter {
       this.#xdp.set(service, xdpOn);
       if (done === 'attached') this.#options.log.info({ service, nic: xdpOn }, 'dispatcher by XDP');
     } catch (thrown) {
-      this.#options.log.warn({ service, cause: messageOf(thrown) }, 'no XDP: tc alone');
+      const remedy = thrown instanceof UnderstudyError ? thrown.remedy : '';
+      this.#options.log.warn({ service, cause: messageOf(thrown), remedy }, 'no XDP: tc alone');
     }
   }
 

@@ -103,6 +103,26 @@ test('another program on the NIC stays there, and packets go by tc', async (t) =
   t.not(programOn(host, 'eth1'), undefined, 'when it has gone, ours comes');
 });
 
+test('where the driver allows XDP no such MTU that is said, and packets go by tc', async (t) => {
+  const { network, host, far, lease, newDispatcher, answer } = await stage(t);
+  lease.raise(noLimit);
+  const peerMtu = (bytes: number) => network.ip(`link set p1 mtu ${bytes}`);
+  // A veth has room for a page: drivers/net/veth.c, veth_xdp_set.
+  peerMtu(9_000);
+  const warned: object[] = [];
+  const log: BpfLog = { info: () => {}, warn: (fields) => warned.push(fields) };
+  const dispatcher = await newDispatcher({ underlayNamespacePath: host.path, log });
+  await dispatcher.ensure(spec());
+  answer();
+  t.equal(programOn(host, 'eth1'), undefined);
+  t.match(warned, [{ cause: /to eth1.*ERANGE/, remedy: /an MTU that it allows/ }]);
+  t.match(await far.ask({ port: 45_000 }), /^web\d 0$/);
+  peerMtu(1_500);
+  await dispatcher.ensure(spec());
+  t.not(programOn(host, 'eth1'), undefined, 'when it fits, XDP comes');
+  t.throws(() => peerMtu(9_000), 'and the driver allows no larger one');
+});
+
 test('what an earlier agent left on the NIC goes with the wish for it', async (t) => {
   const { host, lease, newDispatcher } = await stage(t);
   lease.raise(noLimit);
