@@ -3,6 +3,7 @@ import type { ChapCredentials } from './chap.js';
 import { IscsiSession, type SessionLimits } from './iscsi-session.js';
 import { assertDisk, assertIdentity } from './lun-identity.js';
 import { assertReserved } from './reservation-fence.js';
+import { assertUnreserved } from './reservation-refusals.js';
 import { type Content, isZero, probeBytes, recognize } from './superblock.js';
 import { type AttachSpec, initiatorName } from './types.js';
 
@@ -24,6 +25,7 @@ const mebibyte = 1024 * 1024;
  * Asks the target: is the LUN there, is it a disk, is it the one recorded, how large is it, what
  * is on it. Reads the volume: call it only after the fence.
  *
+ * @param standing sees that no reservation is in this owner's way
  * @throws {UnderstudyError} US_STORAGE_UNREACHABLE, US_STORAGE_TARGET_NOT_FOUND, US_STORAGE_CHAP,
  * US_STORAGE_TARGET_FULL, US_STORAGE_LOGIN, US_STORAGE_LUN_NOT_FOUND, US_STORAGE_IDENTITY, US_STORAGE_COMMAND, US_STORAGE_RESERVED
  */
@@ -32,6 +34,7 @@ export async function identify(
   signal: AbortSignal,
   limits?: SessionLimits,
   chap?: ChapCredentials,
+  standing = spec.fence === 'reservation' ? assertReserved : assertUnreserved,
 ): Promise<LunIdentity> {
   const initiator = initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch);
   const session = await IscsiSession.login(
@@ -50,7 +53,7 @@ export async function identify(
       session.capacity(lun, signal),
       session.testUnitReady(lun, signal),
     ]);
-    if (spec.fence === 'reservation') await assertReserved(session, spec, signal);
+    await standing(session, spec, signal);
     const sizeBytes = Number(blocks) * blockSizeBytes;
     const read = (from: number, length: number) =>
       session.read(lun, BigInt(from / blockSizeBytes), length, blockSizeBytes, signal);

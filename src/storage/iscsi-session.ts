@@ -216,12 +216,15 @@ export class IscsiSession {
     return scsi.parseRegistrants(this.#checked(what, lun, reply));
   }
 
+  /** Undefined for nobody, and of a target that has no reservations. */
   async reservationHolder(
     lun: number,
     signal?: AbortSignal,
   ): Promise<{ key: bigint; type: number } | undefined> {
-    const data = await this.#good('read reservation', lun, scsi.readReservation('holder'), signal);
-    return scsi.parseHolder(data);
+    const what = 'read reservation';
+    const reply = await this.#send(what, lun, scsi.readReservation('holder'), signal);
+    if (reply.senseKey === scsi.senseKeys.illegalRequest) return undefined;
+    return scsi.parseHolder(this.#checked(what, lun, reply));
   }
 
   /** Logs out if the target still answers, then closes. Never fails. */

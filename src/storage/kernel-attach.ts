@@ -47,9 +47,10 @@ export async function attachByKernel(
   others.catch(() => {});
   const chap = await readChap(spec.chap, spec.volume);
   // The reservation is the data path's, not of the session that asks here: looked at on its own.
-  if (spec.fence === 'reservation') await timed('reserved', assertKept(job, job.fenced, signal));
-  const asked = identify({ ...spec, fence: 'mask' }, signal, limits, chap);
-  const lun = await timed('identify', asked);
+  const reserved = spec.fence === 'reservation';
+  if (reserved) await timed('reserved', assertKept(job, job.fenced, signal));
+  const standing = reserved ? () => Promise.resolve() : undefined;
+  const lun = await timed('identify', identify(spec, signal, limits, chap, standing));
   const work = filesystemWork(spec, lun);
   refuseTwice(await others, spec, lun.serial);
   mkdirSync(layout.directory(spec), { recursive: true, mode: 0o700 });

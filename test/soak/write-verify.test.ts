@@ -1,4 +1,5 @@
 import tap, { test } from 'tap';
+import { userWorld } from '../storage/attached.js';
 import { startLunServer } from '../storage/lun-server.js';
 import { verifyDevice, verifyFiles } from '../storage/write-verify.js';
 
@@ -12,10 +13,10 @@ test(`${minutes} min of writing and reading back`, async (t) => {
     rounds += 1;
     // Each on a target daemon of its own, so that nothing piles up.
     await t.test(`round ${rounds}`, async (t) => {
-      const server = await startLunServer(t, 3300 + (rounds % 100));
-      await verifyDevice(t, server, 1, rounds);
-      await verifyFiles(t, server, 2, rounds, 'ext4');
-      await verifyFiles(t, server, 3, rounds, 'xfs');
+      const world = userWorld(await startLunServer(t, 3300 + (rounds % 100)));
+      await verifyDevice(t, world, rounds);
+      await verifyFiles(t, world, rounds, 'ext4');
+      await verifyFiles(t, world, rounds, 'xfs');
     });
   }
   t.comment(`${rounds} rounds`);

@@ -14,6 +14,8 @@ import { type Test, test } from 'tap';
 import { DiskProcess, endProcess } from '../../src/storage/disk-process.js';
 import { bindLoop, releaseLoop } from '../../src/storage/loop-device.js';
 import { UserStorage } from '../../src/storage/user-storage.js';
+import { userWorld } from './attached.js';
+import { lazyTables } from './lazy-tables.js';
 import { attachSpec, end, startLunServer, until } from './lun-server.js';
 
 const never = new AbortController().signal;
@@ -89,57 +91,8 @@ test('what reads as zero is zero, on a LUN full of garbage', async (t) => {
   execFileSync('e2fsck', ['-fn', loop.path], { stdio: 'ignore' });
 });
 
-test('the kernel too zeroes what ext4 believes zeroed (lazy inode tables)', async (t) => {
-  const server = await startLunServer(t, 3262);
-  const target = 'iqn.2026-11.test:lazy';
-  // Two groups of blocks of 4 KiB.
-  const size = 160 * 1024 * 1024;
-  const file = server.addTarget({ tid: 1, name: target, sizeBytes: size });
-  // Garbage wherever nobody looks before formatting.
-  const fd = openSync(file, 'r+');
-  writeSync(fd, Buffer.alloc(size - 2 * 1024 * 1024, 0xa5), 0, undefined, 1024 * 1024);
-  closeSync(fd);
-  const storage = await hostStorage(t, join(server.directory, 'h1'));
-  const volume = await storage.attach(attachSpec(server, { target }), never);
-  const dump = () =>
-    execFileSync('dumpe2fs', [volume.device], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-  const tables = () =>
-    [...dump().matchAll(/^Group \d+:.*\[(.*)\][\s\S]*?Inode table at (\d+)-(\d+)/gm)].map(
-      ([, flags = '', first, last]) => ({ flags, first: Number(first), last: Number(last) }),
-    );
-  const blockSize = Number(/^Block size:\s+(\d+)/m.exec(dump())?.[1]);
-  // ext4lazyinit marks each group once its table is written.
-  await until(() => {
-    execFileSync('sync', ['-f', volume.hostMount]);
-    const groups = tables();
-    return groups.length > 1 && groups.every(({ flags }) => flags.includes('ITABLE_ZEROED'));
-  }, 60_000);
-  await storage.detach('web1', 0, never);
-  const disk = readFileSync(file);
-  const used = blockSize * 8;
-  for (const [group, { first, last }] of tablesOf(file).entries()) {
-    const table = disk.subarray(
-      first * blockSize + (group === 0 ? used : 0),
-      (last + 1) * blockSize,
-    );
-    t.notOk(table.includes(Buffer.alloc(64, 0xa5)), `inode table at block ${first}`);
-  }
-  execFileSync('e2fsck', ['-fn', file], { stdio: 'ignore' });
-});
-
-function tablesOf(file: string): { first: number; last: number }[] {
-  const text = execFileSync('dumpe2fs', [file], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  return [...text.matchAll(/Inode table at (\d+)-(\d+)/g)].map(([, first, last]) => ({
-    first: Number(first),
-    last: Number(last),
-  }));
-}
+test('the kernel too zeroes what ext4 believes zeroed (lazy inode tables)', async (t) =>
+  lazyTables(t, userWorld(await startLunServer(t, 3262))));
 
 test('fsync in the volume makes the target flush', async (t) => {
   const server = await startLunServer(t, 3263);

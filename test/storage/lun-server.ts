@@ -7,7 +7,7 @@ import type { Test } from 'tap';
 import { enterNetworkNamespace } from '../../src/ffi/namespace.js';
 import type { AttachSpec } from '../../src/storage/types.js';
 
-/** A real tgtd on 127.0.0.1:3260 of a network namespace of this test process's own. */
+/** A real tgtd on 127.0.0.1:3260, in a network namespace of this test process's own where it enters one. */
 export interface LunServer {
   readonly portal: string;
   /** Where the LUN files and whatever the test makes are; on /dev/shm. */
@@ -22,6 +22,8 @@ export interface LunServer {
     name: string;
     sizeBytes?: number;
     serial?: string;
+    /** Takes discards (UNMAP), which tgt makes holes of. */
+    thin?: boolean;
     /** Initiators let in; default ALL addresses. */
     initiators?: readonly string[];
   }): string;
@@ -50,6 +52,11 @@ export async function startLunServer(
   address = '127.0.0.1',
 ): Promise<LunServer> {
   enterOwnNamespace(t);
+  return startTgtd(t, port, address);
+}
+
+/** The same in the namespace that this process is in. */
+export async function startTgtd(t: Ending, port = 3260, address = '127.0.0.1'): Promise<LunServer> {
   const directory = mkdtempSync('/dev/shm/ustest-storage-');
   const ipcSocket = join(directory, 'tgt');
   const portal = `${address}:${port}`;
@@ -92,7 +99,7 @@ export async function startLunServer(
     controlPort,
     pid: child.pid ?? 0,
     tgtadm,
-    addTarget({ tid, name, sizeBytes = 64 * 1024 * 1024, serial, initiators }) {
+    addTarget({ tid, name, sizeBytes = 64 * 1024 * 1024, serial, thin = false, initiators }) {
       const file = join(directory, `lun-${tid}.img`);
       writeFileSync(file, '');
       truncateSync(file, sizeBytes);
@@ -102,6 +109,7 @@ export async function startLunServer(
       tgtadm('--op', 'new', ...unit, '-b', file);
       const number = serial ?? `serial-${tid}`;
       tgtadm('--op', 'update', ...unit, '--params', `scsi_sn=${number}`);
+      if (thin) tgtadm('--op', 'update', ...unit, '--params', 'thin_provisioning=1');
       if (initiators === undefined) tgtadm('--op', 'bind', ...target, '-I', 'ALL');
       for (const initiator of initiators ?? []) {
         tgtadm('--op', 'bind', ...target, '--initiator-name', initiator);

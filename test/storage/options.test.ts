@@ -2,25 +2,23 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import type { AttachSpec } from '../../src/storage/types.js';
-import { codeOf, freshTarget, storageIn } from './attached.js';
+import { freshTarget, storageIn } from './attached.js';
 import { attachSpec, type LunServer, startLunServer, until } from './lun-server.js';
 
 const never = new AbortController().signal;
 
-test('CHAP: who has the secret gets the volume, and the secret is seen nowhere', async (t) => {
+test('CHAP: the secret is seen nowhere', async (t) => {
   const server = await startLunServer(t);
   const storage = await storageIn(t, join(server.directory, 'a'));
-  const { tid, name, file } = freshTarget(server);
+  const { tid, name } = freshTarget(server);
   const ours = 'secret-of-the-host';
   const theirs = 'secret-of-the-target';
   account(server, tid, 'host-user', ours);
@@ -35,34 +33,12 @@ test('CHAP: who has the secret gets the volume, and the secret is seen nowhere',
   const mutual = { user: 'target-user', secretFile: put('theirs', theirs) };
   const attach = (chap: AttachSpec['chap'], epoch = 1) =>
     storage.attach(attachSpec(server, { target: name, epoch, chap }), never);
-  const wrong = put('wrong', 'another-secret');
-
-  const refusals: readonly [string, AttachSpec['chap'], string][] = [
-    ['none', undefined, 'US_STORAGE_CHAP'],
-    ['wrong secret', { ...chap, secretFile: wrong }, 'US_STORAGE_CHAP'],
-    ['wrong user', { ...chap, user: 'somebody' }, 'US_STORAGE_CHAP'],
-    ['target fails', { ...chap, mutual: { ...mutual, secretFile: wrong } }, 'US_STORAGE_CHAP'],
-    ['no file', { ...chap, secretFile: '/nonexistent' }, 'US_STORAGE_SECRET'],
-    ['others may read', { ...chap, secretFile: put('open', ours, 0o644) }, 'US_STORAGE_SECRET'],
-    ['two lines', { ...chap, secretFile: put('lines', `${ours}\nx\n`) }, 'US_STORAGE_SECRET'],
-    ['empty', { ...chap, secretFile: put('empty', '') }, 'US_STORAGE_SECRET'],
-    [
-      'one for both',
-      { ...chap, mutual: { ...mutual, secretFile: chap.secretFile } },
-      'US_STORAGE_SECRET',
-    ],
-  ];
-  for (const [what, bad, code] of refusals) t.equal(await codeOf(attach(bad)), code, what);
-  t.equal(statSync(file).blocks, 0, 'nothing was written');
 
   const volume = await attach({ ...chap, mutual });
   writeFileSync(join(volume.hostMount, 'note'), 'kept', { flush: true });
   for (const [where, text] of everythingOf(join(server.directory, 'a'))) {
     t.notOk(text.includes(ours) || text.includes(theirs), `no secret in ${where}`);
   }
-  await storage.detach('web1', 0, never);
-  const again = await attach(chap, 2);
-  t.equal(readFileSync(join(again.hostMount, 'note'), 'utf8'), 'kept', 'also one way only');
   await storage.detach('web1', 0, never);
 });
 
@@ -88,7 +64,7 @@ test('an IPv6 portal', async (t) => {
   await storage.detach('web1', 0, never);
 });
 
-test('what cannot be used, and why; nothing is written that was not asked for', async (t) => {
+test('what a volume may hold', async (t) => {
   const server = await startLunServer(t, 3262);
   const storage = await storageIn(t, join(server.directory, 'c'));
 
@@ -104,73 +80,18 @@ test('what cannot be used, and why; nothing is written that was not asked for', 
     t.notOk(existsSync(hostMount));
   });
 
-  await t.test(
-    'XFS is made, mounted and found again; neither type is taken for the other',
-    async (t) => {
-      const { name, file } = freshTarget(server, 320 * 1024 * 1024);
-      const spec = attachSpec(server, { target: name, filesystem: 'xfs' });
-      const first = await storage.attach(spec, never);
-      writeFileSync(join(first.hostMount, 'note'), 'kept', { flush: true });
-      await storage.abort('web1', 0, never);
-      const again = await storage.attach({ ...spec, epoch: 2, format: 'never' }, never);
-      t.equal(
-        readFileSync(join(again.hostMount, 'note'), 'utf8'),
-        'kept',
-        'after its log was replayed',
-      );
-      await storage.detach('web1', 0, never);
-      const used = statSync(file).blocks;
-      const other = storage.attach({ ...spec, epoch: 3, filesystem: 'ext4' }, never);
-      t.match(await other.catch((thrown: unknown) => thrown), {
-        code: 'US_STORAGE_FILESYSTEM',
-        reason: /xfs/,
-      });
-      t.equal(statSync(file).blocks, used);
-    },
-  );
-
-  await t.test('a LUN that is too small, or became so', async (t) => {
-    const small = freshTarget(server, 1024 * 1024);
-    const spec = attachSpec(server, { target: small.name });
-    t.equal(await codeOf(storage.attach(spec, never)), 'US_STORAGE_TOO_SMALL');
+  await t.test('XFS is made, mounted and found again', async (t) => {
+    const { name } = freshTarget(server, 320 * 1024 * 1024);
+    const spec = attachSpec(server, { target: name, filesystem: 'xfs' });
+    const first = await storage.attach(spec, never);
+    writeFileSync(join(first.hostMount, 'note'), 'kept', { flush: true });
+    await storage.abort('web1', 0, never);
+    const again = await storage.attach({ ...spec, epoch: 2, format: 'never' }, never);
     t.equal(
-      await codeOf(storage.attach({ ...spec, filesystem: 'xfs' }, never)),
-      'US_STORAGE_TOO_SMALL',
+      readFileSync(join(again.hostMount, 'note'), 'utf8'),
+      'kept',
+      'after its log was replayed',
     );
-    t.equal(statSync(small.file).blocks, 0);
-    const cut = freshTarget(server, 32 * 1024 * 1024);
-    execFileSync('mkfs.ext4', ['-q', '-F', cut.file, '64M'], { stdio: 'ignore' });
-    execFileSync('truncate', ['-s', '32M', cut.file]);
-    t.equal(
-      await codeOf(storage.attach({ ...spec, target: cut.name }, never)),
-      'US_STORAGE_TOO_SMALL',
-    );
-  });
-
-  await t.test('a target without room for what is written', async (t) => {
-    const { tid, name, file } = freshTarget(server);
-    const full = join(server.directory, 'full');
-    mkdirSync(full);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', full]);
-    t.teardown(() => execFileSync('umount', ['-l', full]));
-    const unit = ['--mode', 'logicalunit', '--tid', String(tid), '--lun', '1'];
-    server.tgtadm('--op', 'delete', ...unit);
-    execFileSync('truncate', ['-s', '64M', join(full, 'lun')]);
-    server.tgtadm('--op', 'new', ...unit, '-b', join(full, 'lun'));
-    const attached = storage.attach(attachSpec(server, { target: name }), never);
-    t.equal(await codeOf(attached), 'US_STORAGE_TARGET_FULL');
-    t.ok(existsSync(file));
-  });
-
-  await t.test('one LUN under two names', async (t) => {
-    const one = freshTarget(server);
-    const two = freshTarget(server);
-    const unit = ['--mode', 'logicalunit', '--tid', String(two.tid), '--lun', '1'];
-    server.tgtadm('--op', 'update', ...unit, '--params', `scsi_sn=serial-${one.tid}`);
-    await storage.attach(attachSpec(server, { target: one.name }), never);
-    const again = attachSpec(server, { target: two.name, personality: 'web2' });
-    t.equal(await codeOf(storage.attach(again, never)), 'US_STORAGE_ELSEWHERE');
-    t.equal(statSync(two.file).blocks, 0);
     await storage.detach('web1', 0, never);
   });
 });

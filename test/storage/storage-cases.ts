@@ -39,8 +39,8 @@ export interface StorageWorld {
   readonly missingLun: number;
   /** Started; what it attached ends with the test. */
   open(t: Test, runDirectory: string): Promise<StorageAdapter>;
-  /** A blank LUN of 64 MiB. */
-  lun(): FreshLun;
+  /** A blank LUN, of 64 MiB where nothing is said. */
+  lun(sizeMiB?: number): FreshLun;
   /** Waits until nothing on this host carries the volume any more: no process, device or session. */
   gone(runDirectory: string, volume: AttachedVolume): Promise<void>;
 }

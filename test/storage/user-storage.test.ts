@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import type { AttachedVolume } from '../../src/storage/types.js';
-import { codeOf, freshTarget, storageIn } from './attached.js';
+import { codeOf, freshTarget, storageIn, userWorld } from './attached.js';
 import { attachSpec, backingFileBelow, startLunServer, until } from './lun-server.js';
+import { refusalCases } from './refusal-cases.js';
 import { mountedAt, storageCases, volumeFolders, writeThrough } from './storage-cases.js';
 
 const never = new AbortController().signal;
@@ -49,35 +49,14 @@ test('volumes of the user backend', async (t) => {
   const run = (name: string) => join(server.directory, name);
 
   await storageCases(t, {
-    portal: server.portal,
-    directory: server.directory,
-    missingLun: 0,
-    open: storageIn,
-    lun: () => {
-      const { name, file } = freshTarget(server);
-      return { target: name, targetLun: 1, file };
-    },
+    ...userWorld(server),
     gone: async (runDirectory, { device }) => {
       await until(() => diskProcesses(runDirectory).length === 0);
       await until(() => backingFileBelow(runDirectory, device) === undefined);
     },
   });
 
-  await t.test('a file system of another type is never formatted', async (t) => {
-    const storage = await storageIn(t, run('c'));
-    const spec = attachSpec(server);
-    for (const [made, wanted] of [
-      ['xfs', 'ext4'],
-      ['ext4', 'xfs'],
-    ] as const) {
-      const { name, file } = freshTarget(server, 320 * 1024 * 1024);
-      execFileSync(`mkfs.${made}`, ['-q', file]);
-      const sum = sha256(file);
-      const refused = storage.attach({ ...spec, target: name, filesystem: wanted }, never);
-      await t.rejects(refused, { code: 'US_STORAGE_FILESYSTEM', reason: new RegExp(made) });
-      t.equal(sha256(file), sum, `${made} stays as it is`);
-    }
-  });
+  await refusalCases(t, userWorld(server));
 
   await t.test('a killed disk process is noticed', async (t) => {
     const storage = await storageIn(t, run('killed'));
@@ -131,7 +110,3 @@ test('volumes of the user backend', async (t) => {
     }
   });
 });
-
-function sha256(file: string): string {
-  return createHash('sha256').update(readFileSync(file)).digest('hex');
-}
