@@ -2,38 +2,21 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import tap, { type Test, test } from 'tap';
+import tap, { test } from 'tap';
 import { disksOf, kernelSessions, removeDisk } from '../../src/storage/kernel-sessions.js';
-import { KernelStorage } from '../../src/storage/kernel-storage.js';
 import { type AttachSpec, initiatorName } from '../../src/storage/types.js';
-import { codeOf, openStorage } from '../storage/attached.js';
+import { codeOf } from '../storage/attached.js';
 import { IscsiProxy } from '../storage/iscsi-proxy.js';
 import { attachSpec, until } from '../storage/lun-server.js';
 import { mountedAt, storageCases, volumeFolders, writeThrough } from '../storage/storage-cases.js';
 import { initiatorLog, startInitiator } from './initiator.js';
-import { addLun, askForChap, lioPort, lioPortal, lioTarget, startLio } from './lio.js';
+import { freshLun, kernelWorld, ourSessions } from './kernel-world.js';
+import { askForChap, lioPort, lioPortal, lioTarget, startLio } from './lio.js';
 
 /** Run in a guest whose kernel has LIO and an iSCSI initiator: volumes by the latter. */
 tap.setTimeout(110_000);
 const never = new AbortController().signal;
-const directory = '/run/hosts';
-const missingLun = 200;
-let luns = 0;
-
-/** A blank LUN, one more of the one target: so there are always some that nobody asked for. */
-function freshLun() {
-  luns += 1;
-  const file = `/run/lio/lun-${luns}`;
-  execFileSync('truncate', ['-s', '64M', file]);
-  addLun(luns, file, 64);
-  return { target: lioTarget, targetLun: luns, file };
-}
-
-const open = (t: Test, runDirectory: string) =>
-  openStorage(t, runDirectory, (options) => new KernelStorage(options));
-
-const ourSessions = async () =>
-  (await kernelSessions()).filter((session) => session.interface.startsWith('us-'));
+const { directory, open } = kernelWorld;
 
 test('volumes of the kernel backend', async (t) => {
   startLio();
@@ -44,13 +27,7 @@ test('volumes of the kernel backend', async (t) => {
     return { file, spec: attachSpec({ portal: lioPortal }, { ...lun, ...change }) };
   };
 
-  await storageCases(t, {
-    ...{ portal: lioPortal, directory, missingLun, open, lun: freshLun },
-    gone: async (_run, { device }) => {
-      await until(async () => (await ourSessions()).length === 0);
-      await until(() => !existsSync(`/sys/block/${device.slice('/dev/'.length)}`));
-    },
-  });
+  await storageCases(t, kernelWorld);
 
   await t.test(
     'the host sees the one LUN, by a name of its own, and waits as it is told',

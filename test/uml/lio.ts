@@ -49,16 +49,33 @@ export function startLio(): void {
   shell(exported);
 }
 
-/** One more LUN of the same target, on a file that is there, of which it may be less than the whole. */
-export function addLun(lun: number, file: string, sizeMiB: number): void {
+/**
+ * One more LUN of the same target, on a file that is there, of which it may be less than the whole.
+ *
+ * @param thin it takes discards (UNMAP), which LIO makes holes of
+ */
+export function addLun(
+  lun: number,
+  file: string,
+  sizeMiB: number,
+  { thin = false, serial = `lio-serial-lun-${lun}` } = {},
+): void {
   const disk = `${config}/core/fileio_0/disk${lun}`;
   shell(`set -e
 mkdir ${disk}
 echo "fd_dev_name=${file},fd_dev_size=$((${sizeMiB} << 20)),fd_buffered_io=1" > ${disk}/control
-echo lio-serial-lun-${lun} > ${disk}/wwn/vpd_unit_serial
+echo ${serial} > ${disk}/wwn/vpd_unit_serial
 echo 1 > ${disk}/enable
+echo ${thin ? 1 : 0} > ${disk}/attrib/emulate_tpu
 mkdir ${group}/lun/lun_${lun}
 ln -s ${disk} ${group}/lun/lun_${lun}/disk`);
+}
+
+/** One more portal of the same target, in a network namespace: LIO listens in that of who asks for it. */
+export function lioPortalIn(namespace: string, portal: string): string {
+  const made = ['mkdir', `${group}/np/${portal}`];
+  execFileSync('nsenter', [`--net=/run/netns/${namespace}`, ...made], { timeout: 20_000 });
+  return portal;
 }
 
 /** A target of its own, at the same portal, with LUN 1 and nobody let in. @returns the file behind it */
@@ -128,12 +145,44 @@ function registrations(text: string): readonly string[] {
     });
 }
 
-/** Who logs in has to prove himself so; undefined: nobody has to. */
-export function askForChap(account: { user: string; secret: string } | undefined): void {
+interface Account {
+  readonly user: string;
+  readonly secret: string;
+}
+
+/** Who logs in has to prove himself so, and is proven to; undefined: nobody has to. */
+export function askForChap(account: Account | undefined, mutual?: Account): void {
   writeFileSync(`${group}/attrib/authentication`, account === undefined ? '0' : '1');
-  if (account === undefined) return;
-  writeFileSync(`${group}/auth/userid`, account.user);
-  writeFileSync(`${group}/auth/password`, account.secret);
+  // LIO takes the word for nothing (iscsi_target_configfs.c).
+  const none = { user: 'NULL', secret: 'NULL' };
+  for (const [suffix, { user, secret }] of [
+    ['', account ?? none],
+    ['_mutual', mutual ?? none],
+  ] as const) {
+    writeFileSync(`${group}/auth/userid${suffix}`, user);
+    writeFileSync(`${group}/auth/password${suffix}`, secret);
+  }
+}
+
+/** Whoever logs in has to have a digest of these; with none, he may. */
+export function insistOnDigests(...of: readonly ('HeaderDigest' | 'DataDigest')[]): void {
+  for (const name of ['HeaderDigest', 'DataDigest'] as const) {
+    writeFileSync(`${group}/param/${name}`, of.includes(name) ? 'CRC32C' : 'CRC32C,None');
+  }
+}
+
+/** The LUN's file, and what LIO tells of it. */
+export function resizeLun(lun: number, file: string, sizeMiB: number): void {
+  execFileSync('truncate', ['-s', `${sizeMiB}M`, file]);
+  writeFileSync(
+    `${config}/core/fileio_0/disk${lun}/control`,
+    `fd_dev_size=${sizeMiB * 1024 * 1024}`,
+  );
+}
+
+/** One more portal of the same target. */
+export function addPortal(portal: string): void {
+  shell(`mkdir ${group}/np/${portal}`);
 }
 
 /** 0: a registration without an ISID is one of every session of that name. */
