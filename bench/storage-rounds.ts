@@ -1,16 +1,19 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { KernelStorage, type KernelStorageOptions } from '../src/storage/kernel-storage.js';
 import type { Log } from '../src/storage/log.js';
-import type { AttachSpec } from '../src/storage/types.js';
+import type { AttachSpec, StorageAdapter } from '../src/storage/types.js';
 import { UserStorage } from '../src/storage/user-storage.js';
-import { startLunServer } from '../test/storage/lun-server.js';
+import { type Ending, startLunServer } from '../test/storage/lun-server.js';
+import { startInitiator } from '../test/uml/initiator.js';
 import { enforceIsids, lioPortal, lioTarget, startLio } from '../test/uml/lio.js';
 
 /**
  * A volume goes from host to host and back, each time as after a power cut: the data path of the one before
  * ends without an order, with a journal to be replayed. Prints what each round took, as JSON.
  *
- * Arguments: `tgt` or `lio` (in a guest), rounds.
+ * Arguments: `tgt` or, in a guest, `lio` or `kernel` (LIO by the kernel's own initiator); rounds; how the
+ * volume is fenced where the kernel carries it.
  */
 export interface Round {
   /** The fence by reservation; undefined where the mask fences, which runs beside the target. */
@@ -25,11 +28,16 @@ const never = new AbortController().signal;
 const restMs = 400;
 
 async function main(): Promise<void> {
-  const [kind = 'tgt', rounds = '30'] = process.argv.slice(2);
+  const [kind = 'tgt', rounds = '30', fence = 'mask'] = process.argv.slice(2);
   const endings: (() => unknown)[] = [];
   try {
-    const place = await (kind === 'lio' ? onLio() : onTgt(endings));
-    const measured = await takeovers(Number(rounds), { ...volume, ...place });
+    const end = { teardown: (ending: () => unknown) => void endings.push(ending) };
+    const byKernel = kind === 'kernel';
+    if (byKernel) startInitiator(end);
+    const place = kind === 'tgt' ? await onTgt(end) : onLio(byKernel && fence === 'mask');
+    const make = (options: KernelStorageOptions) =>
+      byKernel ? new KernelStorage(options) : new UserStorage(options);
+    const measured = await takeovers(Number(rounds), { ...volume, ...place }, make);
     console.log(JSON.stringify(measured));
   } finally {
     for (const ending of endings.reverse()) await ending();
@@ -38,19 +46,18 @@ async function main(): Promise<void> {
 
 type Place = Pick<AttachSpec, 'portals' | 'target' | 'targetLun' | 'fence'>;
 
-async function onTgt(endings: (() => unknown)[]): Promise<Place> {
-  const server = await startLunServer({
-    teardown: (ending: () => unknown) => void endings.push(ending),
-  });
+async function onTgt(end: Ending): Promise<Place> {
+  const server = await startLunServer(end);
   const target = 'iqn.2026-11.test:bench';
   server.addTarget({ tid: 1, name: target });
   return { portals: [server.portal], target, targetLun: 1, fence: 'mask' };
 }
 
-async function onLio(): Promise<Place> {
+function onLio(masked: boolean): Place {
   startLio();
   enforceIsids(false);
-  return { portals: [lioPortal], target: lioTarget, targetLun: 0, fence: 'reservation' };
+  const fence = masked ? 'mask' : 'reservation';
+  return { portals: [lioPortal], target: lioTarget, targetLun: 0, fence };
 }
 
 const volume = {
@@ -63,11 +70,14 @@ const volume = {
   recordedSerial: undefined,
 } as const;
 
+type Make = (options: KernelStorageOptions) => StorageAdapter;
+
 async function takeovers(
   rounds: number,
   place: Omit<AttachSpec, 'host' | 'epoch'>,
+  make: Make,
 ): Promise<readonly Round[]> {
-  const hosts = await Promise.all(['h1', 'h2'].map((name) => Host.start(name)));
+  const hosts = await Promise.all(['h1', 'h2'].map((name) => Host.start(name, make)));
   const done: Round[] = [];
   try {
     // The first makes the file system, and with the second everything has run once.
@@ -97,11 +107,11 @@ async function takeovers(
 
 class Host {
   readonly name: string;
-  readonly storage: UserStorage;
+  readonly storage: StorageAdapter;
   stepsMs: Record<string, number> = {};
   readonly #runDirectory: string;
 
-  private constructor(name: string) {
+  private constructor(name: string, make: Make) {
     this.name = name;
     this.#runDirectory = `/run/usbench-${process.pid}-${name}`;
     const nothing = () => {};
@@ -112,11 +122,11 @@ class Host {
         if (stepsMs !== undefined) this.stepsMs = stepsMs;
       },
     };
-    this.storage = new UserStorage({ runDirectory: this.#runDirectory, log });
+    this.storage = make({ runDirectory: this.#runDirectory, log });
   }
 
-  static async start(name: string): Promise<Host> {
-    const host = new Host(name);
+  static async start(name: string, make: Make): Promise<Host> {
+    const host = new Host(name, make);
     mkdirSync(host.#runDirectory, { recursive: true });
     await host.storage.start(never);
     return host;

@@ -23,11 +23,11 @@ function here(): readonly Round[] {
   return JSON.parse(output) as Round[];
 }
 
-async function inGuest(): Promise<readonly Round[]> {
+async function inGuest(kind: 'lio' | 'kernel', fence = ''): Promise<readonly Round[]> {
   const { code, output } = await runInGuest({
-    command: [process.execPath, program, 'lio', values.rounds],
+    command: [process.execPath, program, kind, values.rounds, fence],
     workingDirectory: new URL('../..', import.meta.url).pathname,
-    ...{ modules: [...modules, 'fuse', 'loop', 'ext4'], timeoutMs: 200_000 },
+    ...{ modules: [...modules, 'fuse', 'loop', 'ext4', 'iscsi_tcp', 'sd_mod'], timeoutMs: 200_000 },
   });
   const measured = output.split('\n').find((line) => line.startsWith('[{'));
   if (code !== 0 || measured === undefined) throw new Error(`the guest failed:\n${output}`);
@@ -61,7 +61,7 @@ const rows = [
 const notes = [`Steps on tgt, medians in ms (the first two side by side): ${steps(tgt)}.`];
 const missing = guestMissing();
 if (missing === undefined) {
-  const lio = await inGuest();
+  const lio = await inGuest('lio');
   const fences = lio.flatMap(({ fenceMs }) => fenceMs ?? []);
   rows.push(row('fence by reservation, LIO, in a guest', fences));
   rows.push(
@@ -70,6 +70,19 @@ if (missing === undefined) {
       lio.map(({ attachMs }) => attachMs),
     ),
   );
+  for (const fence of ['mask', 'reservation']) {
+    const kernel = await inGuest('kernel', fence);
+    const fenced = kernel.flatMap(({ fenceMs }) => fenceMs ?? []);
+    const what = `backend kernel, LIO, ${fence}, in a guest`;
+    if (fenced.length > 0) rows.push(row(`fence, ${what}`, fenced));
+    rows.push(
+      row(
+        `storage step, ${what}`,
+        kernel.map(({ attachMs }) => attachMs),
+      ),
+    );
+    notes.push(`Steps of ${what}: ${steps(kernel)}.`);
+  }
 } else notes.push(`No guest: ${missing}.`);
 const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}; \`npm run bench:storage\`.`;
 const text = [
