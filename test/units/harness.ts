@@ -2,9 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
+import type { PersonalityConfig } from '../../src/config/types.js';
 import { must, personality, type Stage } from '../../src/demo/stage.js';
 import type { Lab } from '../../src/lab/lab.js';
-import { openLab } from '../lab/harness.js';
+import { applyConfig } from '../../src/operate/apply.js';
+import { personHere } from '../../src/operate/audit.js';
+import { EtcdStore } from '../../src/store/etcd.js';
+import { openLab, untilListening } from '../lab/harness.js';
 import { buildPackage, installAtBoot } from './package.js';
 import { removeCgroup, systemdHostInit, unifiedHierarchy } from './systemd-host.js';
 
@@ -60,7 +64,11 @@ export interface SystemdLab {
 export const nextVersion = '99.0.0';
 
 /** A lab whose hosts are run by systemd, with Understudy's package installed as on a sysadmin's own. */
-export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdLab> {
+export async function openSystemdLab(
+  t: Test,
+  cluster: string,
+  { file = trio, alsoAtBoot = '' }: { file?: string; alsoAtBoot?: string } = {},
+): Promise<SystemdLab> {
   const name = `${cluster}-${process.pid}`;
   // Below dist: a lab sees the checkout, wherever that is.
   const folder = mkdtempSync(new URL('../../installed-', import.meta.url).pathname);
@@ -70,11 +78,11 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
     removeCgroup(name);
   });
   const debs = await Promise.all([buildPackage(folder), buildPackage(folder, nextVersion)]);
-  installAtBoot(root, debs);
+  installAtBoot(root, debs, alsoAtBoot);
   writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
   mkdirSync(join(root, 'srv/shop'), { recursive: true, mode: 0o755 });
   const settings = { hostInit: systemdHostInit(root, name) };
-  const { stage, lab } = await openLab(t, cluster, settings, trio);
+  const { stage, lab } = await openLab(t, cluster, settings, file);
   // The test runner's own loader is on the machine's disk, which a container need not see.
   const shell = (host: string, script: string) =>
     must(stage, host, ['env', '-u', 'NODE_OPTIONS', 'sh', '-ec', script]);
@@ -97,6 +105,31 @@ export async function openSystemdLab(t: Test, cluster: string): Promise<SystemdL
       }
     },
   };
+}
+
+/** Gives web-1 another workload, which sees its volume at /srv/shop. */
+export async function applyWorkload(
+  { stage, lab }: SystemdLab,
+  workload: PersonalityConfig['workload'],
+): Promise<void> {
+  const { config } = stage;
+  const prefix = `/understudy/${config.cluster}/`;
+  const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'test' });
+  await store.start(stage.signal);
+  const personalities = config.personalities.map((one) => ({
+    ...one,
+    storage: one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' })),
+    workload,
+  }));
+  await applyConfig(store, { ...config, personalities }, personHere());
+  await store.stop();
+}
+
+/** Reads over HTTP, from a client, what lies on the LUN. */
+export async function page({ stage }: SystemdLab): Promise<string> {
+  await untilListening(stage, 'c1', ['10.10.0.11']);
+  const { stdout } = await stage.lab.exec('c1', ['curl', '-s', '-m', '2', 'http://10.10.0.11/']);
+  return stdout;
 }
 
 /** Waits until web-1 runs under this epoch. */

@@ -38,6 +38,7 @@ cd /`;
  */
 const installing = `[Unit]
 After=network.target
+ConditionPathExists=!/opt/packages/install.log
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -ec '. /opt/packages/install.sh > /opt/packages/install.log 2>&1'
@@ -52,8 +53,12 @@ cp /opt/packages/agent.yaml /opt/packages/cluster.key /etc/understudy/
 systemctl enable --now --no-block understudy-agent
 `;
 
-/** Files of a host that installs a package by itself at its boot; all of ours are in /opt/packages. */
-export function installAtBoot(root: string, debs: readonly string[]): void {
+/**
+ * Files of a host that installs a package by itself at its first boot; all of ours are in /opt/packages.
+ *
+ * @param also shell, for after that
+ */
+export function installAtBoot(root: string, debs: readonly string[], also = ''): void {
   const packages = join(root, 'opt/packages');
   const units = join(root, 'etc/systemd/system');
   for (const folder of [packages, join(units, 'multi-user.target.wants')]) {
@@ -61,6 +66,6 @@ export function installAtBoot(root: string, debs: readonly string[]): void {
   }
   const names = debs.map((deb) => deb.split('/').at(-1) ?? '');
   for (const deb of debs) cpSync(deb, join(packages, deb.split('/').at(-1) ?? ''));
-  writeFileSync(join(packages, 'install.sh'), installScript(names[0] ?? ''));
+  writeFileSync(join(packages, 'install.sh'), `${installScript(names[0] ?? '')}${also}`);
   writeFileSync(join(units, 'install-package.service'), installing);
 }

@@ -5,7 +5,8 @@ import { upperLayer } from './package.js';
 /**
  * First process of a lab's host that is run by systemd, as a sysadmin's hosts are: an overlay of the
  * machine's root and some files, booted by systemd-nspawn in the host's network. What the machine itself
- * would start is left out. The host's own files are put into /opt/packages.
+ * would start is left out. The host's own files are put into /opt/packages. The overlay is the host's disk: it
+ * stays for the next boot.
  *
  * Words and ends as the lab's own (src/lab/init-scripts.ts). The host's first process, which a power
  * cut kills, is its systemd.
@@ -20,16 +21,24 @@ boot=$directory/hosts/$name
 exec 3>> "$directory/logs/$name.log"
 mkdir -p "$boot/layer"
 mount -t tmpfs -o mode=755 tmpfs "$boot/layer"
-mkdir -m 755 "$boot"/layer/{upper,work,root,bpf}
+mkdir -m 755 "$boot"/layer/{root,bpf}
 root=$boot/layer/root
-mount -t overlay -o "lowerdir=/,upperdir=$boot/layer/upper,workdir=$boot/layer/work" overlay "$root"
+disk=$boot/disk
+blank=
+if [ ! -e "$disk" ]; then
+  blank=yes
+  mkdir -m 755 "$disk" "$disk"/{upper,work}
+fi
+mount -t overlay -o "lowerdir=/,upperdir=$disk/upper,workdir=$disk/work" overlay "$root"
 for point; do mount --bind "$point" "$root$point"; done
 mount -t bpf bpf "$boot/layer/bpf"
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d "$root/etc/machine-id" "$root/etc/understudy" "$root/var/log/journal" "$root/usr/sbin/policy-rc.d"
-od -An -N16 -tx1 /dev/urandom | tr -d ' \\n' > "$root/etc/machine-id"
-cp -a ${files}/. "$root/"
-cp "$boot/agent.yaml" "$boot/cluster.key" "$root/opt/packages/"
-systemctl --quiet --root="$root" enable install-package 2>&3
+if [ "$blank" ]; then
+  rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d "$root/etc/machine-id" "$root/etc/understudy" "$root/var/log/journal" "$root/usr/sbin/policy-rc.d"
+  od -An -N16 -tx1 /dev/urandom | tr -d ' \\n' > "$root/etc/machine-id"
+  cp -a ${files}/. "$root/"
+  cp "$boot/agent.yaml" "$boot/cluster.key" "$root/opt/packages/"
+  systemctl --quiet --root="$root" enable install-package 2>&3
+fi
 mount -t proc proc /proc
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/${cgroup}/$name"
@@ -39,7 +48,7 @@ SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0 SYSTEMD_SECCOMP=0 system
   --quiet --directory="$root" --machine="$name" --boot --register=no --keep-unit --console=pipe \\
   --link-journal=no --resolv-conf=off --timezone=off --capability=all \\
   --bind=/dev/fuse --bind=/dev/loop-control --bind="$boot/layer/bpf:/sys/fs/bpf" \\
-  --bind-ro="$boot/layer/upper:${upperLayer}" < /dev/null >&3 2>&3 3>&- &
+  --bind-ro="$disk/upper:${upperLayer}" < /dev/null >&3 2>&3 3>&- &
 container=$!
 # Children of a process, as the machine numbers both; the file has no newline.
 children_of() { read -r -a children < "/run/outer-proc/$1/task/$1/children" || [ "\${#children[@]}" -gt 0 ]; }

@@ -1,11 +1,16 @@
 import tap, { test } from 'tap';
 import { must, personality } from '../../src/demo/stage.js';
 import { PingWatch } from '../../src/observe/observers.js';
-import { applyConfig } from '../../src/operate/apply.js';
-import { personHere } from '../../src/operate/audit.js';
-import { EtcdStore } from '../../src/store/etcd.js';
-import { untilListening, untilSpare } from '../lab/harness.js';
-import { nextVersion, openSystemdLab, runsAs, type SystemdLab, systemdMissing } from './harness.js';
+import { untilSpare } from '../lab/harness.js';
+import {
+  applyWorkload,
+  nextVersion,
+  openSystemdLab,
+  page,
+  runsAs,
+  type SystemdLab,
+  systemdMissing,
+} from './harness.js';
 import { listFiles } from './package.js';
 import { checkRanks } from './ranks.js';
 
@@ -15,13 +20,6 @@ tap.setTimeout(200_000);
 
 const agent = 'understudy-agent';
 const pulse = 'understudy-pulse';
-
-/** Reads over HTTP, from a client, what lies on the LUN. */
-async function page({ stage }: SystemdLab): Promise<string> {
-  await untilListening(stage, 'c1', ['10.10.0.11']);
-  const { stdout } = await stage.lab.exec('c1', ['curl', '-s', '-m', '2', 'http://10.10.0.11/']);
-  return stdout;
-}
 
 test('hosts that systemd runs', options, async (t) => {
   const world = await openSystemdLab(t, 'units');
@@ -124,7 +122,7 @@ test('hosts that systemd runs', options, async (t) => {
 
   await t.test('a unit as workload: in the personality, nowhere else', async (t) => {
     const { epoch } = await now();
-    await asUnit(world);
+    await applyWorkload(world, { kind: 'unit', unit: 'shop@web1.service' });
     await runsAs(world, epoch);
     const { host } = await now();
     await untilProperty(host ?? '', 'shop@web1', 'ActiveState', 'active');
@@ -205,19 +203,4 @@ function leftovers({ shell }: SystemdLab, host: string): Promise<string> {
     ls -d /run/netns/us* /run/understudy/* /sys/fs/bpf/understudy 2> /dev/null || true
     ip -o link | grep -e vxlan -e macvlan -e us- || true`,
   );
-}
-
-/** Gives web-1 the unit as its workload. */
-async function asUnit({ stage, lab }: SystemdLab): Promise<void> {
-  const { config } = stage;
-  const prefix = `/understudy/${config.cluster}/`;
-  const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'test' });
-  await store.start(stage.signal);
-  const personalities = config.personalities.map((one) => ({
-    ...one,
-    storage: one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' })),
-    workload: { kind: 'unit' as const, unit: 'shop@web1.service' },
-  }));
-  await applyConfig(store, { ...config, personalities }, personHere());
-  await store.stop();
 }
