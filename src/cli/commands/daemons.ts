@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { compileAhead } from '../compile-ahead.js';
 import { type Context, example, finish } from '../context.js';
 
 interface Daemon {
@@ -34,6 +35,7 @@ export function register(program: Command, context: Context): void {
       .description(description)
       .requiredOption('--config <file>', 'its configuration')
       .action(async ({ config }: { config: string }) => {
+        compileAhead();
         await finish(false, async () => {
           await run({ configFile: config, signal });
           return 0;
