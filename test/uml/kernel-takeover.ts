@@ -21,7 +21,7 @@ import { lioDisk, lioPersists, lioPort, lioPortal, lioTarget, startLio } from '.
  * way to the target take a volume from one another, with nothing but the reservation between them. LIO is as
  * it comes: each session (ISID) stands for itself.
  */
-tap.setTimeout(110_000);
+tap.setTimeout(200_000);
 const never = new AbortController().signal;
 const cluster = 'test';
 const writesAtOnce = 1_000;

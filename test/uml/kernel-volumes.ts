@@ -14,7 +14,7 @@ import { freshLun, kernelWorld, ourSessions } from './kernel-world.js';
 import { askForChap, lioPort, lioPortal, lioTarget, startLio } from './lio.js';
 
 /** Run in a guest whose kernel has LIO and an iSCSI initiator: volumes by the latter. */
-tap.setTimeout(110_000);
+tap.setTimeout(200_000);
 const never = new AbortController().signal;
 const { directory, open } = kernelWorld;
 

@@ -7,7 +7,7 @@ import { codeOf, storageIn } from '../storage/attached.js';
 import { addLun, lioPortal, lioTarget, startLio } from './lio.js';
 
 /** Run in a guest whose kernel has LIO: a target that runs out of room. */
-tap.setTimeout(110_000);
+tap.setTimeout(200_000);
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
 

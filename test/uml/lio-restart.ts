@@ -9,7 +9,7 @@ import { IscsiProxy } from '../storage/iscsi-proxy.js';
 import { enforceIsids, lioPersists, lioPort, lioTarget, restartLio, startLio } from './lio.js';
 
 /** Run in a guest whose kernel has LIO: its configuration is torn down and set up again under a volume. */
-tap.setTimeout(110_000);
+tap.setTimeout(200_000);
 const never = new AbortController().signal;
 const cluster = 'test';
 const portal = '127.0.0.1:3261';

@@ -20,7 +20,7 @@ export async function passes(
   t: Test,
   program: URL,
   modules: readonly string[],
-  { timeoutMs = 150_000, argv = [], ...options }: PassesOptions = {},
+  { timeoutMs = 240_000, argv = [], ...options }: PassesOptions = {},
 ): Promise<void> {
   let passed = 0;
   const { code, output } = await runInGuest({
