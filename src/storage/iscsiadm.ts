@@ -147,7 +147,10 @@ export async function logOut(folder: string, session: KernelSession): Promise<vo
   await iscsiadm('cannot log out of', session.target, folder, args, logoutMs);
 }
 
-const withOwnRecords = 'mount --bind "$1" /etc/iscsi && shift && exec iscsiadm "$@"';
+/** Its settings are in /etc/iscsi; its records too, but with Debian 13's open-iscsi (2.1.11) below /var/lib/iscsi. */
+const withOwnRecords = `mount --bind "$1" /etc/iscsi &&
+if [ -d /var/lib/iscsi ]; then mount --bind "$1" /var/lib/iscsi; fi &&
+shift && exec iscsiadm "$@"`;
 
 async function iscsiadm(
   action: string,
