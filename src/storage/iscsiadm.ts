@@ -9,8 +9,8 @@ import { splitPortal } from './portal.js';
 /**
  * open-iscsi's own program, which tells iscsid what to log in to.
  *
- * Its records are files below /etc/iscsi, where the user has his own. Each volume of ours has a folder
- * instead, which iscsiadm alone sees as /etc/iscsi, in a mount namespace that ends with it. So no record of
+ * Its records are files below /etc/iscsi, with Debian 13's (2.1.11) below /var/lib/iscsi, where the user has his own.
+ * Each volume of ours has a folder instead, which iscsiadm alone sees there, in a mount namespace that ends with it. So no record of
  * the user's is ever touched (one of the same portal would be the same file), nothing of ours is logged in
  * to at a boot, all ends with /run, and a CHAP secret is in a file of mode 0600 in memory: never in an
  * argument, as `iscsiadm -o update -v SECRET` would have it.
@@ -147,7 +147,7 @@ export async function logOut(folder: string, session: KernelSession): Promise<vo
   await iscsiadm('cannot log out of', session.target, folder, args, logoutMs);
 }
 
-/** Its settings are in /etc/iscsi; its records too, but with Debian 13's open-iscsi (2.1.11) below /var/lib/iscsi. */
+/** Its settings are in /etc/iscsi in any case. */
 const withOwnRecords = `mount --bind "$1" /etc/iscsi &&
 if [ -d /var/lib/iscsi ]; then mount --bind "$1" /var/lib/iscsi; fi &&
 shift && exec iscsiadm "$@"`;

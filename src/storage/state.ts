@@ -65,7 +65,7 @@ export class Layout {
     return `${this.disks}/.idle-${token}`;
   }
 
-  /** What iscsiadm sees as /etc/iscsi. */
+  /** What iscsiadm sees as /etc/iscsi and /var/lib/iscsi. */
   records(id: VolumeId): string {
     return `${this.directory(id)}/iscsi`;
   }
