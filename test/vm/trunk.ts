@@ -14,10 +14,10 @@ export const leaseMs = 4_000;
 export const pingEveryMs = 50;
 
 /** A lab whose hosts are virtual machines on a trunk with two VLANs. */
-export const trunk = (hosts: readonly string[], controllers = hosts) => `
+export const trunk = (hosts: readonly string[], controllers = hosts, lease = leaseMs) => `
 cluster: CLUSTER
 controllers: [${controllers.join(', ')}]
-timing: {heartbeat: 500ms, lease: ${leaseMs}ms}
+timing: {heartbeat: 500ms, lease: ${lease}ms}
 hosts: [${hosts.map((name) => `{name: ${name}}`).join(', ')}]
 networks:
   - {name: blue, fabric: vlan, id: 100, subnet: 10.10.0.0/24}

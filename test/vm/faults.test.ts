@@ -1,0 +1,44 @@
+import tap, { test } from 'tap';
+import { openLab } from '../lab/harness.js';
+import { MachineFaults } from './machine-faults.js';
+import { trunk } from './trunk.js';
+
+/** Less than pulse takes to start on an emulated processor; more than that waits for a core. */
+const leaseMs = 8_000;
+/** When a lease that nobody extends has ended, and a frame that was on its way has passed. */
+const overMs = leaseMs + 1_000;
+tap.setTimeout(1_700_000);
+
+test('machines that stand still or are cut off, each time the one that has the disk', async (t) => {
+  const startedMs = Date.now();
+  const hosts = ['h1', 'h2', 'h3'];
+  const { stage, lab } = await openLab(t, 'faults', {}, trunk(hosts, hosts, leaseMs));
+  t.comment(`up after ${Math.round((Date.now() - startedMs) / 1_000)} s`);
+  const faults = new MachineFaults(stage, lab);
+  t.teardown(() => faults.stop());
+
+  await faults.one(t, 'its processor is paused, and its clock with it', async (t, before) => {
+    const resumedMs = await faults.pausedUntilTakenOver(t, before);
+    await faults.isSpare(t, before);
+    // Its own clock has a rest of the lease left (docs/what-happens-when.md): no longer than that.
+    faults.oneOwner(t, before, resumedMs + overMs);
+    await faults.readable(t);
+  });
+
+  await faults.one(t, 'it stands still while its clock goes on', async (t, before) => {
+    await faults.stalledUntilTakenOver(t, before);
+    await faults.isSpare(t, before);
+    faults.oneOwner(t, before);
+    await faults.readable(t);
+  });
+
+  await faults.one(t, 'it is cut off the internal network', async (t, before) => {
+    await lab.partition(before.host, ['internal']);
+    await faults.takenOver(t, before);
+    await lab.heal(before.host);
+    await faults.isSpare(t, before);
+    faults.oneOwner(t, before);
+  });
+
+  t.comment(`all in ${Math.round((Date.now() - startedMs) / 1_000)} s`);
+});
