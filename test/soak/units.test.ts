@@ -14,6 +14,7 @@ const settleMs = 60_000;
 /** `UNDERSTUDY_UNITS=pulse,host`: only the rows that begin so. */
 const units = (process.env.UNDERSTUDY_UNITS ?? '').split(',');
 const wanted = promises().filter(({ id }) => units.some((unit) => id.startsWith(unit)));
+if (wanted.length === 0) throw new Error(`no row begins with ${units.join(' or ')}`);
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
   for (const endMs = performance.now() + settleMs; !(await condition().catch(() => false)); ) {
