@@ -64,8 +64,13 @@ export async function standing({ stage, shell }: SystemdLab): Promise<Standing> 
   const status = await stage.status();
   const { host, epoch } = personality(status, 'web-1');
   const incarnation = status.hosts.find(({ name }) => name === host)?.incarnation ?? 0;
-  const workload = (await shell(host ?? '', workloadProcess)).trim();
-  const disk = (await shell(host ?? '', diskAndMount)).trim();
+  // Each host counts its processes by itself: two may have the same number.
+  const found = async (script: string) => {
+    const name = (await shell(host ?? '', script)).trim();
+    return name === '' ? '' : `${name} on ${host}`;
+  };
+  const workload = await found(workloadProcess);
+  const disk = await found(diskAndMount);
   return { host: host ?? '', epoch, incarnation, workload, disk };
 }
 
