@@ -77,15 +77,16 @@ export function networkNamespaceOf(pid: number): string | undefined {
 }
 
 /**
- * Device numbers ('7:0') of what a process sees mounted, by mount point. Reads the mount table
- * only, so that a dead disk cannot hold it up. The last mount on a point is the one that is seen.
+ * What a process sees mounted, by mount point: '7:0/', device number and which part of it; of a device that is
+ * placed on a file, '0:5/loop1700'. Reads the mount table only, so that a dead disk cannot hold it up. The last
+ * mount on a point is the one that is seen.
  */
-export function mountedDevices(pid: number | 'self'): ReadonlyMap<string, string> {
+export function mountsSeen(pid: number | 'self'): ReadonlyMap<string, string> {
   const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n');
   return new Map(
     lines.flatMap((line): [string, string][] => {
-      const [, , device, , point] = line.split(' ');
-      return device === undefined || point === undefined ? [] : [[unescapeOctal(point), device]];
+      const [, , device, part, point] = line.split(' ');
+      return point === undefined ? [] : [[unescapeOctal(point), `${device}${part}`]];
     }),
   );
 }

@@ -1,21 +1,45 @@
-import { mountedDevices, namespaceLinkOf, networkNamespaceOf } from './process-table.js';
+import { readlinkSync, realpathSync } from 'node:fs';
+import { mountsSeen, namespaceLinkOf, networkNamespaceOf } from './process-table.js';
 import type { WorkloadSpec } from './types.js';
 
 /**
  * Whether a process is in the namespace and on the mounts of today: a volume that was attached anew is
- * another mount, and who has the old one has a dead disk. True where it cannot be told, since it just ended.
+ * another mount, and who has the old one has a dead disk. True where it cannot be told, since it just ended,
+ * or has gone where it sees none of them.
  */
 export function standsOn(pid: number, spec: WorkloadSpec): boolean {
   const network = networkNamespaceOf(pid);
   if (network === undefined) return true;
   if (network !== namespaceLinkOf(spec.namespacePath)) return false;
   try {
-    const [here, there] = [mountedDevices('self'), mountedDevices(pid)];
+    const [here, there] = [mountsSeen('self'), mountsSeen(pid)];
+    const root = readlinkSync(`/proc/${pid}/root`);
     return spec.mounts.every(({ source, target }) => {
-      const device = here.get(source);
-      return device !== undefined && device === there.get(target);
+      const today = here.get(source);
+      if (today === undefined) return false;
+      const paths = pathsBelow(root, target);
+      return paths.length === 0 || paths.some((path) => there.get(path) === today);
     });
   } catch {
     return true;
+  }
+}
+
+/**
+ * How the mount table of a process names a mount point: below its root (chroot(2)), and with no symbolic link.
+ * None: it is out of its sight.
+ */
+function pathsBelow(root: string, target: string): readonly string[] {
+  const paths = [target, withoutLinks(target)];
+  if (root === '/') return paths;
+  return paths.filter((path) => path.startsWith(`${root}/`)).map((path) => path.slice(root.length));
+}
+
+/** As the host has it, where no volume is mounted: a dead disk holds up nobody. */
+function withoutLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
