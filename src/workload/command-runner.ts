@@ -48,6 +48,7 @@ export class CommandRunner {
   #startedMs = 0;
   #watching: () => void = () => {};
   #retry: NodeJS.Timeout | undefined;
+  #starting: Promise<void> | undefined;
   #trimming: NodeJS.Timeout | undefined;
   readonly #ended = new AbortController();
 
@@ -89,11 +90,18 @@ export class CommandRunner {
     return standsOn(pid, spec);
   }
 
-  /** Starts it unless it runs. @throws US_WORKLOAD_SETUP */
+  /** Starts it unless it runs, or waits for a start that is under way. @throws US_WORKLOAD_SETUP */
   async start(signal: AbortSignal): Promise<void> {
     this.#wanted = true;
     if (this.#state === 'running') return;
     clearTimeout(this.#retry);
+    this.#starting ??= this.#launch(signal).finally(() => {
+      this.#starting = undefined;
+    });
+    await this.#starting;
+  }
+
+  async #launch(signal: AbortSignal): Promise<void> {
     const until = AbortSignal.any([signal, this.#ended.signal]);
     const { spec } = this;
     if (spec.workload.kind !== 'command') return;

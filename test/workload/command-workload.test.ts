@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'tap';
 import { enterPersonalityCommand } from '../../src/workload/command-workload.js';
-import { runningProcess } from '../../src/workload/process-table.js';
+import { inhabitants, runningProcess } from '../../src/workload/process-table.js';
 import type { WorkloadSpec } from '../../src/workload/types.js';
 import { never, only, pidOf, shell, stage, until } from './command-stage.js';
 
@@ -195,6 +195,29 @@ test('what cannot be started says why', async (t) => {
     /no volume is mounted there/,
   );
   await refusal(spec({ kind: 'command', command: [] }), 'US_WORKLOAD_SPEC', /command is empty/);
+});
+
+test('a look at a workload that is being started anew starts no second one', async (t) => {
+  const { spec, open } = stage(t);
+  let looks: Promise<void>[] = [];
+  const wanted = spec(shell('exec sleep 1000'));
+  const workload: Awaited<ReturnType<typeof open>> = await open({
+    log: {
+      info: () => {},
+      // The pause is over at once: some of them come in the middle of the new start.
+      warn: () => {
+        looks = [5, 10, 20, 40].map((ms) => sleep(ms).then(() => workload.ensure(wanted, never)));
+      },
+    },
+    firstBackOffMs: 1,
+  });
+  await workload.ensure(wanted, never);
+  process.kill(await pidOf(workload));
+  await until(() => looks.length > 0);
+  await Promise.all(looks);
+  await until(async () => (await only(workload)).state === 'running');
+  const all = inhabitants(wanted.namespacePath).map(({ pid }) => pid);
+  t.same(all, [await pidOf(workload)]);
 });
 
 test('a volume without a file system is a device at its path', async (t) => {
