@@ -95,14 +95,27 @@ export class CommandRunner {
     this.#wanted = true;
     if (this.#state === 'running') return;
     clearTimeout(this.#retry);
-    this.#starting ??= this.#launch(signal).finally(() => {
+    this.#starting ??= this.#counted(AbortSignal.any([signal, this.#ended.signal])).finally(() => {
       this.#starting = undefined;
     });
     await this.#starting;
   }
 
-  async #launch(signal: AbortSignal): Promise<void> {
-    const until = AbortSignal.any([signal, this.#ended.signal]);
+  async #counted(until: AbortSignal): Promise<void> {
+    try {
+      await this.#launch(until);
+    } catch (thrown) {
+      // What was called off did not fail.
+      if (!until.aborted) this.#failed(messageOf(thrown));
+      throw thrown;
+    }
+  }
+
+  #failed(how: string): void {
+    this.#parts.failures.add(this.spec.personality, how, performance.now());
+  }
+
+  async #launch(until: AbortSignal): Promise<void> {
     const { spec } = this;
     if (spec.workload.kind !== 'command') return;
     const { command } = spec.workload;
@@ -181,7 +194,7 @@ export class CommandRunner {
     this.#watching();
     if (this.#ended.signal.aborted) return;
     this.#lastEnd = how;
-    this.#parts.failures.add(this.spec.personality, how, performance.now());
+    this.#failed(how);
     if (performance.now() - this.#startedMs > healthyMs) this.#deaths = 0;
     this.#tryAgain(`the workload of ${this.spec.personality} ended: ${how}`);
   }
@@ -202,7 +215,6 @@ export class CommandRunner {
     try {
       await this.start(this.#ended.signal);
     } catch (thrown) {
-      this.#parts.failures.add(this.spec.personality, messageOf(thrown), performance.now());
       this.#tryAgain(messageOf(thrown));
     }
   }

@@ -220,6 +220,19 @@ test('a look at a workload that is being started anew starts no second one', asy
   t.same(all, [await pidOf(workload)]);
 });
 
+test('a start that fails counts as a failure, the first one too', async (t) => {
+  const { spec, open } = stage(t);
+  const workload = await open();
+  const missing = spec({ kind: 'command', command: ['no-such-program'] });
+  for (const count of [1, 2, 3]) {
+    await t.rejects(workload.ensure(missing, never), { code: 'US_WORKLOAD_SETUP' });
+    t.match(workload.failures('web1'), { count, last: /no-such-program: command not found/ });
+  }
+  const calledOff = AbortSignal.abort(new Error('the assignment changed'));
+  await t.rejects(workload.ensure(missing, calledOff), { message: 'the assignment changed' });
+  t.match(workload.failures('web1'), { count: 3 });
+});
+
 test('a volume without a file system is a device at its path', async (t) => {
   const { spec, open, runDirectory, source, target } = stage(t);
   // Major 7 is loop(4); it is only looked at.
