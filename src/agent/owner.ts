@@ -14,6 +14,7 @@ import { within } from '../deadline.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
 import { repeat, type Timers } from '../store/timers.js';
+import { isWorthTelling } from '../workload/failure-counts.js';
 import type { WorkloadAdapter } from '../workload/types.js';
 import type { Carried } from './carrying.js';
 import type { ClusterWatch } from './cluster-watch.js';
@@ -70,7 +71,7 @@ export class Owner {
       ['mask'],
     );
     watch.onChange(() => this.#expect(), ['vote']);
-    this.#parts.workload.onFailure((name) => this.#tellFailure(name));
+    this.#parts.workload.onFailure((name, times) => this.#tellFailure(name, times));
     this.#endChecks = repeat(this.#parts.timers, checkEveryMs, () => {
       for (const task of this.#tasks.values()) task.check();
     });
@@ -145,10 +146,9 @@ export class Owner {
       .map((task) => ({ name: task.role.name, epoch: task.state.epoch }));
   }
 
-  /** Each would fill the history with nothing else: the first, the second, the fourth and so on. */
-  #tellFailure(personality: string): void {
+  #tellFailure(personality: string, times: number): void {
     const { count = 0, last = '' } = this.#parts.workload.failures(personality) ?? {};
-    if (Number.isInteger(Math.log2(count))) {
+    if (isWorthTelling(count, times)) {
       const text = `its workload failed, ${count} in a row: ${last}`;
       this.#parts.roleParts().journal.event('workload', personality, text);
     }

@@ -4,7 +4,13 @@ import { endAll } from './ending.js';
 import { enterScript } from './enter.js';
 import { FailureCounts } from './failure-counts.js';
 import { Records, type WorkloadRecord } from './record.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
+import type {
+  FailureListener,
+  ObservedWorkload,
+  WorkloadAdapter,
+  WorkloadFailures,
+  WorkloadSpec,
+} from './types.js';
 
 export { enterPersonalityCommand } from './enter.js';
 
@@ -104,7 +110,7 @@ export class CommandWorkload implements WorkloadAdapter {
     return this.#parts.failures.of(personality, performance.now());
   }
 
-  onFailure(listener: (personality: string) => void): void {
+  onFailure(listener: FailureListener): void {
     this.#parts.failures.onFailure(listener);
   }
 

@@ -1,5 +1,11 @@
 import { CommandWorkload, type CommandWorkloadOptions } from './command-workload.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
+import type {
+  FailureListener,
+  ObservedWorkload,
+  WorkloadAdapter,
+  WorkloadFailures,
+  WorkloadSpec,
+} from './types.js';
 import { UnitWorkload, type UnitWorkloadOptions } from './unit-workload.js';
 
 /** All workloads of one host, whichever kind: what the agent is given. */
@@ -56,7 +62,7 @@ export class HostWorkloads implements WorkloadAdapter {
     return this.#units.failures(personality) ?? this.#commands.failures(personality);
   }
 
-  onFailure(listener: (personality: string) => void): void {
+  onFailure(listener: FailureListener): void {
     this.#units.onFailure(listener);
     this.#commands.onFailure(listener);
   }

@@ -42,6 +42,9 @@ export interface WorkloadFailures {
   readonly last: string;
 }
 
+/** `times`: how many there were since the last call, mostly one. */
+export type FailureListener = (personality: string, times: number) => void;
+
 export interface WorkloadAdapter {
   /** Adopts what an earlier agent left running; starts nothing new. */
   start(signal: AbortSignal): Promise<void>;
@@ -65,7 +68,7 @@ export interface WorkloadAdapter {
   /** Undefined: it is well, as far as this agent has seen. */
   failures(personality: string): WorkloadFailures | undefined;
   /** `listener` is told of each end that was not asked for, and each start that failed. */
-  onFailure(listener: (personality: string) => void): void;
+  onFailure(listener: FailureListener): void;
   /** What of ours runs on this host, also from before an agent restart. */
   observe(signal: AbortSignal): Promise<readonly ObservedWorkload[]>;
 }

@@ -7,7 +7,13 @@ import { FailureCounts } from './failure-counts.js';
 import { Records, type WorkloadRecord } from './record.js';
 import { standsOn } from './stands-on.js';
 import { requireSystemd, type Systemctl, systemctl } from './systemctl.js';
-import type { ObservedWorkload, WorkloadAdapter, WorkloadFailures, WorkloadSpec } from './types.js';
+import type {
+  FailureListener,
+  ObservedWorkload,
+  WorkloadAdapter,
+  WorkloadFailures,
+  WorkloadSpec,
+} from './types.js';
 import { unitOf } from './unit-name.js';
 
 export interface UnitWorkloadOptions {
@@ -17,6 +23,8 @@ export interface UnitWorkloadOptions {
   readonly unitDirectory?: string;
   readonly systemctl?: Systemctl;
   readonly log?: WorkloadLog;
+  /** A clock that is never set. */
+  readonly nowMs?: () => number;
 }
 
 const quickMs = 10_000;
@@ -33,10 +41,11 @@ export class UnitWorkload implements WorkloadAdapter {
   readonly #dropIns: DropIns;
   readonly #control: Systemctl;
   readonly #log: WorkloadLog | undefined;
+  readonly #nowMs: () => number;
   readonly #known = new Map<string, WorkloadRecord>();
   readonly #failures = new FailureCounts();
-  /** Last start of these was refused: that was counted then. */
-  readonly #refused = new Set<string>();
+  /** Started, as far as this agent knows, and not seen to have ended since: else there is no end to count. */
+  readonly #ran = new Set<string>();
   /** Restarts by systemd itself that are counted. */
   readonly #restarts = new Map<string, number>();
   /**
@@ -51,6 +60,7 @@ export class UnitWorkload implements WorkloadAdapter {
     this.#dropIns = new DropIns(options.unitDirectory ?? '/etc/systemd/system');
     this.#control = options.systemctl ?? systemctl;
     this.#log = options.log;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
     this.#records = new Records(this.#runDirectory);
   }
 
@@ -130,6 +140,7 @@ export class UnitWorkload implements WorkloadAdapter {
       { personality, unit },
       `${unit} has a disk or network that is no more: restarted`,
     );
+    this.#ran.delete(personality);
     await this.#control.run(['stop', unit], startStopMs, signal);
   }
 
@@ -139,7 +150,8 @@ export class UnitWorkload implements WorkloadAdapter {
     const counted = this.#restarts.get(personality) ?? restarts;
     const anew = restarts >= counted ? restarts - counted : restarts;
     const down = ['failed', 'inactive'].includes(shown.get('ActiveState') ?? '');
-    const ended = down && !this.#refused.has(personality);
+    const ended = down && this.#ran.has(personality);
+    if (down) this.#ran.delete(personality);
     // systemd begins at 0 when somebody starts it.
     this.#restarts.set(personality, down ? 0 : restarts);
     const times = anew + (ended ? 1 : 0);
@@ -147,7 +159,7 @@ export class UnitWorkload implements WorkloadAdapter {
     const result = shown.get('Result') ?? '';
     const last = ended && result === 'success' ? 'it was stopped, or ended by itself' : result;
     const text = last === 'success' ? 'systemd started it anew' : `systemd says: ${last}`;
-    this.#failures.add(personality, text, performance.now(), times);
+    this.#failures.add(personality, text, this.#nowMs(), { times });
   }
 
   /** Without it systemd would start a unit as it was before, outside of its personality. */
@@ -160,13 +172,14 @@ export class UnitWorkload implements WorkloadAdapter {
 
   /** After a failure systemd's count of starts (StartLimitBurst=) begins anew: we pace them ourselves. */
   async #start(personality: string, unit: string, signal: AbortSignal): Promise<void> {
+    const sinceMs = this.#nowMs();
     try {
       await this.#control.run(['start', unit], startStopMs, signal);
-      this.#refused.delete(personality);
+      this.#ran.add(personality);
     } catch (thrown) {
       signal.throwIfAborted();
-      this.#refused.add(personality);
-      this.#failures.add(personality, messageOf(thrown), performance.now());
+      this.#ran.delete(personality);
+      this.#failures.add(personality, messageOf(thrown), this.#nowMs(), { sinceMs });
       await this.#resetFailed(unit, signal);
       throw thrown;
     }
@@ -198,10 +211,10 @@ export class UnitWorkload implements WorkloadAdapter {
   }
 
   failures(personality: string): WorkloadFailures | undefined {
-    return this.#failures.of(personality, performance.now());
+    return this.#failures.of(personality, this.#nowMs());
   }
 
-  onFailure(listener: (personality: string) => void): void {
+  onFailure(listener: FailureListener): void {
     this.#failures.onFailure(listener);
   }
 
@@ -215,7 +228,7 @@ export class UnitWorkload implements WorkloadAdapter {
     const { personality } = record.spec;
     this.#known.delete(personality);
     this.#failures.forget(personality);
-    this.#refused.delete(personality);
+    this.#ran.delete(personality);
     this.#restarts.delete(personality);
     this.#records.remove(personality);
   }

@@ -66,7 +66,7 @@ export class IdleWorkload implements WorkloadAdapter {
   failures(_personality: string): WorkloadFailures | undefined {
     return undefined;
   }
-  onFailure(_listener: (personality: string) => void): void {}
+  onFailure(): void {}
   async observe(): Promise<readonly ObservedWorkload[]> {
     return [];
   }

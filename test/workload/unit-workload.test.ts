@@ -123,6 +123,45 @@ test('ends of a unit are counted: those that systemd saw to, too, and starts tha
   t.equal(next.failures('web1'), undefined, 'what was before it, an agent does not know');
 });
 
+test('a start that fails late was no minute of health', async (t) => {
+  const { options, show } = stage(t);
+  show('ActiveState=failed\nMainPID=0\nNRestarts=0\nResult=timeout\n');
+  let nowMs = 0;
+  const { run } = options.systemctl;
+  options.systemctl.run = async (args) => {
+    if (args[0] !== 'start') return run(args);
+    nowMs += 90_000; // DefaultTimeoutStartSec=
+    throw new Error('timeout');
+  };
+  const workload = new UnitWorkload({ ...options, nowMs: () => nowMs });
+  for (const count of [1, 2, 3]) {
+    await t.rejects(workload.ensure(spec, never), { message: 'timeout' });
+    t.match(workload.failures('web1'), { count });
+  }
+});
+
+test('a unit that was not started yet, or by an earlier agent, did not end', async (t) => {
+  const { options, show } = stage(t);
+  show('ActiveState=inactive\nMainPID=0\nNRestarts=0\nResult=success\n');
+  const { run } = options.systemctl;
+  let fails = true;
+  options.systemctl.run = async (args) => {
+    if (args[0] === 'daemon-reload' && fails) throw new Error('no bus');
+    return run(args);
+  };
+  const workload = new UnitWorkload(options);
+  await t.rejects(workload.ensure(spec, never), { message: 'no bus' });
+  fails = false;
+  await workload.ensure(spec, never);
+  t.equal(workload.failures('web1'), undefined);
+  const next = new UnitWorkload(options);
+  await next.start(never);
+  await next.ensure(spec, never);
+  t.equal(next.failures('web1'), undefined);
+  await next.ensure(spec, never);
+  t.match(next.failures('web1'), { count: 1, last: 'it was stopped, or ended by itself' });
+});
+
 test('a unit on a disk or network that is no more is started anew', async (t) => {
   const { asked, options, show } = stage(t);
   const workload = new UnitWorkload(options);
