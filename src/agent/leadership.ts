@@ -177,6 +177,7 @@ export class Leadership {
       watch.view,
       { nowMs, liveness: this.#parts.liveness() },
       this.#moves,
+      decided.rewrites,
     );
     this.#leaving = leaving.state;
     const wakesMs = [called.wakeAtMs, decided.wakeAtMs, leaving.wakeAtMs].filter(

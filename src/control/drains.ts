@@ -37,10 +37,7 @@ export function emptyDrained(
 ): Drains {
   if (view.drained.size === 0) return { rewrites: [], stuck: [] };
   const { roles } = lookup(config);
-  const underWay = roles.flatMap((role) => {
-    const value = view.assignments.get(roleId(role))?.value;
-    return value?.state === 'draining' && value.host !== null ? [value.host] : [];
-  });
+  const underWay = ownersLettingGo(view, config);
   const busy = new Set(underWay);
   const survey = new Survey(view, config, { ...liveness, lapsed: trusted(view, liveness) });
   const rewrites: Rewrite[] = [];
@@ -65,6 +62,14 @@ export function emptyDrained(
     }
   }
   return { rewrites, stuck };
+}
+
+/** Of each role that is on its way, the host that has it or lets go of it. */
+export function ownersLettingGo(view: View, config: ClusterConfig): readonly string[] {
+  return lookup(config).roles.flatMap((role) => {
+    const value = view.assignments.get(roleId(role))?.value;
+    return value?.state === 'draining' && value.host !== null ? [value.host] : [];
+  });
 }
 
 /** By role: the reason that was told of it. */

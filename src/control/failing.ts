@@ -1,4 +1,5 @@
 import type { ClusterConfig } from '../config/types.js';
+import { mostUnderWay, ownersLettingGo } from './drains.js';
 import { lookup } from './lookup.js';
 import type { MoveState } from './moving.js';
 import { type Liveness, Survey } from './placement.js';
@@ -31,13 +32,17 @@ export interface Leaving {
  * (`moveAfterFailures`): a move as planned, since the owner is alive and lets go in order.
  *
  * The workload may be at fault and not the host: so the time between two such moves of one personality is
- * doubled each time, and forgotten once it has been well for as long.
+ * doubled each time, and forgotten once it has been well for as long. And what it needs may be away, as for many
+ * others: so few are under way at a time, as with drains.
+ *
+ * @param others what this leader writes in the same round
  */
 export function leaveFailing(
   state: LeavingState,
   view: View,
   now: { readonly nowMs: number; readonly liveness: Liveness },
   moves: MoveState,
+  others: readonly Rewrite[],
 ): Leaving {
   const config = view.config?.value.config;
   if (config === undefined) return { state, rewrites: [], holds: [], wakeAtMs: undefined };
@@ -48,15 +53,20 @@ export function leaveFailing(
   const holds: Leaving['holds'][number][] = [];
   const wakesMs: number[] = [];
   let survey: Survey | undefined;
+  const taken = new Set(others.map(({ role }) => roleId(role)));
+  const drains = others.filter(({ next }) => next.state === 'draining').length;
+  const mostRewrites = mostUnderWay - ownersLettingGo(view, config).length - drains;
   for (const { role, host, why } of failing(view, config)) {
     const id = roleId(role);
+    if (taken.has(id)) continue;
     const left = next.get(id);
     if (left !== undefined && now.nowMs < left.untilMs) {
       wakesMs.push(left.untilMs);
       continue;
     }
     if ((moves.restingRoles.get(id) ?? 0) > now.nowMs) continue;
-    survey ??= new Survey(view, config, now.liveness);
+    if (rewrites.length >= mostRewrites) break;
+    survey ??= surveyAfter(view, config, now.liveness, others);
     const choice = survey.choose(role, new Set([host, ...moves.restingHosts.keys()]));
     if (choice.kind === 'hold') {
       // Without the count: it is told once.
@@ -76,6 +86,18 @@ export function leaveFailing(
     holds,
     wakeAtMs: wakesMs.length === 0 ? undefined : Math.min(...wakesMs),
   };
+}
+
+/** As it will be when the others are written. */
+function surveyAfter(
+  view: View,
+  config: ClusterConfig,
+  liveness: Liveness,
+  others: readonly Rewrite[],
+): Survey {
+  const survey = new Survey(view, config, liveness);
+  for (const { role, next } of others) survey.note(role, next);
+  return survey;
 }
 
 function failing(view: View, config: ClusterConfig) {

@@ -1,8 +1,11 @@
 import { test } from 'tap';
+import { mostUnderWay } from '../../src/control/drains.js';
 import { firstRestMs, type LeavingState, leaveFailing } from '../../src/control/failing.js';
 import { drainedKey, reportKey } from '../../src/control/keys.js';
 import { noMoves } from '../../src/control/moving.js';
+import { draining, type Rewrite } from '../../src/control/rewrites.js';
 import { statusOf } from '../../src/control/status.js';
+import type { Role } from '../../src/control/view.js';
 import { clusterConfig, World, web1 } from './world.js';
 
 function config(moveAfterFailures?: number) {
@@ -31,12 +34,13 @@ function failing(count: number, moveAfterFailures?: number) {
     });
   report('h1', 4, count);
   let state: LeavingState = new Map();
-  const at = (nowMs: number, moves = noMoves) => {
+  const at = (nowMs: number, moves = noMoves, others: readonly Rewrite[] = []) => {
     const decided = leaveFailing(
       state,
       world.view,
       { nowMs, liveness: { lapsed: new Set() } },
       moves,
+      others,
     );
     state = decided.state;
     return decided;
@@ -116,6 +120,51 @@ test('a move that was called off is not asked for again at once', (t) => {
   const { at } = failing(3, 3);
   const restingRoles = new Map([['personality/web1', 30_000]]);
   t.same(at(0, { ...noMoves, restingRoles }).rewrites, []);
+  t.end();
+});
+
+const named = (name: string): Role => ({ kind: 'personality', name });
+
+/** What all of them need is away, say: each has a host of its own, and fails there. One host is spare. */
+function manyFailing(names: readonly string[], capacity: number | null) {
+  const base = clusterConfig();
+  const [host, personality] = [base.hosts[0], base.personalities[0]];
+  if (host === undefined || personality === undefined) throw new Error('no example');
+  const hosts = [...names, 'spare'].map((name) => ({ ...host, name: `on-${name}`, capacity }));
+  const personalities = names.map((name) => ({ ...personality, name, moveAfterFailures: 3 }));
+  const world = new World({ ...base, hosts, personalities, services: [] });
+  for (const name of names) {
+    world.assign(named(name), `on-${name}`, { epoch: 4 });
+    const failures = { count: 3, last: 'exit code 1' };
+    const report = { name, epoch: 4, phase: 'running', detail: '', volumes: [], failures };
+    const rest = { incarnation: 1, services: [], health: [] };
+    world.write(reportKey(`on-${name}`), { ...rest, personalities: [report] });
+  }
+  const drain = (name: string) => draining(world.view, named(name), 'on-spare', 'drain', 'drained');
+  const leaving = (others: readonly Rewrite[] = []) => {
+    const now = { nowMs: 0, liveness: { lapsed: new Set<string>() } };
+    const { rewrites } = leaveFailing(new Map(), world.view, now, noMoves, others);
+    return rewrites.map(({ role, next }) => `${role.name} ${next.to}`);
+  };
+  return { world, drain, leaving };
+}
+
+test('of many that fail at once a few are on their way at a time', (t) => {
+  const { world, drain, leaving } = manyFailing(['a', 'b', 'c', 'd', 'e', 'f'], null);
+  t.equal(leaving().length, mostUnderWay);
+  const others = leaving(drain('a'));
+  t.equal(others.length, mostUnderWay - 1, 'with what a drain moves now');
+  t.notOk(others.some((one) => one.startsWith('a ')));
+  for (const name of ['a', 'b', 'c'])
+    world.assign(named(name), `on-${name}`, { epoch: 4, state: 'draining', to: 'on-spare' });
+  t.equal(leaving().length, 1, 'and what is under way already');
+  t.end();
+});
+
+test('a host that gets another one in the same round has no room', (t) => {
+  const { drain, leaving } = manyFailing(['a', 'b'], 1);
+  t.same(leaving(), ['a on-spare']);
+  t.same(leaving(drain('b')), []);
   t.end();
 });
 
