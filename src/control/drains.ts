@@ -28,18 +28,22 @@ export interface Drains {
 /**
  * Empties drained hosts, one role at a time each. They do not wait for one another: an owner that hangs
  * over letting go holds up its own host's drain alone.
+ *
+ * @param placed what is placed in the same round
  */
 export function emptyDrained(
   view: View,
   config: ClusterConfig,
   liveness: Liveness,
   { restingRoles, restingHosts }: MoveState,
+  placed: readonly Rewrite[],
 ): Drains {
   if (view.drained.size === 0) return { rewrites: [], stuck: [] };
   const { roles } = lookup(config);
   const underWay = ownersLettingGo(view, config);
   const busy = new Set(underWay);
   const survey = new Survey(view, config, { ...liveness, lapsed: trusted(view, liveness) });
+  for (const { role, next } of placed) survey.note(role, next);
   const rewrites: Rewrite[] = [];
   const stuck: Stuck[] = [];
   for (const role of roles) {

@@ -33,7 +33,7 @@ export function decideStewardship(
   if (view.config === undefined) return { rewrites: [], holds: [], stuck: [], wakeAtMs: undefined };
   const { config } = view.config.value;
   const placing = placeUnplaced(view, config, now);
-  const drains = emptyDrained(view, config, now.liveness, moves);
+  const drains = emptyDrained(view, config, now.liveness, moves, placing.rewrites);
   const moving = [...takeAwayRemoved(view, config), ...drains.rewrites];
   return { ...placing, rewrites: [...placing.rewrites, ...moving], stuck: drains.stuck };
 }

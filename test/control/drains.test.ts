@@ -47,6 +47,19 @@ test('drained hosts do not wait for one another', (t) => {
   t.end();
 });
 
+test('a drain sees what is placed in the same round', (t) => {
+  const base = clusterConfig();
+  const hosts = base.hosts.slice(0, 3).map((host) => ({ ...host, capacity: 1 }));
+  const world = new World({ ...base, hosts, services: [] });
+  world.assign(web1, 'h1');
+  for (const host of ['h1', 'h3']) world.drain(host);
+  t.match(decideStewardship(world.view, now).rewrites, [
+    { role: web2, next: { host: 'h2', state: 'assigned' } },
+  ]);
+  t.equal(decideStewardship(world.view, now).rewrites.length, 1, 'h2 has room for no other');
+  t.end();
+});
+
 test('so many roles are under way at once, whoever asked for it', (t) => {
   const base = clusterConfig();
   const [host, personality] = [base.hosts[0], base.personalities[0]];
