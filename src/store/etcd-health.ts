@@ -1,7 +1,7 @@
-import { messageOf } from '../errors.js';
 import { EtcdMember } from './etcd/member.js';
 import { methods } from './etcd/protocol.js';
 import type { StoreSettings, TlsFiles } from './settings.js';
+import { inWords } from './wording.js';
 
 /** How one etcd member is, as it says itself. */
 export interface EtcdHealth {
@@ -48,13 +48,8 @@ async function healthOf(
     };
   } catch (thrown) {
     const none = { version: '', tookMs: 0, leader: '0', databaseBytes: 0, alarms: [] };
-    return { endpoint, trouble: shortened(messageOf(thrown)), ...none };
+    return { endpoint, trouble: inWords(thrown), ...none };
   } finally {
     member.close();
   }
-}
-
-/** gRPC's words without the list of what it tried. */
-function shortened(message: string): string {
-  return message.replace(/^\d+ /, '').split(/[.:;]/)[0]?.toLowerCase() ?? message;
 }

@@ -1,5 +1,6 @@
-import { messageOf, UnderstudyError } from '../errors.js';
+import { UnderstudyError } from '../errors.js';
 import type { Transaction } from './types.js';
+import { inWords } from './wording.js';
 
 /** Keys and values of one transaction; etcd's own default limit is 1.5 MiB (--max-request-bytes). */
 export const largestTransactionBytes = 1024 * 1024;
@@ -63,7 +64,7 @@ export function refused(action: string, object: string, thrown: unknown): Unders
       code: 'US_STORE_REFUSED',
       action,
       object,
-      cause: messageOf(thrown),
+      cause: inWords(thrown),
       remedy: 'see the log of etcd; for "database space exceeded": compact and defragment it',
     },
     { cause: thrown },

@@ -3,6 +3,7 @@ import { messageOf } from '../../errors.js';
 import { leastPatience, type StorePatience } from '../patience.js';
 import { abortReason, refused, unreachable } from '../refusals.js';
 import { onAbort, pause, type Timers } from '../timers.js';
+import { inWords } from '../wording.js';
 import type { Member } from './member.js';
 
 const firstPenaltyMs = 100;
@@ -94,7 +95,7 @@ export class Members {
           const cutShort = deadlineMs === leftMs && codeOf(thrown) === status.DEADLINE_EXCEEDED;
           if (cutShort && failures.has(standing.member.endpoint)) continue;
           last = thrown;
-          failures.set(standing.member.endpoint, messageOf(thrown));
+          failures.set(standing.member.endpoint, inWords(thrown));
         }
       }
       await pause(this.#timers, roundPauseMs, ...signals);
