@@ -25,6 +25,7 @@ import { Leadership } from './leadership.js';
 import { LongerLease } from './longer-lease.js';
 import type { Log } from './loop.js';
 import { Owner } from './owner.js';
+import { PortalWatch } from './portal-watch.js';
 import type { PulsePort } from './pulse-port.js';
 import { Reporter } from './reporter.js';
 import type { RoleParts } from './role-parts.js';
@@ -52,6 +53,8 @@ export interface AgentParts {
   readonly maps: LeaseMaps;
   readonly probe: Probe;
   readonly script: AskScript;
+  /** Why none of the portals can be reached; undefined: one can. */
+  portalsFailure(portals: readonly string[], signal: AbortSignal): Promise<string | undefined>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: Log;
@@ -84,6 +87,7 @@ export class Agent {
   readonly #traffic: TrafficWatch;
   readonly #carrying: Carrying;
   readonly #warmth: Warmth;
+  readonly #portals: PortalWatch;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -147,6 +151,23 @@ export class Agent {
       log,
       services: () => configOf(watch.view)?.services.length ?? 0,
       onRead: () => this.#reporter.look(),
+    });
+    this.#portals = new PortalWatch({
+      timers,
+      log,
+      personalities: () => this.#owner.reports().personalities,
+      portalsOf: (volume) =>
+        configOf(watch.view)?.volumes.find(({ name }) => name === volume)?.portals ?? [],
+      failure: (portals, signal) => parts.portalsFailure(portals, signal),
+      onChange: (personality, volume, trouble) =>
+        journal.event(
+          'storage',
+          personality,
+          trouble === undefined
+            ? `${volume} can be reached again`
+            : `${volume} stands still: ${trouble}`,
+        ),
+      onReport: () => this.#reporter.now(),
     });
     this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({
@@ -269,6 +290,7 @@ export class Agent {
     this.#health.stop();
     await Promise.all([
       this.#traffic.stop(),
+      this.#portals.stop(),
       this.#enrolment.stop(),
       this.#longer.stop(),
       this.#voter.stop(),
@@ -298,12 +320,14 @@ export class Agent {
     const { granting } = this.#granting;
     const set = heldSet === 0 ? {} : { set: heldSet };
     const traffic = this.#traffic.traffic();
+    const reports = this.#owner.reports();
     return {
       incarnation,
       granting,
       ...set,
       leased,
-      ...this.#owner.reports(),
+      ...reports,
+      personalities: reports.personalities.map((one) => this.#portals.tell(one)),
       health: this.#health.healths(),
       ...(traffic.length === 0 ? {} : { traffic }),
     };

@@ -20,6 +20,7 @@ import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
 import { serve } from '../serve.js';
 import { openBackend } from '../storage/backend.js';
+import { portalsFailure } from '../storage/portal-probe.js';
 import { EtcdStore } from '../store/etcd.js';
 import { systemTimers } from '../store/timers.js';
 import { ownVersion } from '../version.js';
@@ -91,6 +92,7 @@ export async function runAgent(options: {
         ? refusesTcp(path, address, port, timeoutMs)
         : refusesHttp(path, address, port, request, timeoutMs),
     script: new ScriptChecks().ask,
+    portalsFailure,
     clock: { bootMs, unixMs: () => Date.now() },
     timers: systemTimers(bootMs),
     log,

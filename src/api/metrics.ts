@@ -86,6 +86,18 @@ function clusterMetrics(gauge: AddGauge, status: Status): void {
       ({ name, failures }): Sample => [{ personality: name }, failures?.count ?? 0],
     ),
   );
+  gauge(
+    'volume_reachable',
+    'Whether one of a volume’s portals answers the host that has it; 0: its writes wait',
+    status.personalities.flatMap(({ name, volumes }) =>
+      volumes.map(
+        (volume): Sample => [
+          { personality: name, volume: volume.name },
+          volume.trouble === undefined ? 1 : 0,
+        ],
+      ),
+    ),
+  );
   gauge('spares', 'Hosts of a pool that are up and carry no personality', spares(status));
   const members = status.services.flatMap((service) =>
     service.members.map((member) => ({

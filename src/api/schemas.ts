@@ -67,6 +67,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           serial: text,
           sizeBytes: count,
           reservation: text.optional(),
+          trouble: text.optional().describe('why it stands still: none of its portals answers'),
         }),
       ),
       failures: z

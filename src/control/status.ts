@@ -124,6 +124,7 @@ export function statusOf(
           (stays && `to move to ${assignment?.to}: ${stays}`) ||
           report?.detail ||
           failingText(report) ||
+          standsStillText(report) ||
           keptByDrain(view, config, role) ||
           (assignment?.reason ?? 'waiting for the leader to place it'),
         interfaces: personality.networks.map(({ network, mac, addresses }) => ({
@@ -174,6 +175,11 @@ const failingText = (report: PersonalityReport | undefined): string =>
   report?.failures === undefined
     ? ''
     : `its workload failed, ${report.failures.count} in a row: ${report.failures.last}`;
+
+function standsStillText(report: PersonalityReport | undefined): string {
+  const still = report?.volumes.filter(({ trouble }) => trouble !== undefined) ?? [];
+  return still.map(({ name, trouble }) => `${name} stands still: ${trouble}`).join('; ');
+}
 
 function hostStatus(view: View, name: string, pool: string | null) {
   const record = view.hosts.get(name)?.value;

@@ -225,6 +225,7 @@ export class SimHost {
       power: { switchOff: (host) => this.#switchOff(effort, host) },
       maps: kernel.leaseMaps,
       probe: async () => undefined,
+      portalsFailure: async () => undefined,
       script: async () => undefined,
       clock: {
         bootMs: () => this.clock.bootMs(),

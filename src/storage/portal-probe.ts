@@ -15,24 +15,38 @@ export async function probePortals(
   spec: Pick<AttachSpec, 'portals' | 'target' | 'host'>,
   signal: AbortSignal,
 ): Promise<void> {
+  const failure = await portalsFailure(spec.portals, signal);
+  if (failure === undefined) return;
+  throw new UnderstudyError({
+    code: 'US_STORAGE_UNREACHABLE',
+    action: 'cannot reach',
+    object: `${spec.target} from ${spec.host}`,
+    cause: failure,
+    remedy: 'check the storage network and that the target daemon listens on this portal',
+  });
+}
+
+/**
+ * Why none of the portals accepts a TCP connection, a second for each; undefined: one does.
+ *
+ * @throws {UnderstudyError} US_STORAGE_PORTAL
+ */
+export async function portalsFailure(
+  portals: readonly string[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const failures: string[] = [];
-  for (const portal of spec.portals) {
+  for (const portal of portals) {
     assertNumericPortal(portal);
     try {
       await connects(portal, signal);
-      return;
+      return undefined;
     } catch (thrown) {
       signal.throwIfAborted();
       failures.push(`${portal}: ${messageOf(thrown)}`);
     }
   }
-  throw new UnderstudyError({
-    code: 'US_STORAGE_UNREACHABLE',
-    action: 'cannot reach',
-    object: `${spec.target} from ${spec.host}`,
-    cause: failures.join('; ') || 'the volume has no portal',
-    remedy: 'check the storage network and that the target daemon listens on this portal',
-  });
+  return failures.join('; ') || 'the volume has no portal';
 }
 
 function connects(portal: string, signal: AbortSignal): Promise<void> {

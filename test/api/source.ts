@@ -27,6 +27,15 @@ world.write('failovers/web1-2', {
   bootId: 'boot',
 });
 
+const disk = {
+  ...{ name: 'web1-data', lun: 0, device: '/dev/loop0', mount: '/srv', portal: '10.77.0.1:3260' },
+  ...{ target: 'iqn.2026-11.example:web1', targetLun: 1, serial: 's', sizeBytes: 64 << 20 },
+};
+world.write('report/h1', {
+  ...{ incarnation: 1, granting: true, services: [], health: [] },
+  personalities: [{ name: 'web1', epoch: 1, phase: 'running', detail: '', volumes: [disk] }],
+});
+
 const lastChange = {
   atUnixMs: 1_700_000_000_000,
   who: 'root',

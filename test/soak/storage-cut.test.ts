@@ -65,6 +65,12 @@ async function cutAndJudge(t: Test, stage: Stage, lab: Lab, seconds: number): Pr
   // The fault itself is a length of time.
   await pause(seconds * 1_000);
   const during = last;
+  if (seconds >= 10) {
+    const still = personality(await stage.status(), 'web1');
+    t.match(still.volumes[0]?.trouble, /no answer/, 'status says that the disk stands still');
+    t.match(still.reason, /web1-data stands still/);
+    t.equal(still.phase, 'running', 'and that the rest runs on');
+  }
   await lab.heal(host);
   const healedMs = performance.now();
   await next(mostResumeMs);
@@ -81,6 +87,13 @@ async function cutAndJudge(t: Test, stage: Stage, lab: Lab, seconds: number): Pr
     `all ${last} acknowledged lines are there`,
   );
   const after = personality(await stage.status(), 'web1');
+  if (seconds >= 10) {
+    await stage.until(
+      'nothing stands still',
+      (now) => personality(now, 'web1').volumes[0]?.trouble === undefined,
+      20_000,
+    );
+  }
   t.equal(after.epoch, before.epoch, 'nothing was failed over for it');
   t.equal(after.phase, 'running');
   await must(stage, host, ['fsfreeze', '-f', '/run/understudy/web1/0']);

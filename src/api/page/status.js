@@ -48,8 +48,10 @@ function problemsOf(status) {
       problems.push(`Host ${name} is ${state}${reason ? `: ${reason}` : ''}.`);
     }
   }
-  for (const { name, phase, reason } of status.personalities) {
-    if (phase !== 'running') problems.push(`${name} is ${phase}: ${reason}`);
+  for (const { name, phase, reason, failures, volumes } of status.personalities) {
+    const stands = volumes.some(({ trouble }) => trouble !== undefined);
+    if (phase !== 'running' || failures !== null || stands)
+      problems.push(`${name} is ${phase}: ${reason}`);
   }
   const pools = new Map();
   for (const host of status.hosts) {

@@ -194,7 +194,11 @@ export function statusText(status: Status): string {
   }
   const drained = status.hosts.flatMap(({ name, state }) => (state === 'drained' ? [name] : []));
   const troubled = status.personalities.filter(
-    ({ phase, host }) => phase !== 'running' || drained.includes(host ?? ''),
+    ({ phase, host, failures, volumes }) =>
+      phase !== 'running' ||
+      drained.includes(host ?? '') ||
+      failures !== null ||
+      volumes.some(({ trouble }) => trouble !== undefined),
   );
   for (const { name, phase, reason } of troubled) parts.push(`${name} is ${phase}: ${reason}`);
   return parts.join('\n\n');
