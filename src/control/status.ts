@@ -197,7 +197,8 @@ function hostStatus(view: View, name: string, pool: string | null) {
     pool,
     incarnation: record?.incarnation ?? 0,
     controller: isController(view, name),
-    granting: currentReport(view, name, record?.incarnation)?.granting ?? false,
+    // What a host said last holds as long as it is heard.
+    granting: !silent && (currentReport(view, name, record?.incarnation)?.granting ?? false),
     votes: votes.map(({ controller }) => controller),
     // With nothing that works it let its lease run out: the machine may be well.
     reason: silent && votes.some(({ agentAway }) => agentAway) ? 'its agent was away' : '',
