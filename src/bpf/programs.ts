@@ -37,21 +37,21 @@ export function loadOnPins(
   only?: string,
 ): { readonly object: LoadedObject; readonly adopted: boolean } {
   const path = objectPath(place, object);
-  let opened: ReadonlyMap<string, number> | undefined;
+  const opened = new Map<string, number>();
   try {
-    opened = openAll(pinned);
-    const loaded = loadObject(path, new Map([...given, ...(opened ?? [])]), only);
-    if (opened === undefined) {
+    const adopted = openAll(pinned, opened);
+    const loaded = loadObject(path, new Map([...given, ...(adopted ? opened : [])]), only);
+    if (!adopted) {
       for (const map of pinned) {
         unpin(map.path);
         pin(loaded.map(map.name), map.path);
       }
     }
-    return { object: loaded, adopted: opened !== undefined };
+    return { object: loaded, adopted };
   } catch (thrown) {
     throw notLoaded(path, thrown);
   } finally {
-    for (const fd of opened?.values() ?? []) closeFd(fd);
+    for (const fd of opened.values()) closeFd(fd);
   }
 }
 
@@ -59,7 +59,7 @@ export function loadOnPins(
 const passing = new Set(['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE']);
 
 function notLoaded(path: string, thrown: unknown): UnderstudyError {
-  const { cause } = thrown instanceof BpfLoadError ? thrown : {};
+  const cause = thrown instanceof BpfLoadError ? thrown.cause : thrown;
   const words =
     cause instanceof SystemCallError && passing.has(cause.errnoName)
       ? ({
@@ -75,16 +75,15 @@ function notLoaded(path: string, thrown: unknown): UnderstudyError {
   return new UnderstudyError({ ...words, ...told }, { cause: thrown });
 }
 
-function openAll(pinned: readonly PinnedMap[]): ReadonlyMap<string, number> | undefined {
-  const opened = new Map<string, number>();
+/** What it opens is in `opened`, also when it fails. @returns whether all are there in the shape of today */
+function openAll(pinned: readonly PinnedMap[], opened: Map<string, number>): boolean {
   for (const { name, path, shape } of pinned) {
     const fd = openPinned(path);
-    if (fd !== undefined) opened.set(name, fd);
-    if (fd !== undefined && isSameShape(mapInfo(fd), shape)) continue;
-    for (const other of opened.values()) closeFd(other);
-    return undefined;
+    if (fd === undefined) return false;
+    opened.set(name, fd);
+    if (!isSameShape(mapInfo(fd), shape)) return false;
   }
-  return pinned.length === 0 ? undefined : opened;
+  return pinned.length > 0;
 }
 
 /** The kernel keeps the map for as long as a program uses it. No pin is no error. */

@@ -29,5 +29,17 @@ test('a process short of descriptors is not told that the kernel refuses the pro
   t.throws(() => new DataPlane(place, 1), { code: 'US_BPF_NOT_NOW', message: /EMFILE/ });
   for (const fd of open) closeSync(fd);
   new DataPlane(place, 1).close();
+
+  const again = useUp();
+  for (const fd of again.splice(0, 4)) closeSync(fd);
+  const before = readdirSync('/proc/self/fd').length;
+  t.throws(() => new DataPlane(place, 1), { code: 'US_BPF_NOT_NOW', message: /EMFILE/ });
+  t.equal(
+    readdirSync('/proc/self/fd').length,
+    before,
+    'with maps that are pinned already; none is kept',
+  );
+  for (const fd of again) closeSync(fd);
+  new DataPlane(place, 1).close();
   t.end();
 });
