@@ -1,15 +1,15 @@
-import { readlinkSync, realpathSync } from 'node:fs';
+import { readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { mountsSeen, namespaceLinkOf, networkNamespaceOf } from './process-table.js';
 import type { WorkloadSpec } from './types.js';
 
 /**
  * Whether a process is in the namespace and on the mounts of today: a volume that was attached anew is
  * another mount, and who has the old one has a dead disk. True where it cannot be told, since it just ended,
- * or has gone where it sees none of them.
+ * is not what it is to be yet, or has gone where it sees none of them.
  */
 export function standsOn(pid: number, spec: WorkloadSpec): boolean {
   const network = networkNamespaceOf(pid);
-  if (network === undefined) return true;
+  if (network === undefined || isNotYetItself(pid)) return true;
   if (network !== namespaceLinkOf(spec.namespacePath)) return false;
   try {
     const [here, there] = [mountsSeen('self'), mountsSeen(pid)];
@@ -20,6 +20,18 @@ export function standsOn(pid: number, spec: WorkloadSpec): boolean {
       const paths = pathsBelow(root, target);
       return paths.length === 0 || paths.some((path) => there.get(path) === today);
     });
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * A unit is active from when systemd has forked: the child goes into its namespaces only after that, under the
+ * name of its program in parentheses until it executes it (systemd's exec_child(), src/core/execute.c).
+ */
+function isNotYetItself(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('(');
   } catch {
     return true;
   }

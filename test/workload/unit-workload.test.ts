@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -175,6 +177,23 @@ test('a unit on a disk or network that is no more is started anew', async (t) =>
     'stop nginx@web1.service',
     'start nginx@web1.service',
   ]);
+});
+
+test('a unit that systemd has only just forked is not judged yet', async (t) => {
+  const { asked, options, show } = stage(t);
+  const workload = new UnitWorkload(options);
+  await workload.ensure(spec, never);
+  // It is in our network still, and is named as systemd's child is before it executes the program.
+  const program = join(options.runDirectory, '(nginx)');
+  writeFileSync(program, '#!/bin/sh\necho ready\nread -r _\n', { mode: 0o755 });
+  const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  show(`MainPID=${child.pid}\n`);
+  asked.length = 0;
+  await workload.ensure(spec, never);
+  t.notOk(asked.includes('stop nginx@web1.service'));
+  child.stdin.end('\n');
+  await once(child, 'exit');
 });
 
 test('what is prepared is written and read by systemd ahead of the first start', async (t) => {
