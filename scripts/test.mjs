@@ -100,7 +100,7 @@ if (named.length === 0) {
   });
   const all = testsBelow('test');
   // What measures time or fills the machine runs after the rest, one at a time.
-  const timed = ['test/pulse/', 'test/lab/', 'test/uml/', 'test/units/'];
+  const timed = ['test/pulse/', 'test/lab/', 'test/store/etcd.test.ts', 'test/uml/', 'test/units/'];
   const alone = all.filter((path) => timed.some((folder) => path.startsWith(folder)));
   add(
     await runTap(
