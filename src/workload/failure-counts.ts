@@ -3,6 +3,14 @@ import type { FailureListener, WorkloadFailures } from './types.js';
 /** Who ran this long is healthy: its next end counts as the first. */
 export const healthyMs = 60_000;
 
+/** It goes into reports, events and reasons, which every agent gets. */
+const longestLastChars = 300;
+
+function oneLine(text: string): string {
+  const plain = text.replace(/\p{Cc}+/gu, ' ').trim();
+  return plain.length <= longestLastChars ? plain : `${plain.slice(0, longestLastChars)}…`;
+}
+
 /** How often each workload ended in a row, with less than a healthy time between. */
 export class FailureCounts {
   readonly #of = new Map<string, WorkloadFailures & { readonly atMs: number }>();
@@ -20,7 +28,7 @@ export class FailureCounts {
     { times = 1, sinceMs = nowMs }: { readonly times?: number; readonly sinceMs?: number } = {},
   ): void {
     const before = this.of(personality, sinceMs)?.count ?? 0;
-    this.#of.set(personality, { count: before + times, last, atMs: nowMs });
+    this.#of.set(personality, { count: before + times, last: oneLine(last), atMs: nowMs });
     for (const listener of this.#listeners) listener(personality, times);
   }
 

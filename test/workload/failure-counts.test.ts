@@ -35,3 +35,12 @@ test('ever fewer are worth an entry in the history, however many come at once', 
   t.same(toldAt(9), [9, 18, 36]);
   t.end();
 });
+
+test('what it says of the last one is a line, and no longer', (t) => {
+  const counts = new FailureCounts();
+  counts.add('web1', `Job failed.\nSee \u001b[1m"systemctl status"${'x'.repeat(100_000)}`, 0);
+  const { last = '' } = counts.of('web1', 0) ?? {};
+  t.match(last, /^Job failed. See {1,2}\[1m"systemctl status"x+…$/);
+  t.ok(last.length <= 301, `${last.length}`);
+  t.end();
+});
