@@ -14,6 +14,7 @@ import { messageOf } from '../errors.js';
  */
 const script = `[ -e "$1" ] || exit 0
 cd "$1" || exit 1
+links= folders=
 for link in lun_*/*; do if [ -L "$link" ]; then links="$links $link"; fi; done
 for folder in lun_*; do if [ -d "$folder" ]; then folders="$folders $folder"; fi; done
 if [ -n "$links" ]; then rm -f $links; fi
