@@ -41,17 +41,23 @@ export function loadOnPins(
   try {
     const adopted = openAll(pinned, opened);
     const loaded = loadObject(path, new Map([...given, ...(adopted ? opened : [])]), only);
-    if (!adopted) {
-      for (const map of pinned) {
-        unpin(map.path);
-        pin(loaded.map(map.name), map.path);
-      }
-    }
+    if (!adopted) pinAnew(loaded, pinned);
     return { object: loaded, adopted };
   } catch (thrown) {
     throw notLoaded(path, thrown);
   } finally {
     for (const fd of opened.values()) closeFd(fd);
+  }
+}
+
+/** Whoever finds but some of them makes all anew. So first none is left: some old and some new would be all. */
+function pinAnew(loaded: LoadedObject, pinned: readonly PinnedMap[]): void {
+  try {
+    for (const { path } of pinned) unpin(path);
+    for (const { name, path } of pinned) pin(loaded.map(name), path);
+  } catch (thrown) {
+    loaded.close();
+    throw thrown;
   }
 }
 
