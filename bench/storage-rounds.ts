@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   try {
     const end = { teardown: (ending: () => unknown) => void endings.push(ending) };
     const byKernel = kind === 'kernel';
-    if (byKernel) startInitiator(end);
+    if (byKernel) startInitiator(end, { noted: false });
     const place = kind === 'tgt' ? await onTgt(end) : onLio(byKernel && fence === 'mask');
     const make = (options: KernelStorageOptions) =>
       byKernel ? new KernelStorage(options) : new UserStorage(options);

@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { UnderstudyError } from '../errors.js';
+import { messageOf, UnderstudyError } from '../errors.js';
+import { withOwnMounts } from '../ffi/own-mounts.js';
 import type { ChapCredentials } from './chap.js';
-import { runChild } from './child.js';
+import { type ChildResult, runChild } from './child.js';
 import type { KernelSession } from './kernel-sessions.js';
 import { splitPortal } from './portal.js';
 
@@ -147,11 +148,13 @@ export async function logOut(folder: string, session: KernelSession): Promise<vo
   await iscsiadm('cannot log out of', session.target, folder, args, logoutMs);
 }
 
-/** Its settings are in /etc/iscsi in any case. */
-const withOwnRecords = `mount --bind "$1" /etc/iscsi &&
-if [ -d /var/lib/iscsi ]; then mount --bind "$1" /var/lib/iscsi; fi &&
-shift && exec iscsiadm "$@"`;
+/** Its settings are in the first in any case; its records in the second where that is there. */
+const homes = ['/etc/iscsi', '/var/lib/iscsi'] as const;
 
+/**
+ * The one program of a takeover, so nothing stands between it and us: where programs start slowly, an
+ * unshare, a shell and a mount before it would take longer than the login.
+ */
 async function iscsiadm(
   action: string,
   object: string,
@@ -159,8 +162,9 @@ async function iscsiadm(
   args: readonly string[],
   timeoutMs: number,
 ): Promise<void> {
-  const inside = ['--mount', '--propagation', 'private', 'sh', '-c', withOwnRecords, 'sh', folder];
-  const result = await runChild('unshare', [...inside, ...args], { timeoutMs });
+  const result = await started(folder, args, timeoutMs).catch((thrown: unknown) => {
+    throw initiatorError(action, object, messageOf(thrown));
+  });
   if (result.code === 0) return;
   const words = result.stderr.trim().split('\n').slice(-3).join(' ');
   throw initiatorError(
@@ -170,6 +174,19 @@ async function iscsiadm(
       ? `iscsiadm has not ended in ${timeoutMs / 1000} s`
       : words || 'iscsiadm failed',
   );
+}
+
+/** With our folder in place of the user's. */
+async function started(
+  folder: string,
+  args: readonly string[],
+  timeoutMs: number,
+): Promise<ChildResult> {
+  const binds = homes
+    .filter((target, at) => at === 0 || existsSync(target))
+    .map((target) => ({ source: folder, target }));
+  // runChild has started it when it returns.
+  return withOwnMounts(binds, () => runChild('iscsiadm', args, { timeoutMs }));
 }
 
 export function initiatorError(action: string, object: string, cause: string): UnderstudyError {
