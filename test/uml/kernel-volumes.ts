@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import tap, { test } from 'tap';
 import { disksOf, kernelSessions, removeDisk } from '../../src/storage/kernel-sessions.js';
 import { type AttachSpec, initiatorName } from '../../src/storage/types.js';
@@ -17,6 +18,7 @@ import { askForChap, lioPort, lioPortal, lioTarget, startLio } from './lio.js';
 tap.setTimeout(200_000);
 const never = new AbortController().signal;
 const { directory, open } = kernelWorld;
+const listed = promisify(execFile);
 
 test('volumes of the kernel backend', async (t) => {
   startLio();
@@ -168,7 +170,8 @@ test('volumes of the kernel backend', async (t) => {
     await proxy.cut();
     const lost = readFileSync(file);
     const detached = codeOf(storage.detach('web1', 0, never));
-    await until(() => /\bsync\b/.test(execFileSync('ps', ['-eo', 'comm']).toString()));
+    // Beside the detach: where a program takes long to start, one that is waited for would let it take no step.
+    await until(async () => /^sync$/m.test((await listed('ps', ['-eo', 'comm'])).stdout), 30_000);
     await storage.abort('web1', 0, never);
     t.equal(await detached, 'US_STORAGE_ABORTED');
     t.same(await storage.observe(never), []);
