@@ -22,7 +22,8 @@ export interface Bind {
 /**
  * Has the programs that `action` starts see folders in place of others, which nobody else does: this thread
  * is in a mount namespace of its own for as long as `action` takes, which must not await. What it starts
- * stays there, and the namespace ends with the last of them.
+ * stays there, and the namespace ends with the last of them. From then on the thread has root, working
+ * directory and umask (the same as before) for itself, and shares them with no other.
  *
  * Equals: `unshare --mount --propagation private sh -c 'mount --bind SOURCE TARGET && exec …'` without the
  * three programs in between
