@@ -90,6 +90,8 @@ export interface KernelFacts {
   readonly bpffs: { readonly path: string; readonly mounted: boolean };
   /** Modules that are there or can be loaded. */
   readonly modules: { readonly iscsi_tcp: boolean; readonly dm_multipath: boolean };
+  /** How multipathd, where it runs, may claim disks of ours. */
+  readonly multipathd: string | undefined;
   /** The kernel's own iSCSI initiator: which backend is configured, and what that one lacks here. */
   readonly initiator: { readonly wanted: 'user' | 'kernel' | 'auto'; readonly missing: Trouble };
   /** A device that reboots a host whose system hangs. */

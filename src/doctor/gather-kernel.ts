@@ -7,8 +7,10 @@ import { inNewNamespace } from '../ffi/namespace-mount.js';
 import { addMacvlan, addVlan, addVxlan } from '../network/netlink/link-kinds.js';
 import { findLink } from '../network/netlink/links.js';
 import { NetlinkTransport } from '../network/netlink/transport.js';
-import { hasModule, initiatorMissing } from '../storage/backend.js';
+import { initiatorMissing } from '../storage/backend.js';
+import { hasModule } from '../storage/kernel-modules.js';
 import type { KernelFacts, Trouble } from './facts.js';
+import { multipathdClaims } from './multipathd.js';
 
 const loopback = 1;
 const purpose = { action: 'cannot try', object: 'a device' };
@@ -27,6 +29,7 @@ export async function gatherKernel(
     loop: device('/dev/loop-control'),
     bpffs: { path: bpffs, mounted: existsSync(bpffs) && isBpfFilesystem(bpffs) },
     modules: { iscsi_tcp: hasModule('iscsi_tcp'), dm_multipath: hasModule('dm_multipath') },
+    multipathd: multipathdClaims(),
     initiator: { wanted: storageBackend, missing: initiatorMissing() },
     watchdog: existsSync('/dev/watchdog'),
   };

@@ -94,10 +94,7 @@ export const kernelChecks: readonly Check<HostFacts>[] = [
   {
     id: 'kernel-multipath',
     title: 'multipath',
-    judge: ({ kernel }) =>
-      kernel.modules.dm_multipath
-        ? ok('dm-multipath is there; no volume uses it yet')
-        : notApplicable('no dm-multipath; no volume uses it yet'),
+    judge: ({ kernel }) => multipath(kernel),
   },
   {
     id: 'kernel-watchdog',
@@ -111,6 +108,17 @@ export const kernelChecks: readonly Check<HostFacts>[] = [
           ),
   },
 ];
+
+function multipath({ modules, multipathd, initiator: { wanted } }: KernelFacts): Finding {
+  if (multipathd !== undefined && wanted !== 'user')
+    return warning(
+      `multipathd runs with ${multipathd}: it may claim disks of volumes`,
+      'find_multipaths strict in multipath.conf(5), as Debian has it, or blacklist them there',
+    );
+  return modules.dm_multipath
+    ? ok('dm-multipath is there, for volumes with several portals')
+    : notApplicable('no dm-multipath: a volume with several portals uses one');
+}
 
 function initiator({ initiator: { wanted, missing } }: KernelFacts): Finding {
   if (missing === undefined) {

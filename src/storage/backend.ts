@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { hasModule } from './kernel-modules.js';
 import { KernelStorage } from './kernel-storage.js';
 import type { Log } from './log.js';
 import { backendsInUse, Layout } from './state.js';
@@ -56,15 +57,5 @@ function isInPath(program: string): boolean {
     } catch {
       return false;
     }
-  });
-}
-
-/** Loaded, built in, or to be loaded. */
-export function hasModule(name: string): boolean {
-  if (existsSync(`/sys/module/${name}`)) return true;
-  const file = new RegExp(`/${name.replaceAll('_', '[_-]')}\\.ko`);
-  return ['modules.dep', 'modules.builtin'].some((list) => {
-    const path = `/lib/modules/${release()}/${list}`;
-    return existsSync(path) && file.test(readFileSync(path, 'utf8'));
   });
 }

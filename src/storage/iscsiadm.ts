@@ -21,7 +21,8 @@ export interface LoginRecord {
   readonly interface: string;
   readonly initiator: string;
   readonly target: string;
-  readonly portal: string;
+  /** Each a session of its own. */
+  readonly portals: readonly string[];
   readonly chap: ChapCredentials | undefined;
 }
 
@@ -34,15 +35,18 @@ const logoutMs = 10_000;
 /**
  * All that open-iscsi has a default for in seconds, said. With `replacement_timeout` -1 what is written
  * waits for as long as the target is away, as with the user backend: no file system goes read-only by a
- * target that restarts. Who will not wait any longer aborts, and that ends the wait at once.
+ * target that restarts. Who will not wait any longer aborts, and that ends the wait at once. A path beside
+ * which there is another gives up soon: then it is the map that waits.
  */
+const waitsForEver = -1;
+const pathWaitsS = 2;
+
 const settings = [
   'node.startup = manual',
   'node.leading_login = No',
   'node.session.scan = manual',
   'node.session.nr_sessions = 1',
   'node.session.initial_login_retry_max = 1',
-  'node.session.timeo.replacement_timeout = -1',
   'node.session.err_timeo.abort_timeout = 5',
   'node.session.err_timeo.lu_reset_timeout = 5',
   'node.session.err_timeo.tgt_reset_timeout = 5',
@@ -59,14 +63,16 @@ const settings = [
 ] as const;
 
 /** Pure: the record of the node, as `iscsiadm -m node -o new` would write it. */
-export function nodeRecord(login: Omit<LoginRecord, 'folder'>): string {
-  const { host, port } = splitPortal(login.portal);
+export function nodeRecord(login: Omit<LoginRecord, 'folder'>, portal: string): string {
+  const { host, port } = splitPortal(portal);
+  const waitsS = login.portals.length > 1 ? pathWaitsS : waitsForEver;
   return lines([
     `node.name = ${login.target}`,
     // Unknown: the target tells it, and any is taken.
     'node.tpgt = -1',
     ...interfaceLines(login),
     ...settings,
+    `node.session.timeo.replacement_timeout = ${waitsS}`,
     `node.conn[0].address = ${host}`,
     `node.conn[0].port = ${port}`,
     ...chapLines(login.chap),
@@ -104,13 +110,15 @@ function lines(all: readonly string[]): string {
 
 /** Writes what `logIn` and `logOut` need. The folder ends with the volume's. */
 export async function writeRecords(login: LoginRecord): Promise<void> {
-  const { host, port } = splitPortal(login.portal);
   const nodes = `${login.folder}/nodes/${login.target}`;
   const secret = { mode: 0o600 };
   mkdirSync(nodes, { recursive: true, mode: 0o700 });
   mkdirSync(`${login.folder}/ifaces`, { recursive: true, mode: 0o700 });
   writeFileSync(`${login.folder}/ifaces/${login.interface}`, lines(interfaceLines(login)), secret);
-  writeFileSync(`${nodes}/${host},${port}`, nodeRecord(login), secret);
+  for (const portal of login.portals) {
+    const { host, port } = splitPortal(portal);
+    writeFileSync(`${nodes}/${host},${port}`, nodeRecord(login, portal), secret);
+  }
   writeFileSync(`${login.folder}/iscsid.conf`, await startupLine(), secret);
 }
 
@@ -121,17 +129,18 @@ async function startupLine(): Promise<string> {
 }
 
 /**
- * Logs in to the one portal. Returns, or fails, when iscsid is done with it: an iscsiadm that was killed would
+ * Logs in to its portals, to several side by side. Returns, or fails, when iscsid is done with it: an iscsiadm that was killed would
  * leave iscsid trying, so nothing cuts this short.
  *
- * Equals: `iscsiadm -m node -T TARGET -p PORTAL -I INTERFACE --login`
+ * Equals: `iscsiadm -m node -T TARGET -I INTERFACE --login`
  *
- * @throws {UnderstudyError} US_STORAGE_INITIATOR
+ * @throws {UnderstudyError} US_STORAGE_INITIATOR also where one of several failed
  */
 export async function logIn(login: LoginRecord): Promise<void> {
-  const { target, portal } = login;
-  const node = ['-m', 'node', '-T', target, '-p', portal, '-I', login.interface, '--login'];
-  await iscsiadm(`cannot log in to`, `${target} at ${portal}`, login.folder, node, loginMs);
+  const { target, portals } = login;
+  const node = ['-m', 'node', '-T', target, '-I', login.interface, '--login'];
+  const object = `${target} at ${portals.join(', ')}`;
+  await iscsiadm('cannot log in to', object, login.folder, node, loginMs);
 }
 
 /**

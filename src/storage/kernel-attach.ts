@@ -7,12 +7,14 @@ import { identify, type LunIdentity, refusesWrites } from './identity.js';
 import type { SessionLimits } from './iscsi-session.js';
 import { arrivalOf, connect } from './kernel-disk.js';
 import { assertKept } from './kernel-fence.js';
+import { joinPaths, mapsOf, refuseHeld, stopMap } from './kernel-map.js';
 import { type KernelDisk, takeOffline } from './kernel-sessions.js';
 import {
   attachedByKernel,
   type KernelState,
   newKernelState,
   readKernelState,
+  withPaths,
 } from './kernel-state.js';
 import { makePlace } from './mount-point.js';
 import { placeDevice } from './raw-device.js';
@@ -55,20 +57,23 @@ export async function attachByKernel(
   refuseTwice(await others, spec, lun.serial);
   mkdirSync(layout.directory(spec), { recursive: true, mode: 0o700 });
   makePlace(layout, spec);
-  let state = newKernelState(layout, spec, lun);
+  const { joined, registrations } = job.fenced ?? { joined: false, registrations: 0 };
+  let state = { ...newKernelState(layout, spec, lun), joined, registrations };
   // On record before it is made: whoever finds it half done knows what to let go of.
   writeState(layout, state);
-  const disk = await timed(
+  const paths = await timed(
     'login',
     job.fenced === undefined
-      ? connect(layout, spec, lun, chap, signal)
+      ? connect(layout, spec, { ...lun, portals: [lun.portal] }, chap, signal)
       : arrivalOf(layout, spec, lun, signal),
   );
-  const { session, name, number } = disk;
-  state = { ...state, disk: { session, name, number } };
+  state = withPaths(state, paths);
   writeState(layout, state);
   signal.throwIfAborted();
-  await timed('ready', makeReady(disk, spec.access === 'read-only'));
+  const disk = await timed('ready', makeReady(job, paths, joined));
+  state = { ...state, disk };
+  writeState(layout, state);
+  signal.throwIfAborted();
   const path = `/dev/${disk.name}`;
   if (work === 'format') {
     await timed(
@@ -80,15 +85,35 @@ export async function attachByKernel(
   }
   if (work === 'check') await timed('check', check(spec, path, signal));
   signal.throwIfAborted();
-  await timed('mount', place(spec, disk, state.hostMount));
+  await timed('mount', place(job, path, paths));
   signal.throwIfAborted();
   state = { ...state, stage: 'attached' };
   writeState(layout, state);
   return attachedByKernel(state);
 }
 
-/** What was read of it when it was found (partitions; udev looks, too) is read again by the mount. */
-async function makeReady({ name }: KernelDisk, readOnly: boolean): Promise<void> {
+/**
+ * What was read of a disk when it was found (partitions; udev looks, too) is read again by the mount.
+ *
+ * @returns what is to be mounted
+ */
+async function makeReady(
+  { layout, spec }: KernelAttach,
+  paths: readonly KernelDisk[],
+  joined: boolean,
+): Promise<NonNullable<KernelState['disk']>> {
+  const readOnly = spec.access === 'read-only';
+  for (const { name } of paths) await freshen(name, readOnly);
+  const [first] = paths;
+  if (first === undefined) throw new Error('no disk has come');
+  if (!joined) return { session: first.session, name: first.name, number: first.number };
+  await refuseHeld(spec, paths);
+  const { device, number } = await joinPaths(layout, spec, paths, readOnly);
+  await freshen(device, readOnly);
+  return { session: '', name: device, number };
+}
+
+async function freshen(name: string, readOnly: boolean): Promise<void> {
   const device = await open(`/dev/${name}`, 'r');
   try {
     await setReadOnly(device.fd, readOnly);
@@ -98,11 +123,18 @@ async function makeReady({ name }: KernelDisk, readOnly: boolean): Promise<void>
   }
 }
 
-async function place(spec: AttachSpec, disk: KernelDisk, hostMount: string): Promise<void> {
+async function place(
+  { layout, spec }: KernelAttach,
+  path: string,
+  paths: readonly KernelDisk[],
+): Promise<void> {
   const { filesystem } = spec;
-  const path = `/dev/${disk.name}`;
+  const hostMount = layout.hostMount(spec);
   if (filesystem === 'none') return placeDevice(path, hostMount);
-  const takeAway = () => void takeOffline(disk);
+  const takeAway = () => {
+    for (const disk of paths) void takeOffline(disk);
+    void mapsOf(layout, spec).then((maps) => Promise.allSettled(maps.map(stopMap)));
+  };
   return mountInTime({ ...spec, filesystem }, path, hostMount, takeAway);
 }
 

@@ -26,7 +26,7 @@ const arrivalMs = 5_000;
 
 /** What the target said of the LUN when it was asked. */
 interface Expected {
-  readonly portal: string;
+  readonly portals: readonly string[];
   readonly serial: string;
   readonly sizeBytes: number;
 }
@@ -42,42 +42,51 @@ export async function connect(
   expected: Expected,
   chap: ChapCredentials | undefined,
   signal: AbortSignal,
-): Promise<KernelDisk> {
+): Promise<readonly KernelDisk[]> {
   await refuseForeign(layout, spec);
   const login: LoginRecord = {
     folder: layout.records(spec),
     interface: interfaceName(layout, spec),
     initiator: initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch),
     target: spec.target,
-    portal: expected.portal,
+    portals: expected.portals,
     chap,
   };
   await writeRecords(login);
-  await logIn(login);
+  await logIn(login).catch(async (thrown: unknown) => {
+    // One of several is enough.
+    if (login.portals.length === 1 || (await sessionsOf(login.interface)).length === 0)
+      throw thrown;
+  });
   signal.throwIfAborted();
   return arrivalOf(layout, spec, expected, signal);
 }
 
 /**
- * The disk of a volume whose session is there; has the kernel look for it where it has none.
+ * The disk of each session of a volume; has the kernel look for it where it has none. Each has to be what was
+ * looked at: two portals need not lead to the same LUN.
  *
  * @throws {UnderstudyError} US_STORAGE_INITIATOR, US_STORAGE_IDENTITY
  */
 export async function arrivalOf(
   layout: Layout,
   spec: AttachSpec,
-  expected: Expected,
+  expected: Pick<Expected, 'serial' | 'sizeBytes'>,
   signal: AbortSignal,
-): Promise<KernelDisk> {
+): Promise<readonly KernelDisk[]> {
   const initiator = initiatorName(spec.cluster, spec.personality, spec.host, spec.epoch);
-  const [session] = await sessionsOf(interfaceName(layout, spec));
-  if (session === undefined || session.initiator !== initiator) {
+  const sessions = await sessionsOf(interfaceName(layout, spec));
+  if (sessions.length === 0 || sessions.some((session) => session.initiator !== initiator)) {
     const cause = 'the kernel has no session of that name, though it was logged in';
     throw initiatorError('cannot find the session of', spec.target, cause);
   }
-  const disk = await arrival(session.name, spec, signal);
-  await assertExpected(disk, spec, expected);
-  return disk;
+  return Promise.all(
+    sessions.map(async ({ name }) => {
+      const disk = await arrival(name, spec, signal);
+      await assertExpected(disk, spec, expected);
+      return disk;
+    }),
+  );
 }
 
 /** The disk of the LUN, once it can be opened. */
@@ -113,7 +122,7 @@ async function readyDisk(session: string, lun: number): Promise<KernelDisk | und
 async function assertExpected(
   disk: KernelDisk,
   spec: AttachSpec,
-  expected: Expected,
+  expected: Pick<Expected, 'serial' | 'sizeBytes'>,
 ): Promise<void> {
   const [serial, sizeBytes] = await Promise.all([diskSerial(disk), diskBytes(disk)]);
   checkSerial({ ...spec, recordedSerial: expected.serial }, serial);

@@ -2,11 +2,18 @@ import { mkdirSync } from 'node:fs';
 import { type ChapCredentials, readChap } from './chap.js';
 import { IscsiSession, type SessionLimits } from './iscsi-session.js';
 import { arrivalOf, connect } from './kernel-disk.js';
+import { canJoinPaths } from './kernel-map.js';
 import { KernelReservations } from './kernel-reservation.js';
-import { type KernelDisk, removeDisk } from './kernel-sessions.js';
-import { type KernelState, newKernelState } from './kernel-state.js';
+import { diskState, disksOf, type KernelDisk, removeDisk } from './kernel-sessions.js';
+import { type KernelState, newKernelState, pathsOf, withPaths } from './kernel-state.js';
 import { assertDisk, assertIdentity } from './lun-identity.js';
-import { type ReservationOrder, standingOf, takeReservation } from './reservation.js';
+import { answeringPortals } from './portal-probe.js';
+import {
+  type ReservationOrder,
+  type ReservationSession,
+  standingOf,
+  takeReservation,
+} from './reservation.js';
 import { keyText, reservationKey } from './reservation-key.js';
 import { cannotReserve } from './reservation-refusals.js';
 import { type Layout, writeState } from './state.js';
@@ -33,6 +40,8 @@ export interface KernelFence {
 export async function fenceByKernel(job: KernelFence, signal: AbortSignal): Promise<Reserved> {
   const { layout, spec } = job;
   const chap = await readChap(spec.chap, spec.volume);
+  const answering = answeringPortals(spec, signal);
+  answering.catch(() => {});
   return looking(job, chap, signal, async (looks) => {
     const lun = await lookAt(looks, spec, signal);
     if (!(await looks.reservationsMayPersist(spec.targetLun, signal))) {
@@ -40,16 +49,16 @@ export async function fenceByKernel(job: KernelFence, signal: AbortSignal): Prom
       throw cannotReserve(spec, spec.targetLun, `${why}, and the target has none`, maskInstead);
     }
     mkdirSync(layout.directory(spec), { recursive: true, mode: 0o700 });
-    let state = newKernelState(layout, spec, lun);
+    const portals = await portalsToUse(spec, answering, lun.portal);
+    let state = { ...newKernelState(layout, spec, lun), joined: portals.length > 1 };
     writeState(layout, state);
-    const found = await connect(layout, spec, lun, chap, signal);
-    state = withDisk(state, found);
+    const found = await connect(layout, spec, { ...lun, portals }, chap, signal);
+    state = withPaths(state, found);
     writeState(layout, state);
-    const session = new KernelReservations(`/dev/${found.name}`, looks);
-    const { key, preempted } = await takeReservation(session, orderOf(spec), signal);
-    await removeDisk(found);
-    const disk = await arrivalOf(layout, spec, lun, signal);
-    writeState(layout, { ...withDisk(state, disk), stage: 'fenced' });
+    const { key, preempted, registrations } = await reserveBy(found, looks, spec, signal);
+    for (const disk of found) await removeDisk(disk);
+    const disks = await arrivalOf(layout, spec, lun, signal);
+    writeState(layout, { ...withPaths(state, disks), registrations, stage: 'fenced' });
     return { key: keyText(key), preempted: preempted.map(keyText) };
   });
 }
@@ -69,12 +78,90 @@ export async function keepByKernel(
   const chap = await readChap(spec.chap, spec.volume);
   return looking(job, chap, signal, async (looks) => {
     const standing = await standingOf(looks, order, signal);
-    if (standing === 'lost') return undefined;
+    if (standing === 'lost' || !(await allRegistered(looks, order, state, signal)))
+      return undefined;
     if (standing === 'held') return { key: keyText(reservationKey(order)), preempted: [] };
-    const session = new KernelReservations(`/dev/${state.disk?.name ?? ''}`, looks);
+    const [carrying = state.disk?.name ?? ''] = await carryingPaths(state);
+    const session = new KernelReservations(`/dev/${carrying}`, looks);
     const { key, preempted } = await takeReservation(session, order, signal);
     return { key: keyText(key), preempted: preempted.map(keyText) };
   });
+}
+
+/**
+ * The portals to log in to: all that answer, where the kernel can join paths; else the one that was asked.
+ * Not with a mask, whose keeper knows a host by where one session comes from. A volume has the paths that its
+ * fence begins with: to add one later would be to register a nexus that writes at once.
+ */
+async function portalsToUse(
+  { portals }: AttachSpec,
+  answering: Promise<readonly string[]>,
+  asked: string,
+): Promise<readonly string[]> {
+  if (portals.length === 1 || !canJoinPaths()) return [asked];
+  return [...new Set([asked, ...(await answering)])];
+}
+
+/**
+ * Each path is a nexus of its own, so each registers, with the one key: whoever throws that out throws out
+ * all of them at once, with what any of them has under way. The first throws out the others; until it has,
+ * no other is registered that a failure would leave behind. None has anything to write yet.
+ */
+async function reserveBy(
+  [first, ...more]: readonly KernelDisk[],
+  looks: IscsiSession,
+  spec: AttachSpec,
+  signal: AbortSignal,
+) {
+  const order = orderOf(spec);
+  const by = (disk: KernelDisk | undefined) =>
+    new KernelReservations(`/dev/${disk?.name ?? ''}`, looks);
+  const report = await takeReservation(by(first), order, signal);
+  const registration = { action: 'register-and-ignore', key: 0n, type: 5, persists: true } as const;
+  for (const disk of more) {
+    const own = { ...registration, serviceActionKey: report.key };
+    await by(disk).persistentReserve(spec.targetLun, own, signal);
+  }
+  const registrations = more.length === 0 ? 0 : await countOwn(looks, order, signal);
+  if ((await standingOf(looks, order, signal)) === 'held') return { ...report, registrations };
+  const why = 'it did not stand for every path when all were registered';
+  throw cannotReserve(spec, spec.targetLun, why, 'nothing, if another host took over meanwhile');
+}
+
+/**
+ * A path that is not registered may not write, and its writes would fail for all. Paths that are away do not
+ * count: a target that was restarted may know them again only when they log in.
+ */
+async function allRegistered(
+  looks: ReservationSession,
+  order: ReservationOrder,
+  state: KernelState,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (state.registrations === 0) return true;
+  // In this order: one that comes meanwhile is counted there, and not missed here.
+  const away = pathsOf(state).length - (await carryingPaths(state)).length;
+  return (await countOwn(looks, order, signal)) >= state.registrations - away;
+}
+
+async function countOwn(
+  looks: ReservationSession,
+  order: ReservationOrder,
+  signal: AbortSignal,
+): Promise<number> {
+  const { keys } = await looks.reservationKeys(order.lun, signal);
+  return keys.filter((key) => key === reservationKey(order)).length;
+}
+
+/** Disks whose sessions are logged in now. */
+async function carryingPaths(state: KernelState): Promise<readonly string[]> {
+  const found = await Promise.all(
+    pathsOf(state).map(async ({ session, name }) => {
+      const disk = (await disksOf(session)).find((one) => one.name === name);
+      return disk !== undefined && (await diskState(disk)) === 'running' ? [name] : [];
+    }),
+  );
+  return found.flat();
 }
 
 /** @throws {UnderstudyError} US_STORAGE_RESERVATION */
@@ -118,8 +205,4 @@ async function lookAt(looks: IscsiSession, spec: AttachSpec, signal: AbortSignal
 
 function orderOf({ cluster, host, epoch, targetLun }: AttachSpec): ReservationOrder {
   return { cluster, host, epoch, lun: targetLun, mustAbort: true };
-}
-
-function withDisk(state: KernelState, { session, name, number }: KernelDisk): KernelState {
-  return { ...state, disk: { session, name, number } };
 }

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { type Layout, readStateAs, type VolumeId } from './state.js';
 import { type AttachedVolume, type AttachSpec, initiatorName } from './types.js';
 
+/** `session` is empty for a map. */
+const place = z.object({ session: z.string(), name: z.string(), number: z.string() });
+
 /** What is known of a volume that the kernel's own initiator carries; in /run, as state.ts has it. */
 const schema = z.object({
   version: z.literal(1),
@@ -19,13 +22,33 @@ const schema = z.object({
   hostMount: z.string(),
   portal: z.string(),
   kind: z.enum(['file system', 'device']),
-  /** Null until it has arrived. */
-  disk: z.object({ session: z.string(), name: z.string(), number: z.string() }).nullable(),
+  /** What is mounted: the one disk, or the map that joins several. Null until it has arrived. */
+  disk: place.nullable(),
+  /** Whether a map joins its paths, of which there may be one. */
+  joined: z.boolean().default(false),
+  /** Each a session and the disk that it brought; none until they have arrived. */
+  paths: z.array(place).default([]),
+  /** How often the target told the owner's key when all paths had registered; 0 for a single path. */
+  registrations: z.number().default(0),
   serial: z.string(),
   sizeBytes: z.number(),
 });
 
 export type KernelState = z.infer<typeof schema>;
+
+/** Until they are joined, the first is the disk. */
+export function withPaths(
+  state: KernelState,
+  disks: readonly { readonly session: string; readonly name: string; readonly number: string }[],
+): KernelState {
+  const paths = disks.map(({ session, name, number }) => ({ session, name, number }));
+  return { ...state, paths, disk: paths[0] ?? null };
+}
+
+/** An agent before there were maps wrote down the one disk alone. */
+export function pathsOf({ paths, disk }: KernelState): KernelState['paths'] {
+  return paths.length > 0 || disk === null || disk.session === '' ? paths : [disk];
+}
 
 export function readKernelState(layout: Layout, id: VolumeId): Promise<KernelState | undefined> {
   return readStateAs(schema, layout, id);
@@ -51,6 +74,9 @@ export function newKernelState(
     portal: lun.portal,
     kind: spec.filesystem === 'none' ? 'device' : 'file system',
     disk: null,
+    joined: false,
+    paths: [],
+    registrations: 0,
     serial: lun.serial,
     sizeBytes: lun.sizeBytes,
   };

@@ -5,6 +5,7 @@ import { loadIscsi, type SessionLimits } from './iscsi-session.js';
 import { logOut } from './iscsiadm.js';
 import { attachByKernel } from './kernel-attach.js';
 import { fenceByKernel, keepByKernel } from './kernel-fence.js';
+import { allMaps, dropMap } from './kernel-map.js';
 import { disksOf, kernelSessions, takeOffline } from './kernel-sessions.js';
 import {
   attachedByKernel,
@@ -14,8 +15,9 @@ import {
 } from './kernel-state.js';
 import { endSession, inspectKernel, takeDownKernel, tearDownKernel } from './kernel-teardown.js';
 import { type Log, silent } from './log.js';
+import { PathKeeper } from './path-keeper.js';
 import { probePortals } from './portal-probe.js';
-import { assertVolumeId, Layout, listVolumes, refuseOtherBackend } from './state.js';
+import { assertVolumeId, Layout, listVolumes, refuseOtherBackend, type VolumeId } from './state.js';
 import {
   type AttachedVolume,
   type AttachSpec,
@@ -44,11 +46,19 @@ export class KernelStorage implements StorageAdapter {
   readonly #limits: SessionLimits | undefined;
   readonly #stopped = new AbortController();
   readonly #turns = new VolumeTurns(this.#stopped.signal);
+  /** Volumes whose data path is being ended. */
+  readonly #ending = new Set<string>();
+  readonly #paths: PathKeeper;
 
   constructor(options: KernelStorageOptions = {}) {
     this.#layout = new Layout(options.runDirectory ?? '/run/understudy');
     this.#log = options.log ?? silent;
     this.#limits = options.limits;
+    this.#paths = new PathKeeper({
+      layout: this.#layout,
+      log: this.#log,
+      undisturbed: (id, job) => this.#undisturbed(id, job),
+    });
   }
 
   /**
@@ -65,11 +75,13 @@ export class KernelStorage implements StorageAdapter {
     for (const { personality, lun, epoch } of await this.observe(signal)) {
       this.#log.info({ personality, lun, epoch }, `adopted LUN ${lun} of ${personality}`);
     }
+    this.#paths.start();
   }
 
   /** Gives up what is under way. Attached volumes stay attached. */
   async stop(): Promise<void> {
     this.#stopped.abort(new Error('storage was stopped'));
+    await this.#paths.stop();
     await this.#turns.settled();
   }
 
@@ -191,13 +203,19 @@ export class KernelStorage implements StorageAdapter {
     this.#turns.giveUp(id);
     // At once, not in turn: what is under way may be waiting for this very disk. Whether it worked counts
     // below, since a login that is just under way has no session yet that could be ended.
-    await endSession(this.#layout, id).catch((thrown: unknown) => {
-      this.#log.warn({ ...id }, messageOf(thrown));
-    });
-    await this.#turns.change(id, signal, async () => {
-      const { kind } = await inspectKernel(this.#layout, id);
-      if (kind !== 'nothing') await tearDownKernel(this.#layout, id);
-    });
+    const key = `${personality}/${lun}`;
+    this.#ending.add(key);
+    try {
+      await endSession(this.#layout, id).catch((thrown: unknown) => {
+        this.#log.warn({ ...id }, messageOf(thrown));
+      });
+      await this.#turns.change(id, signal, async () => {
+        const { kind } = await inspectKernel(this.#layout, id);
+        if (kind !== 'nothing') await tearDownKernel(this.#layout, id);
+      });
+    } finally {
+      this.#ending.delete(key);
+    }
   }
 
   /** What is whole. What is not is taken down by force on the way. */
@@ -217,6 +235,13 @@ export class KernelStorage implements StorageAdapter {
     return attached;
   }
 
+  async #undisturbed(id: VolumeId, job: (mayStill: () => boolean) => Promise<void>): Promise<void> {
+    const mayStill = () =>
+      !this.#turns.changes(id) && !this.#ending.has(`${id.personality}/${id.lun}`);
+    if (!mayStill()) return;
+    await this.#turns.turn(id, this.#stopped.signal, () => job(mayStill));
+  }
+
   /** What an earlier agent reserved and did not come to attach: it is reserved anew. */
   async #forgetFenced(): Promise<void> {
     for (const id of await listVolumes(this.#layout)) {
@@ -230,6 +255,13 @@ export class KernelStorage implements StorageAdapter {
     const known = new Set(
       (await listVolumes(this.#layout)).map((id) => interfaceName(this.#layout, id)),
     );
+    const knownMaps = [...known].map((name) => `${name}.`);
+    for (const map of await allMaps()) {
+      if (!map.name.startsWith(interfacePrefix(this.#layout))) continue;
+      if (knownMaps.some((name) => map.name.startsWith(name))) continue;
+      this.#log.warn({ map: map.name }, `${map.name} is nobody's: removed`);
+      await dropMap(map);
+    }
     for (const session of await kernelSessions()) {
       const tagged = session.interface.startsWith(interfacePrefix(this.#layout));
       const ours = tagged && isOwnName(session.initiator);

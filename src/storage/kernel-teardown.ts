@@ -2,18 +2,22 @@ import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, UnderstudyError } from '../errors.js';
+import { removeMap } from '../ffi/device-mapper.js';
+import { SystemCallError } from '../ffi/libc.js';
 import { flushForeign } from './flush-foreign.js';
 import { busyError, type Holder, mountersOf, openersOf } from './holders.js';
 import { logOut } from './iscsiadm.js';
+import { dropMap, type KernelMap, mapsOf, stopMap } from './kernel-map.js';
 import {
   diskState,
   disksOf,
   type KernelDisk,
+  type KernelSession,
   openExclusively,
   sessionsOf,
   takeOffline,
 } from './kernel-sessions.js';
-import { interfaceName, type KernelState, readKernelState } from './kernel-state.js';
+import { interfaceName, type KernelState, pathsOf, readKernelState } from './kernel-state.js';
 import type { Log } from './log.js';
 import { detachMounts, removePlace, unmountLayers } from './mount-point.js';
 import { mounts } from './mountinfo.js';
@@ -41,23 +45,40 @@ export async function inspectKernel(layout: Layout, id: VolumeId): Promise<Kerne
   if (state === undefined) return broken('it has no state that can be read');
   const { disk } = state;
   if (state.stage === 'attaching' || disk === null) return broken('it is half attached');
-  const [session, ...others] = sessions;
-  if (
-    session?.name !== disk.session ||
-    session.initiator !== state.initiator ||
-    others.length > 0
-  ) {
-    return broken('its session has ended');
-  }
-  const found = (await disksOf(disk.session)).find(({ number }) => number === disk.number);
-  if (found?.name !== disk.name || found.lun !== state.targetLun) return broken('its disk is gone');
-  if ((await diskState(found)) === 'offline') return broken('its disk is offline');
+  const lost = await allLost(state, sessions);
+  if (lost !== undefined) return broken(lost);
   if (state.stage === 'fenced') return { kind: 'fenced', state };
+  const maps = await mapsOf(layout, id);
+  if (state.joined && !maps.some(({ number }) => number === disk.number)) {
+    return broken('the map of its paths is gone');
+  }
   const mounted = (await mounts()).some(
     ({ mountPoint, device }) =>
       mountPoint === state.hostMount && (state.kind === 'device' || device === disk.number),
   );
   return mounted ? { kind: 'whole', state } : broken(`it is not mounted at ${state.hostMount}`);
+}
+
+/** Why no path carries it any more, or one has come that nobody here made; undefined when it is carried. */
+async function allLost(
+  state: KernelState,
+  sessions: readonly KernelSession[],
+): Promise<string | undefined> {
+  const paths = pathsOf(state);
+  const ours = ({ name, initiator }: KernelSession) =>
+    initiator === state.initiator && paths.some(({ session }) => session === name);
+  if (sessions.length === 0 || !sessions.every(ours)) return 'its session has ended';
+  const found = await Promise.all(paths.map((path) => lostPath(path, state.targetLun)));
+  return found.some((reason) => reason === undefined) ? undefined : found[0];
+}
+
+async function lostPath(
+  { session, name, number }: KernelState['paths'][number],
+  lun: number,
+): Promise<string | undefined> {
+  const disk = (await disksOf(session)).find((one) => one.number === number);
+  if (disk?.name !== name || disk.lun !== lun) return 'its disk is gone';
+  return (await diskState(disk)) === 'offline' ? 'its disk is offline' : undefined;
 }
 
 /**
@@ -69,8 +90,12 @@ export async function inspectKernel(layout: Layout, id: VolumeId): Promise<Kerne
 export async function endSession(layout: Layout, id: VolumeId): Promise<void> {
   const name = interfaceName(layout, id);
   let words = 'iscsid did not end it';
-  for (const session of await sessionsOf(name)) {
-    await Promise.all((await disksOf(session.name)).map(takeOffline));
+  // First, since a path that comes back would carry what waits in the map.
+  await Promise.allSettled((await mapsOf(layout, id)).map(stopMap));
+  const sessions = await sessionsOf(name);
+  const disks = await Promise.all(sessions.map((session) => disksOf(session.name)));
+  await Promise.all(disks.flat().map(takeOffline));
+  for (const session of sessions) {
     await logOut(layout.records(id), session).catch((thrown: unknown) => {
       words = messageOf(thrown);
     });
@@ -95,6 +120,7 @@ export async function endSession(layout: Layout, id: VolumeId): Promise<void> {
 export async function tearDownKernel(layout: Layout, id: VolumeId): Promise<void> {
   await endSession(layout, id);
   await detachMounts(layout.hostMount(id));
+  for (const map of await mapsOf(layout, id)) await dropMap(map);
   await removeState(layout, id);
   await removePlace(layout, id);
 }
@@ -119,6 +145,10 @@ export async function takeDownKernel(
       await flushForeign(state.kind, holders, log, signal);
       throw busyError(state.hostMount, holders);
     }
+  }
+  for (const map of await mapsOf(layout, state)) {
+    // Of an attach before, which somebody has still open: it ends with him.
+    await (map.number === disk?.number ? removeUnused(map, signal) : dropMap(map));
   }
   for (const session of await sessionsOf(interfaceName(layout, state))) {
     await logOut(layout.records(state), session).catch((thrown: unknown) => {
@@ -163,14 +193,32 @@ async function isFree({ name }: Pick<KernelDisk, 'name'>): Promise<boolean> {
   }
 }
 
+/** Nobody has it mounted; udev may be looking at it just now. Whether it worked is looked at afterwards. */
+async function removeUnused({ name }: KernelMap, signal: AbortSignal): Promise<void> {
+  for (let waitedMs = 0; waitedMs < settleMs; waitedMs += settlePauseMs) {
+    signal.throwIfAborted();
+    try {
+      return await removeMap(name);
+    } catch (thrown) {
+      if (!(thrown instanceof SystemCallError && thrown.errnoName === 'EBUSY')) throw thrown;
+      await pause(settlePauseMs);
+    }
+  }
+}
+
 /** @throws {UnderstudyError} US_STORAGE_LOGOUT */
 async function assertGone(layout: Layout, state: KernelState): Promise<void> {
   const left: string[] = [];
   for (const { name } of await sessionsOf(interfaceName(layout, state))) left.push(name);
   const { disk } = state;
+  for (const { device, number } of await mapsOf(layout, state)) {
+    if (number === disk?.number) left.push(`/dev/${device}`);
+  }
+  for (const path of pathsOf(state)) {
+    const node = await stat(`/sys/dev/block/${path.number}`).catch(() => undefined);
+    if (node !== undefined && (await isOurs(path))) left.push(`/dev/${path.name}`);
+  }
   if (disk !== null) {
-    const node = await stat(`/sys/dev/block/${disk.number}`).catch(() => undefined);
-    if (node !== undefined && (await isOurs(disk))) left.push(`/dev/${disk.name}`);
     if ((await mounts()).some(({ device }) => device === disk.number)) left.push('a mount of it');
   }
   if (left.length === 0) return;
@@ -184,7 +232,7 @@ async function assertGone(layout: Layout, state: KernelState): Promise<void> {
 }
 
 /** Numbers are given out again: only a disk of that session is meant. */
-async function isOurs(disk: NonNullable<KernelState['disk']>): Promise<boolean> {
+async function isOurs(disk: KernelState['paths'][number]): Promise<boolean> {
   const link = await readdir(`/sys/class/iscsi_session/${disk.session}`).catch(() => []);
   return link.length > 0;
 }

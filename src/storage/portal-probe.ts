@@ -5,6 +5,7 @@ import { assertNumericPortal, splitPortal } from './portal.js';
 import type { AttachSpec } from './types.js';
 
 const probeMs = 1_000;
+const quickProbeMs = 300;
 
 /**
  * Whether one of the portals accepts TCP connections. Nothing is sent.
@@ -49,18 +50,37 @@ export async function portalsFailure(
   return failures.join('; ') || 'the volume has no portal';
 }
 
-function connects(portal: string, signal: AbortSignal): Promise<void> {
+/**
+ * Those that accept TCP connections, in the order of the volume. Nothing is sent. One that takes long is
+ * taken for one that does not answer: a takeover waits for it.
+ */
+export async function answeringPortals(
+  { portals }: Pick<AttachSpec, 'portals'>,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const asked = portals.map(async (portal) => {
+    assertNumericPortal(portal);
+    const answers = await connects(portal, signal, quickProbeMs).then(
+      () => true,
+      () => false,
+    );
+    return answers ? [portal] : [];
+  });
+  return (await Promise.all(asked)).flat();
+}
+
+function connects(portal: string, signal: AbortSignal, waitMs = probeMs): Promise<void> {
   const { host, port } = splitPortal(portal);
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port });
-    const limit = within(probeMs, signal);
+    const limit = within(waitMs, signal);
     const done = (thrown?: unknown) => {
       limit.removeEventListener('abort', onAbort);
       socket.destroy();
       if (thrown === undefined) resolve();
       else reject(thrown);
     };
-    const onAbort = () => done(new Error(`no answer in ${probeMs} ms`));
+    const onAbort = () => done(new Error(`no answer in ${waitMs} ms`));
     limit.addEventListener('abort', onAbort, { once: true });
     socket.once('connect', () => done());
     socket.once('error', done);

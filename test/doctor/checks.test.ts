@@ -34,6 +34,7 @@ const kernel: KernelFacts = {
   ...{ fuse: undefined, loop: undefined },
   bpffs: { path: '/sys/fs/bpf', mounted: true },
   modules: { iscsi_tcp: true, dm_multipath: true },
+  multipathd: undefined,
   initiator: { wanted: 'user', missing: undefined },
   watchdog: true,
 };
@@ -163,6 +164,14 @@ const hostCases: Readonly<Record<string, readonly (readonly [Verdict, HostFacts]
   ],
   'kernel-multipath': [
     ['not-applicable', withKernel({ modules: { iscsi_tcp: true, dm_multipath: false } })],
+    [
+      'warning',
+      withKernel({
+        multipathd: 'find_multipaths yes',
+        initiator: { wanted: 'kernel', missing: undefined },
+      }),
+    ],
+    ['ok', withKernel({ multipathd: 'find_multipaths yes' })],
   ],
   'kernel-watchdog': [['warning', withKernel({ watchdog: false })]],
   'sysctl-rp-filter': [

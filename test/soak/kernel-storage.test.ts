@@ -1,6 +1,6 @@
 import tap, { test } from 'tap';
 import { guestMissing } from '../uml/guest.js';
-import { kernelModules, passes } from '../uml/passes.js';
+import { kernelModules, passes, pathModules } from '../uml/passes.js';
 
 const missing = guestMissing();
 const options = missing === undefined ? {} : { skip: missing };
@@ -15,6 +15,12 @@ test('the kernel backend: eight rounds of writing and reading back, a cut of 60 
 
 test('the kernel backend on tgt', options, (t) =>
   passes(t, program('../uml/kernel-tgt.js'), ['iscsi_tcp', 'sd_mod', 'ext4', 'xfs'], {
+    ...{ memoryMiB: 1_024, timeoutMs: 650_000 },
+  }),
+);
+
+test('the kernel backend on two paths: each cut, both cut, fenced on each', options, (t) =>
+  passes(t, program('../uml/kernel-paths.js'), pathModules, {
     ...{ memoryMiB: 1_024, timeoutMs: 650_000 },
   }),
 );

@@ -1,6 +1,6 @@
 import tap, { test } from 'tap';
 import { guestMissing } from './guest.js';
-import { kernelModules, passes } from './passes.js';
+import { kernelModules, passes, pathModules } from './passes.js';
 
 const missing = guestMissing();
 const options = missing === undefined ? {} : { skip: missing };
@@ -20,4 +20,8 @@ test('what is refused, and what is written to them', options, (t) =>
   passes(t, program('./kernel-more.js'), [...kernelModules, 'veth', 'xfs'], {
     ...{ memoryMiB: 1_024, timeoutMs: 300_000 },
   }),
+);
+
+test('volumes with two portals: both are registered, and both thrown out', options, (t) =>
+  passes(t, program('./kernel-paths.js'), pathModules, { argv: ['short'] }),
 );

@@ -9,6 +9,9 @@ export const volumeModules = [...lioModules, 'fuse', 'loop', 'ext4'];
 /** And of volumes by the kernel's own initiator. */
 export const kernelModules = [...lioModules, 'iscsi_tcp', 'sd_mod', 'ext4'];
 
+/** And of volumes with several portals. */
+export const pathModules = [...kernelModules, 'dm-mod', 'dm-multipath', 'dm-service-time', 'veth'];
+
 interface PassesOptions {
   readonly timeoutMs?: number;
   readonly memoryMiB?: number;
