@@ -11,6 +11,8 @@
 #include "dispatch.h"
 
 #define FLOW_BUCKETS 65536
+/* Buckets in one value of the map: 64 values of 32 KB are read at once, 65,536 of 32 bytes take the kernel long. */
+#define FLOW_GROUP 1024
 #define FLOW_WAYS 4
 #define FLOW_TAG 28
 #define FLOW_ID 16
@@ -25,11 +27,15 @@ struct flow_bucket {
 	__u64 ways[FLOW_WAYS];
 };
 
+struct flow_group {
+	struct flow_bucket buckets[FLOW_GROUP];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, FLOW_BUCKETS);
+	__uint(max_entries, FLOW_BUCKETS / FLOW_GROUP);
 	__type(key, __u32);
-	__type(value, struct flow_bucket);
+	__type(value, struct flow_group);
 } dispatch_flows SEC(".maps");
 
 struct flow_entry {
@@ -55,11 +61,13 @@ static __always_inline __u32 worthless(__u64 entry, __u32 now)
 
 static __always_inline int find_flow(struct flow_entry *flow, __u64 identity, __u32 now)
 {
-	__u32 number = identity & (FLOW_BUCKETS - 1);
+	__u32 number = (identity & (FLOW_BUCKETS - 1)) / FLOW_GROUP;
+	struct flow_group *group = bpf_map_lookup_elem(&dispatch_flows, &number);
 
-	flow->bucket = bpf_map_lookup_elem(&dispatch_flows, &number);
-	if (!flow->bucket)
+	if (!group)
 		return 0;
+	flow->bucket = &group->buckets[identity & (FLOW_GROUP - 1)];
+	kept_in_register(flow->bucket);
 	flow->tag = identity >> 16 << FLOW_TAG;
 	flow->found = 0;
 	flow->way = 0;

@@ -9,6 +9,7 @@ import { messageOf, UnderstudyError } from '../errors.js';
 import { bootNs } from '../ffi/clock.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from './data-plane.js';
 import { emptyLayout, type Layout, lookAgainMs, Planner } from './layout.js';
+import { everyMs, type Inherited, type Memory, remembered } from './memory.js';
 import { notDispatched } from './refusals.js';
 import { type Rehearsed, rehearsals, rehearse } from './rehearsal.js';
 import { TableShelf } from './table-shelf.js';
@@ -99,12 +100,15 @@ export class BpfDispatcher implements DispatchAdapter {
    * @throws {UnderstudyError} US_DISPATCH_SPEC, US_BPF_FILESYSTEM, US_BPF_LOAD, US_BPF_NOT_NOW, US_BPF_ATTACH,
    *   US_BPF_TAKEN, US_GUARD_NO_LEASE
    */
-  ensure(spec: DispatchSpec): Promise<void> {
+  ensure(spec: DispatchSpec, inherited?: Inherited): Promise<void> {
     return this.#inTurn(async () => {
       const { service, namespace, incarnation, members } = spec;
       const plane = this.#planeFor(incarnation);
       const programFd = plane.programFd(incarnation, dispatchProgram);
-      const changed = await this.#change(plane, (planner) => planner.put(spec));
+      const isNew = !plane.layout.services.has(service);
+      const changed =
+        (isNew && inherited !== undefined && (await this.#inherit(plane, spec, inherited))) ||
+        (await this.#change(plane, (planner) => planner.put(spec)));
       const done = ensureFilter(this.#spot(namespace), programFd);
       this.#attached.set(service, spec);
       this.#attachXdp(plane, spec);
@@ -157,13 +161,58 @@ export class BpfDispatcher implements DispatchAdapter {
     });
   }
 
+  /** How often `memory` is worth reading; undefined: nothing that changed hands or is sticky is remembered. */
+  memoryEveryMs(): number | undefined {
+    return everyMs(remembered(this.layout, this.#attached), this.#nowMs());
+  }
+
+  /** Not in turn: a change need not wait until all of it was read. */
+  async memory(): Promise<Memory | undefined> {
+    const plane = this.#plane;
+    const services = remembered(this.layout, this.#attached);
+    if (plane === undefined || services.length === 0) return undefined;
+    const macs = plane.layout.ids;
+    const { words, time } = await plane.flows();
+    return { services, flows: { words, macs }, time };
+  }
+
   /** What the tables are made of; for tests and diagnosis. */
   get layout(): Layout {
     return this.#plane?.layout ?? emptyLayout;
   }
 
+  /** Begins where another host's dispatcher ended. @returns false when it cannot: it begins with the table alone */
+  async #inherit(plane: DataPlane, spec: DispatchSpec, inherited: Inherited): Promise<boolean> {
+    const { service } = spec;
+    const { birth, ring, flows } = inherited;
+    const startedMs = this.#nowMs();
+    let recalled = 0;
+    try {
+      await this.#change(
+        plane,
+        (planner) => planner.put(spec, { birth, ring }),
+        (layout) => {
+          recalled = plane.recall(layout, flows, startedMs);
+        },
+      );
+    } catch (thrown) {
+      this.#options.log.warn(
+        { service, cause: messageOf(thrown) },
+        'dispatched by the table alone',
+      );
+      return false;
+    }
+    const tookMs = this.#nowMs() - startedMs;
+    this.#options.log.info({ service, recalled, tookMs }, 'flows of the dispatcher before go on');
+    return true;
+  }
+
   /** Services whose namespace is gone, left by a process that was killed, go with the next change. */
-  async #change(plane: DataPlane, change: (planner: Planner) => void): Promise<boolean> {
+  async #change(
+    plane: DataPlane,
+    change: (planner: Planner) => void,
+    before: (planned: Layout) => void = () => {},
+  ): Promise<boolean> {
     const nowMs = this.#nowMs();
     const planner = new Planner(plane.layout, nowMs, this.#shelf.tableOf);
     for (const service of plane.layout.services.keys()) {
@@ -176,6 +225,7 @@ export class BpfDispatcher implements DispatchAdapter {
     }
     change(planner);
     const { layout, fresh } = planner.finish();
+    before(layout);
     const changed = await plane.commit(layout, fresh, nowMs);
     this.#lookAgain(plane, nowMs);
     return changed;

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { leaseName, openLease } from '../bpf/lease.js';
 import { type BpfPlace, pinFolder } from '../bpf/place.js';
@@ -9,15 +10,27 @@ import {
   lookupElement,
   type MapShape,
   possibleCpus,
+  readArray,
   updateElement,
 } from '../ffi/bpf-map.js';
+import { bootNs } from '../ffi/clock.js';
 import { runningProgramsEnded } from '../ffi/rcu.js';
 import { countersOf, countWords, trafficWords } from './counters.js';
+import { type FlowWords, flowGroups, flowGroupWords, flowTime, mergeFlows } from './flow-words.js';
 import { removeFormerPins } from './former-pins.js';
-import { type Counted, emptyLayout, type Fresh, type Layout, placeKey } from './layout.js';
+import {
+  type Counted,
+  emptyLayout,
+  type Fresh,
+  type Layout,
+  mostBirths,
+  placeKey,
+} from './layout.js';
 import { shapes } from './map-shapes.js';
+import type { RecordedFlows } from './memory.js';
 import { notesBytes, packNotes, unpackNotes } from './notes.js';
-import { packRing, ringBytes, unpackRing } from './ring-bytes.js';
+import { keepsFlows } from './ring.js';
+import { mostIds, packRing, ringBytes, unpackRing } from './ring-bytes.js';
 import { RingMaps } from './ring-maps.js';
 import {
   groupPlaces,
@@ -66,7 +79,7 @@ export class DataPlane {
     removeFormerPins(place, new Set(pinnedMaps(place).map(({ path }) => basename(path))));
     this.#maps = object;
     this.#rings = new RingMaps(object.map('dispatch_rings'));
-    this.#layout = adopted ? this.#readLayout() : emptyLayout;
+    this.#layout = adopted ? this.#readLayout() : firstLayout();
     this.#state = adopted ? this.#readState() : undefined;
     // An earlier process may have flipped just before it ended.
     this.#otherIsFree = adopted ? runningProgramsEnded() : Promise.resolve();
@@ -119,6 +132,46 @@ export class DataPlane {
     this.#layout = layout;
     this.#otherIsFree = runningProgramsEnded();
     return true;
+  }
+
+  /** All that is recorded, and the packet program's time after it was read. */
+  async flows(): Promise<{ readonly words: FlowWords; readonly time: number }> {
+    const { buffer, byteOffset, length } = await readArray(
+      this.#map('dispatch_flows'),
+      shapes.dispatch_flows,
+    );
+    return { words: new Uint32Array(buffer, byteOffset, length / 4), time: flowTime(bootNs()) };
+  }
+
+  /**
+   * Adds what another host recorded, of members that may keep flows in `planned`. To be done before packets go
+   * by it. Should packets of other services write to a group just then, that record is lost.
+   *
+   * @returns how many were added
+   */
+  recall(planned: Layout, { macs, words }: RecordedFlows, nowMs: number): number {
+    const keepers = new Set(
+      [...planned.rings.values()].flatMap(({ ring }) =>
+        ring.places.flatMap((place) => (keepsFlows(place, nowMs) ? [place.mac] : [])),
+      ),
+    );
+    const idOf = new Int16Array(mostIds).fill(-1);
+    for (const [theirs, mac] of macs.entries()) {
+      if (keepers.has(mac)) idOf[theirs] = planned.ids.indexOf(mac);
+    }
+    const map = this.#map('dispatch_flows');
+    const time = flowTime(bootNs());
+    const own = new Uint32Array(flowGroupWords);
+    const bytes = new Uint8Array(own.buffer);
+    let added = 0;
+    for (let group = 0; group < flowGroups; group += 1) {
+      const theirs = words.subarray(group * flowGroupWords, (group + 1) * flowGroupWords);
+      lookupElement(map, keyOf32(group), bytes);
+      const more = mergeFlows(own, theirs, idOf, time);
+      if (more > 0) updateElement(map, keyOf32(group), bytes);
+      added += more;
+    }
+    return added;
   }
 
   /** Undefined when it dispatches no such service. */
@@ -223,6 +276,11 @@ export class DataPlane {
     lookupElement(this.#map(name), keyOf32(index), value);
     return value;
   }
+}
+
+/** Hosts hand records on under these numbers: those of two hosts are not to be the same ones by habit. */
+function firstLayout(): Layout {
+  return { ...emptyLayout, births: randomInt(mostBirths) };
 }
 
 interface Loaded {

@@ -1,6 +1,7 @@
 import type { BpfLog } from '../bpf/place.js';
 import type { TrafficReport } from '../control/records.js';
 import { messageOf, UnderstudyError } from '../errors.js';
+import type { Inherited, Memory } from './memory.js';
 import type { NftDispatcher } from './nft-dispatcher.js';
 import type { DispatchAdapter, DispatchSpec } from './types.js';
 
@@ -41,11 +42,11 @@ export class Dispatchers implements DispatchAdapter {
   }
 
   /** @throws {UnderstudyError} as BpfDispatcher or NftDispatcher does */
-  async ensure(spec: DispatchSpec): Promise<void> {
+  async ensure(spec: DispatchSpec, inherited?: Inherited): Promise<void> {
     const { service, dataPlane } = spec;
     if (dataPlane !== 'nftables' && (dataPlane === 'bpf' || !this.#bpfIsRefused)) {
       try {
-        await this.#byBpf(() => this.#bpf.ensure(spec));
+        await this.#byBpf(() => this.#bpf.ensure(spec, inherited));
         await this.#changeTo(service, 'bpf');
         return;
       } catch (thrown) {
@@ -69,6 +70,15 @@ export class Dispatchers implements DispatchAdapter {
 
   async allCounters(): Promise<readonly TrafficReport[]> {
     return [...(await this.#bpf.allCounters()), ...(await this.#nft.allCounters())];
+  }
+
+  /** nftables has no memory of flows. */
+  memoryEveryMs(): number | undefined {
+    return this.#bpf.memoryEveryMs();
+  }
+
+  memory(): Promise<Memory | undefined> {
+    return this.#bpf.memory();
   }
 
   /** The other one goes when this one stands: no packet is without. */

@@ -1,3 +1,4 @@
+import type { Inherited } from './memory.js';
 import { refused } from './refusals.js';
 import { nextRing, type Pool, type Ring } from './ring.js';
 import { mostIds } from './ring-bytes.js';
@@ -11,7 +12,7 @@ const mostRings = 256;
 /** As many as `dispatch_traffic` has, by groups. */
 export const mostGroups = 1024;
 /** Then they are counted from 0 again; what was recorded so long ago is gone. */
-const mostBirths = 65_536;
+export const mostBirths = 65_536;
 const defaultDrainMs = 300_000;
 
 export interface PlacedRing {
@@ -103,19 +104,25 @@ export class Planner {
     this.#births = before.births;
   }
 
-  /** @throws {UnderstudyError} US_DISPATCH_SPEC */
-  put(spec: DispatchSpec): void {
+  /**
+   * @param inherited what another host's dispatcher of a service knew that is new here
+   * @throws {UnderstudyError} US_DISPATCH_SPEC
+   */
+  put(spec: DispatchSpec, inherited?: Omit<Inherited, 'flows'>): void {
     const bytes = packService(spec);
     const pool = { members: spec.members, drainMs: spec.drainMs ?? defaultDrainMs };
     const before = this.#services.get(spec.service);
     this.#others = spec.otherDispatchers ?? this.#others;
     const number = before?.number ?? this.#freeNumber(spec.service);
-    const ring = this.#ringFor(before?.ring, pool, spec.service);
+    const ring =
+      before === undefined && inherited?.ring !== undefined
+        ? this.#place(inherited.ring, undefined, pool, spec.service)
+        : this.#ringFor(before?.ring, pool, spec.service);
     if (before === undefined) {
       this.#fresh.services.push(number);
       this.#births = (this.#births + 1) % mostBirths;
     }
-    const birth = before?.birth ?? this.#births;
+    const birth = before?.birth ?? inherited?.birth ?? this.#births;
     const groups = this.#groupsFor(spec.service, before, ring);
     this.#services.set(spec.service, { number, birth, bytes, ring, groups });
   }
@@ -157,15 +164,22 @@ export class Planner {
     const madeKey = `${from ?? ''} ${poolKey}`;
     const made = this.#made.get(madeKey) ?? (old === undefined ? this.#find(poolKey) : undefined);
     if (made !== undefined) return made;
-    const ring = nextRing(old?.ring, pool, this.#nowMs, service, this.#tables);
+    const slot = this.#place(old?.ring, from, pool, service);
+    this.#made.set(madeKey, slot);
+    return slot;
+  }
+
+  /** @param from slot of the ring before, where it is this host's */
+  #place(before: Ring | undefined, from: number | undefined, pool: Pool, service: string): number {
+    const ring = nextRing(before, pool, this.#nowMs, service, this.#tables);
     for (const { mac } of ring.places) if (mac !== '') this.#giveId(mac, service);
     const slot = this.#freeSlot(service);
-    this.#rings.set(slot, { slot, poolKey, ring });
-    this.#made.set(madeKey, slot);
+    this.#rings.set(slot, { slot, poolKey: keyOfPool(pool), ring });
+    if (from === undefined) return slot;
     for (const [place, { personality }] of ring.places.entries()) {
-      const was = old?.ring.places[place];
+      const was = before?.places[place];
       if (was === undefined || was.personality === personality) continue;
-      this.#freshPlace(from ?? 0, place);
+      this.#freshPlace(from, place);
     }
     return slot;
   }

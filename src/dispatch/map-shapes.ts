@@ -1,5 +1,6 @@
 import { type MapShape, mapType } from '../ffi/bpf-map.js';
 import { countWords, trafficWords } from './counters.js';
+import { flowGroupBytes, flowGroups } from './flow-words.js';
 import { mostGroups } from './layout.js';
 import { notesBytes } from './notes.js';
 import { ringBytes } from './ring-bytes.js';
@@ -23,7 +24,7 @@ export const shapes = {
   '.data.active': array(4, 1),
   '.data.clock': array(16, 1),
   dispatch_notes: array(notesBytes, 2),
-  dispatch_flows: array(32, 65_536),
+  dispatch_flows: array(flowGroupBytes, flowGroups),
   dispatch_rings: { ...array(4, 256), type: mapType.arrayOfMaps },
   dispatch_traffic: perCpu(groupPlaces * trafficWords * 8, mostGroups),
   dispatch_begun: perCpu(groupPlaces * 8, mostGroups),

@@ -106,6 +106,11 @@ export class NftDispatcher implements DispatchAdapter {
     });
   }
 
+  /** Rules remember no flow. */
+  memoryEveryMs(): undefined {}
+
+  async memory(): Promise<undefined> {}
+
   /** Of one that cannot be asked nothing is told. */
   allCounters(): Promise<readonly TrafficReport[]> {
     return this.#inTurn(async () => {

@@ -1,5 +1,6 @@
 import type { HashMode } from '../config/types.js';
 import type { TrafficReport } from '../control/records.js';
+import type { Inherited, Memory } from './memory.js';
 
 export interface DispatchMember {
   readonly personality: string;
@@ -47,12 +48,20 @@ export interface DispatchAdapter {
   stop(): Promise<void>;
   /** Has the kernel check the program now, so that a service that comes need not wait. Idempotent. */
   warm(incarnation: number): Promise<void>;
-  /** Loads, fills and attaches, or updates a running one by a generation flip. Idempotent. */
-  ensure(spec: DispatchSpec): Promise<void>;
+  /**
+   * Loads, fills and attaches, or updates a running one by a generation flip. Idempotent.
+   *
+   * @param inherited what the dispatcher before knew; of no use where this one has begun
+   */
+  ensure(spec: DispatchSpec, inherited?: Inherited): Promise<void>;
   remove(service: string): Promise<void>;
   counters(service: string): Promise<TrafficReport>;
   /** Of every service that this host dispatches. */
   allCounters(): Promise<readonly TrafficReport[]>;
+  /** How often what `memory` tells changes so that it is worth reading; undefined: there is nothing. */
+  memoryEveryMs(): number | undefined;
+  /** What the next dispatcher would need; undefined: nothing. */
+  memory(): Promise<Memory | undefined>;
 }
 
 /** Answer of `which`, from the same table and hash as the data plane. */

@@ -68,6 +68,21 @@ export async function updateInnerMap(
   if (result !== 0) throw new SystemCallError('bpf_map_update_elem', -result);
 }
 
+/** All values of an array in one call, on a thread of libuv's pool. */
+export async function readArray(fd: number, { valueBytes, maxEntries }: MapShape): Promise<Buffer> {
+  const values = Buffer.alloc(valueBytes * maxEntries);
+  const keys = Buffer.alloc(4 * maxEntries);
+  const count = Buffer.alloc(4);
+  count.writeUInt32LE(maxEntries);
+  const { lookupBatch } = lib();
+  const next = Buffer.alloc(4);
+  const { result } = await offThread(lookupBatch, fd, null, next, keys, values, count, null);
+  if (result !== 0 && -result !== errno.ENOENT) {
+    throw new SystemCallError('bpf_map_lookup_batch', -result);
+  }
+  return values;
+}
+
 /** The map at `index` of a map of maps. @returns a descriptor, to be closed; undefined for none */
 export function openInnerMap(fd: number, index: number): number | undefined {
   const key = Buffer.alloc(4);

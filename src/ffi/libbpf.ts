@@ -47,6 +47,9 @@ function bind() {
     update: f('int bpf_map_update_elem(int fd, void *key, void *value, uint64 flags)'),
     remove: f('int bpf_map_delete_elem(int fd, void *key)'),
     nextKey: f('int bpf_map_get_next_key(int fd, void *key, void *next)'),
+    lookupBatch: f(
+      'int bpf_map_lookup_batch(int fd, void *from, void *next, void *keys, void *values, void *count, void *options)',
+    ),
     pin: f('int bpf_obj_pin(int fd, const char *path)'),
     get: f('int bpf_obj_get(const char *path)'),
     mapById: f('int bpf_map_get_fd_by_id(uint32 id)'),

@@ -59,5 +59,7 @@ export function simDispatch(effort: Effort): DispatchAdapter {
     remove: () => effort.step('end dispatching', 0.5, 5),
     counters: async (service) => ({ service, received: 0, forwarded: [], passed: 0, dropped: {} }),
     allCounters: async () => [],
+    memoryEveryMs: () => undefined,
+    memory: async () => undefined,
   };
 }

@@ -73,6 +73,8 @@ export class IdleWorkload implements WorkloadAdapter {
 }
 
 export class IdleDispatch implements DispatchAdapter {
+  memoryEveryMs(): undefined {}
+  async memory(): Promise<undefined> {}
   async start() {}
   async stop() {}
   async warm() {}

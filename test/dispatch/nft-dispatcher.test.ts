@@ -191,6 +191,8 @@ test('BPF where the kernel takes it; else nftables, unless BPF is asked for; and
     ensure: (spec) => (takes ? bpf.ensure(spec) : refused()),
     remove: (name) => bpf.remove(name),
     counters: (name) => bpf.counters(name),
+    memoryEveryMs: () => undefined,
+    memory: async () => undefined,
     allCounters: () => bpf.allCounters(),
   };
   const other = new Dispatchers(without, newNft(), quiet);

@@ -2,6 +2,7 @@ import type { Test } from 'tap';
 import type { TrafficReport } from '../../src/control/records.js';
 import { DataPlane, dispatchProgram, dispatchXdpProgram } from '../../src/dispatch/data-plane.js';
 import { Planner } from '../../src/dispatch/layout.js';
+import { type Inherited, type Memory, remembered } from '../../src/dispatch/memory.js';
 import type { DispatchSpec } from '../../src/dispatch/types.js';
 import { BpfGuard } from '../../src/fencing/guard.js';
 import { openLeaseMap } from '../../src/fencing/lease-map.js';
@@ -54,6 +55,23 @@ export class TestPlane {
     return this.#change((planner) => {
       for (const spec of specs) planner.put(spec);
     });
+  }
+
+  /** As another host that has been told what the dispatcher before it knew. */
+  async inherit(spec: DispatchSpec, { flows, ...inherited }: Inherited): Promise<void> {
+    const planner = new Planner(this.plane.layout, this.nowMs);
+    planner.put(spec, inherited);
+    const { layout, fresh } = planner.finish();
+    this.plane.recall(layout, flows, this.nowMs);
+    await this.plane.commit(layout, fresh, this.nowMs);
+  }
+
+  /** What that host is told. */
+  async memory(spec: DispatchSpec): Promise<Memory> {
+    const macs = this.plane.layout.ids;
+    const { words, time } = await this.plane.flows();
+    const services = remembered(this.plane.layout, new Map([[spec.service, spec]]));
+    return { services, flows: { words, macs }, time };
   }
 
   remove(service: string): Promise<boolean> {
