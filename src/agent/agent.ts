@@ -15,6 +15,7 @@ import { AgentApiSource } from './api-source.js';
 import { Carrying } from './carrying.js';
 import type { Clock } from './clock.js';
 import { ClusterWatch } from './cluster-watch.js';
+import { DispatcherMemory } from './dispatcher-memory.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
 import { Forwarding } from './forwarding.js';
 import { GrantingWatch } from './granting-watch.js';
@@ -24,6 +25,7 @@ import { Journal } from './journal.js';
 import { Leadership } from './leadership.js';
 import { LongerLease } from './longer-lease.js';
 import type { Log } from './loop.js';
+import type { MemoryWire } from './memory-wire.js';
 import { Owner } from './owner.js';
 import { PortalWatch } from './portal-watch.js';
 import type { PulsePort } from './pulse-port.js';
@@ -49,6 +51,8 @@ export interface AgentParts {
   readonly storage: StorageAdapter;
   readonly workload: WorkloadAdapter;
   readonly dispatch: DispatchAdapter;
+  /** To other hosts' agents; left out: dispatchers hand nothing on. */
+  readonly memoryWire?: MemoryWire;
   readonly power: PowerAdapter;
   readonly maps: LeaseMaps;
   readonly probe: Probe;
@@ -86,6 +90,7 @@ export class Agent {
   readonly #reporter: Reporter;
   readonly #traffic: TrafficWatch;
   readonly #carrying: Carrying;
+  readonly #memory: DispatcherMemory;
   readonly #warmth: Warmth;
   readonly #portals: PortalWatch;
 
@@ -168,6 +173,14 @@ export class Agent {
             : `${volume} stands still: ${trouble}`,
         ),
       onReport: () => this.#reporter.now(),
+    });
+    this.#memory = new DispatcherMemory(parts.memoryWire, {
+      host,
+      watch,
+      dispatch: parts.dispatch,
+      timers,
+      log,
+      bootMs: () => clock.bootMs(),
     });
     this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
     this.#granting = new GrantingWatch({
@@ -268,7 +281,9 @@ export class Agent {
     const { network, storage, workload, dispatch, store, facts, features } = this.#parts;
     await store.start(signal);
     for (const adapter of [network, storage, workload, dispatch]) await adapter.start(signal);
-    this.#journal.write(featuresKey(facts.host), features);
+    const hears = await this.#memory.start();
+    const { flowsPort: _, ...others } = features;
+    this.#journal.write(featuresKey(facts.host), hears ? features : others);
     this.#carrying.start();
     this.#enrolment.start();
     this.#longer.start();
@@ -289,6 +304,7 @@ export class Agent {
     this.#carrying.stop();
     this.#health.stop();
     await Promise.all([
+      this.#memory.stop(),
       this.#traffic.stop(),
       this.#portals.stop(),
       this.#enrolment.stop(),
@@ -311,7 +327,9 @@ export class Agent {
   apiSource(version: string): AgentApiSource {
     const { facts, store, pulse, dispatch } = this.#parts;
     const { host } = facts;
-    return new AgentApiSource({ host, version, watch: this.#watch, store, pulse, dispatch });
+    const standbys = () => this.#memory.ages();
+    const watch = this.#watch;
+    return new AgentApiSource({ host, version, watch, store, pulse, dispatch, standbys });
   }
 
   #report(): ReportRecord | undefined {
@@ -352,6 +370,7 @@ export class Agent {
       dispatch,
       forwarding: this.#forwarding,
       announcer: this.#announcer,
+      memory: this.#memory,
       hurry: this.#hurry,
       namespacePath: this.#parts.namespacePath,
       hostMount: this.#parts.hostMount,

@@ -70,6 +70,10 @@ export class AgentApiSource implements ApiSource {
     return this.#parts.dispatch.allCounters();
   }
 
+  standbys(): readonly { readonly host: string; readonly ageMs: number | null }[] {
+    return this.#parts.standbys();
+  }
+
   async #leader(): Promise<{ readonly answered: boolean; readonly name: string | undefined }> {
     try {
       const name = await this.#parts.store.holder('leader', { budgetMs: storeBudgetMs });
@@ -87,4 +91,5 @@ export interface ApiSourceParts {
   readonly store: Store;
   readonly pulse: PulsePort;
   readonly dispatch: Pick<DispatchAdapter, 'allCounters'>;
+  standbys(): readonly { readonly host: string; readonly ageMs: number | null }[];
 }

@@ -10,6 +10,8 @@ export const agentSchema = z.strictObject({
   store: storeSettings,
   pulseSocket: z.string().default('/run/understudy/pulse.sock'),
   pulsePort: z.number().int().min(1).max(65535).default(7411),
+  /** TCP port for what other hosts' dispatchers remember of flows; false for none. */
+  flowsPort: z.union([z.literal(false), z.number().int().min(1).max(65535)]).default(7414),
   runDirectory: z.string().default('/run/understudy'),
   bpffs: z.string().default('/sys/fs/bpf'),
   underlayInterface: z.string().default('eth1'),

@@ -18,6 +18,7 @@ import { favour, goFirst } from '../ffi/scheduling.js';
 import { refusesTcp } from '../ffi/tcp-probe.js';
 import { LinuxNetwork } from '../network/linux-network.js';
 import { PulseClient } from '../pulse/client.js';
+import { ClusterKeys } from '../pulse/keys.js';
 import { serve } from '../serve.js';
 import { openBackend } from '../storage/backend.js';
 import { portalsFailure } from '../storage/portal-probe.js';
@@ -28,6 +29,7 @@ import { HostWorkloads } from '../workload/host-workloads.js';
 import { Agent } from './agent.js';
 import type { AgentApiSource } from './api-source.js';
 import { type AgentConfig, readAgentConfig } from './config.js';
+import { TlsMemoryWire } from './memory-wire.js';
 import { startRemoteApi } from './remote-api.js';
 
 const namespaceDirectory = '/run/netns';
@@ -61,6 +63,17 @@ export async function runAgent(options: {
     identity: config.host,
     log,
   });
+  const { flowsPort } = config;
+  const memoryWire =
+    flowsPort === false
+      ? undefined
+      : new TlsMemoryWire({
+          name: config.host,
+          host: config.underlayAddress,
+          port: flowsPort,
+          log,
+          keys: () => ClusterKeys.of(config.keyFile),
+        });
   const agent = new Agent({
     facts: {
       host: config.host,
@@ -77,6 +90,7 @@ export async function runAgent(options: {
       controllerSets: true,
       tellsLease: true,
       tellsReady: true,
+      ...(flowsPort === false ? {} : { flowsPort }),
     },
     announce: config.announce,
     store,
@@ -85,6 +99,7 @@ export async function runAgent(options: {
     storage: await openBackend(config.storageBackend, { runDirectory: config.runDirectory, log }),
     workload: new HostWorkloads({ runDirectory: config.runDirectory, log }),
     dispatch,
+    ...(memoryWire === undefined ? {} : { memoryWire }),
     power: new FenceAgents(),
     maps: guard,
     probe: (path, address, port, timeoutMs, request) =>

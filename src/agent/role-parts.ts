@@ -1,3 +1,4 @@
+import type { Inherited } from '../dispatch/memory.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
@@ -30,6 +31,11 @@ export interface RoleParts {
   readonly dispatch: DispatchAdapter;
   readonly forwarding: Forwarding;
   readonly announcer: Announcer;
+  /** What dispatchers hand on to the next one. */
+  readonly memory: {
+    inherited(service: string, epoch: number): Inherited | undefined;
+    flush(signal: AbortSignal): Promise<void>;
+  };
   readonly hurry: Pick<Hurry, 'begin'>;
   /** Path of the network namespace `us-<name>`. */
   namespacePath(name: string): string;

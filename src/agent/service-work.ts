@@ -1,10 +1,14 @@
 import { configOf } from '../control/view.js';
+import { within } from '../deadline.js';
 import { messageOf } from '../errors.js';
 import { handOver } from './hand-over.js';
 import { StepTimer } from './journal.js';
 import type { RoleParts } from './role-parts.js';
 import { dispatchSpec, namespaceName, nicsOf, serviceNamespace } from './specs.js';
 import type { RoleWork } from './task.js';
+
+/** A move of a dispatcher waits no longer for the next one to have heard what it remembers. */
+const longestFlushMs = 250;
 
 /** The dispatcher role of a service on this host. */
 export class ServiceWork implements RoleWork {
@@ -29,7 +33,8 @@ export class ServiceWork implements RoleWork {
     failover: string | null,
     signal: AbortSignal,
   ): Promise<void> {
-    const { clock, watch, network, forwarding, dispatch, journal, host, bootId } = this.#parts;
+    const { clock, watch, network, forwarding, dispatch, memory, journal, host, bootId } =
+      this.#parts;
     const config = configOf(watch.view);
     const service = config?.services.find(({ name }) => name === this.#name);
     if (config === undefined || service === undefined) return;
@@ -48,7 +53,9 @@ export class ServiceWork implements RoleWork {
           const silent = serviceNamespace(config, this.#name, epoch, incarnation, false);
           await network.ensureNamespace(silent, signal);
         }
-        await dispatch.ensure(dispatchSpec(watch.view, service, incarnation, this.#parts));
+        const inherited = first ? memory.inherited(this.#name, epoch) : undefined;
+        const spec = dispatchSpec(watch.view, service, incarnation, this.#parts);
+        await dispatch.ensure(spec, inherited);
         const answering = serviceNamespace(config, this.#name, epoch, incarnation, true);
         await network.ensureNamespace(answering, signal);
       });
@@ -71,7 +78,10 @@ export class ServiceWork implements RoleWork {
     }
   }
 
+  /** While it still dispatches the next one is told what it knows; where that takes too long, it goes without. */
   async release(signal: AbortSignal): Promise<void> {
+    const { memory, timers } = this.#parts;
+    await memory.flush(within(longestFlushMs, signal, timers));
     await this.abort(signal);
   }
 

@@ -29,6 +29,13 @@ export async function renderMetrics(source: ApiSource): Promise<string> {
     change === undefined ? [] : [[{ what: change.what }, change.atUnixMs / 1_000]],
   );
   dispatchMetrics(gauge, await source.dispatched());
+  gauge(
+    'service_standby_age_seconds',
+    'How old what a host was told of this dispatcher’s flows is; none: it has nothing to tell',
+    source
+      .standbys()
+      .flatMap(({ host, ageMs }): Sample[] => (ageMs === null ? [] : [[{ host }, ageMs / 1_000]])),
+  );
   const lease = await source.lease();
   if (lease !== undefined) leaseMetrics(gauge, lease);
   return registry.metrics();

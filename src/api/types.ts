@@ -27,6 +27,8 @@ export interface ApiSource {
   lease(): Promise<LeaseFacts | undefined>;
   /** What this host's dispatcher counted, of each service that it dispatches now. */
   dispatched(): Promise<readonly TrafficReport[]>;
+  /** Hosts that are told what this host's dispatcher remembers of flows, and how old that is there; null: nothing yet. */
+  standbys(): readonly { readonly host: string; readonly ageMs: number | null }[];
 }
 
 /** What the API lets operators do; an agent hands it in. Each throws what the command of that name does. */

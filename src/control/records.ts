@@ -68,6 +68,8 @@ export interface FeaturesRecord {
   readonly tellsLease?: boolean;
   /** Whether its reports say `ready`. */
   readonly tellsReady?: boolean;
+  /** TCP port of its agent for what other hosts' dispatchers remember; absent: it takes nothing. */
+  readonly flowsPort?: number;
 }
 
 /** `controllers/<id>/start`: nonce of the pulse that acks for this controller. */

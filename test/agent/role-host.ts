@@ -51,6 +51,7 @@ export async function roleHost(adapters: {
     workload: new IdleWorkload(),
     dispatch: new IdleDispatch(),
     forwarding: new Forwarding({ watch, network, facts, log: quiet, timers, networksInUse }),
+    memory: { inherited: () => undefined, flush: async () => {} },
     announcer,
     namespacePath: (name) => `/run/netns/us-${name}`,
     hostMount: (personality, lun) => `/run/understudy/${personality}/${lun}`,

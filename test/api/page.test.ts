@@ -77,6 +77,7 @@ function source(status: () => Status): ApiSource {
     lastChange: () => undefined,
     lease: async () => undefined,
     dispatched: async () => [],
+    standbys: () => [],
   };
 }
 

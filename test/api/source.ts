@@ -68,6 +68,7 @@ export function source(changes: Partial<ApiSource> = {}): ApiSource {
       hosts: [{ host: 'h2', lastAckAgoMs: 20 }],
       counters: { promised: 12, 'bad-mac': 3 },
     }),
+    standbys: () => [{ host: 'h3', ageMs: 250 }],
     dispatched: async () => [
       {
         service: 'web',
