@@ -49,7 +49,7 @@ lab:
 
 const dispatcherOf = ({ services }: Status) => services[0]?.dispatcher ?? '';
 
-test('200 live connections in a flood of SYNs: drain, addition, weights, two changes in a row, agents restarted, the dispatcher’s host killed, a member’s host killed', async (t) => {
+test('200 live connections in a flood of SYNs: drain, addition, weights, two changes in a row, agents restarted, the dispatcher’s host killed in a drain, moved, a member’s host killed', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'understudy-connections-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const { stage, lab } = await openLab(t, 'conns', {}, file('[web1, web2]'));
@@ -115,6 +115,22 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
   await taken();
   await whole('agents restarted');
 
+  // A member drains, and others begin meanwhile: what only the dispatcher knows of both must not end with it.
+  await change(all(0, 1, 1));
+  await taken();
+  const late = new Crowd(t, stage, address, 30_000, 100);
+  await late.heard();
+  t.notOk([...late.at.values()].includes('web1'), 'who begins gets nobody who drains');
+  const both = async (name: string) => {
+    await whole(name);
+    await late.heard();
+    t.same(
+      [late.moved, [...late.broken]],
+      [[], []],
+      `${name}: of those that began in the drain none`,
+    );
+  };
+  await both('a member drains');
   const first = dispatcherOf(await stage.status());
   await stage.lab.kill(first);
   await stage.until(
@@ -123,7 +139,7 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
       status.services[0]?.phase === 'running' && ![first, ''].includes(dispatcherOf(status)),
     20_000,
   );
-  await whole('the dispatcher’s host killed');
+  await both('the dispatcher’s host killed while a member drains');
   await stage.lab.start(first);
   await stage.until(
     `${first} is back`,
@@ -131,7 +147,20 @@ test('200 live connections in a flood of SYNs: drain, addition, weights, two cha
       hosts.some(({ name, state, granting }) => name === first && state === 'up' && granting),
     60_000,
   );
-  await whole('and it is back');
+  await both('and it is back');
+
+  const second = dispatcherOf(await stage.status());
+  await understudy(lab, 'drain', second);
+  await stage.until(
+    `${first} dispatches again`,
+    (status) => status.services[0]?.phase === 'running' && dispatcherOf(status) === first,
+    20_000,
+  );
+  await both('the dispatcher moved as planned');
+  await understudy(lab, 'undrain', second);
+  await change(all(1, 1, 1));
+  await taken();
+  await both('the drain taken back');
 
   const before = await stage.status();
   const victim = before.personalities.find(({ name }) => name === 'web1');
