@@ -15,6 +15,7 @@ import { AgentApiSource } from './api-source.js';
 import { Carrying } from './carrying.js';
 import type { Clock } from './clock.js';
 import { ClusterWatch } from './cluster-watch.js';
+import { Deliveries } from './deliveries.js';
 import { DispatcherMemory } from './dispatcher-memory.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
 import { Forwarding } from './forwarding.js';
@@ -86,6 +87,7 @@ export class Agent {
   readonly #forwarding: Forwarding;
   readonly #announcer: Announcer;
   readonly #verifier: Verifier;
+  readonly #deliveries: Deliveries;
   readonly #health: HealthWatch;
   readonly #reporter: Reporter;
   readonly #traffic: TrafficWatch;
@@ -99,6 +101,7 @@ export class Agent {
     const { store, log, timers, clock, facts, network, storage, workload, pulse, bootId } = parts;
     const { host } = facts;
     const watch = new ClusterWatch(store, log);
+    this.#deliveries = new Deliveries(watch, clock);
     const journal = new Journal({ store, clock, timers, host, log });
     this.#hurry = new Hurry(parts, (yes) => parts.goFirst(yes));
     this.#watch = watch;
@@ -239,6 +242,7 @@ export class Agent {
       watch,
       network,
       clock,
+      deliveries: this.#deliveries,
       journal,
       log,
       timers,
@@ -361,6 +365,7 @@ export class Agent {
       store,
       watch: this.#watch,
       clock,
+      deliveries: this.#deliveries,
       journal: this.#journal,
       log,
       timers,

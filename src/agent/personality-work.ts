@@ -50,7 +50,6 @@ export class PersonalityWork implements RoleWork {
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, watch, hurry } = this.#parts;
-    const heardMs = clock.bootMs();
     const timer = new StepTimer(clock);
     const first = this.#complete !== epoch;
     const quiet = first && this.#hasVolumes();
@@ -74,11 +73,11 @@ export class PersonalityWork implements RoleWork {
       await timer.time('workload', () => this.#workload(epoch, signal));
       if (!first) await this.#detachSurplus(signal);
       this.#complete = epoch;
-      if (first && failover !== null) this.#record(failover, heardMs, timer, 'ok');
+      if (first && failover !== null) this.#record(failover, timer, 'ok');
       if (first) this.#parts.journal.event('running', this.#name, this.#summary(epoch, timer));
     } catch (thrown) {
       if (first && failover !== null && !signal.aborted) {
-        this.#record(failover, heardMs, timer, 'failed', messageOf(thrown));
+        this.#record(failover, timer, 'failed', messageOf(thrown));
       }
       throw thrown;
     } finally {
@@ -294,15 +293,10 @@ export class PersonalityWork implements RoleWork {
     this.#announced = '';
   }
 
-  #record(
-    failover: string,
-    heardMs: number,
-    timer: StepTimer,
-    outcome: 'ok' | 'failed',
-    detail?: string,
-  ): void {
-    const { journal, host, bootId } = this.#parts;
+  #record(failover: string, timer: StepTimer, outcome: 'ok' | 'failed', detail?: string): void {
+    const { journal, host, bootId, deliveries } = this.#parts;
     const { steps } = timer;
+    const heardMs = deliveries.heardMs(failover);
     const base = { host, bootId, heardMs, steps, outcome };
     journal.steps(failover, 'owner', detail === undefined ? base : { ...base, detail });
   }

@@ -8,6 +8,7 @@ import type { WorkloadAdapter } from '../workload/types.js';
 import type { Announcer } from './announcer.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import type { Deliveries } from './deliveries.js';
 import type { Forwarding } from './forwarding.js';
 import type { Hurry } from './hurry.js';
 import type { Journal } from './journal.js';
@@ -22,6 +23,7 @@ export interface RoleParts {
   readonly store: Store;
   readonly watch: ClusterWatch;
   readonly clock: Clock;
+  readonly deliveries: Pick<Deliveries, 'heardMs'>;
   readonly journal: Journal;
   readonly log: Log;
   readonly timers: Timers;

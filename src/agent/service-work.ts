@@ -38,12 +38,12 @@ export class ServiceWork implements RoleWork {
     const config = configOf(watch.view);
     const service = config?.services.find(({ name }) => name === this.#name);
     if (config === undefined || service === undefined) return;
-    const heardMs = clock.bootMs();
     const timer = new StepTimer(clock);
     const first = this.#complete !== epoch;
     const record = (outcome: 'ok' | 'failed', detail: string) => {
       if (!first || failover === null || signal.aborted) return;
       const { steps } = timer;
+      const heardMs = this.#parts.deliveries.heardMs(failover);
       journal.steps(failover, 'owner', { host, bootId, heardMs, steps, outcome, detail });
     };
     try {

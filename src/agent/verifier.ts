@@ -6,6 +6,7 @@ import type { NetworkAdapter } from '../network/types.js';
 import type { Timers } from '../store/timers.js';
 import type { Clock } from './clock.js';
 import type { ClusterWatch } from './cluster-watch.js';
+import type { Deliveries } from './deliveries.js';
 import { type Journal, StepTimer } from './journal.js';
 import { type Log, Loop } from './loop.js';
 
@@ -56,8 +57,8 @@ export class Verifier {
   }
 
   async #probe(check: Check, signal: AbortSignal): Promise<void> {
-    const { network, clock, journal, host, bootId } = this.#parts;
-    const heardMs = clock.bootMs();
+    const { network, clock, journal, host, bootId, deliveries } = this.#parts;
+    const heardMs = deliveries.heardMs(check.failover);
     const timer = new StepTimer(clock);
     const { from, address, mac, personality } = check;
     let outcome: 'ok' | 'failed' = 'ok';
@@ -136,6 +137,7 @@ export interface VerifierParts {
   readonly watch: ClusterWatch;
   readonly network: NetworkAdapter;
   readonly clock: Clock;
+  readonly deliveries: Pick<Deliveries, 'heardMs'>;
   readonly journal: Journal;
   readonly log: Log;
   readonly timers: Timers;

@@ -34,7 +34,7 @@ export class IdleNetwork implements NetworkAdapter {
   }
   async announce() {}
   async probe(_from: string, _network: string, address: string) {
-    return { address, mac: undefined };
+    return { address, mac: undefined as string | undefined };
   }
 }
 

@@ -42,6 +42,7 @@ export async function roleHost(adapters: {
     store,
     watch,
     clock,
+    deliveries: { heardMs: () => 0 },
     journal: new Journal({ store, clock, timers, host, log: quiet }),
     log: quiet,
     timers,
