@@ -19,7 +19,7 @@ import { labDirectory } from './state.js';
 export interface SettleOptions {
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
-  /** How long until everything has to run. Default 60 000, with virtual machines 600 000. */
+  /** How long until everything has to run. Default 60 000, with virtual machines 1 200 000. */
   readonly settleMs?: number;
 }
 
@@ -34,7 +34,7 @@ const lastLines = 6;
  */
 export async function settle(lab: Lab, options: SettleOptions): Promise<void> {
   const { config, backend } = lab.plan;
-  const { signal, settleMs = backend === 'vm' ? 600_000 : 60_000 } = options;
+  const { signal, settleMs = backend === 'vm' ? 1_200_000 : 60_000 } = options;
   enterNetworkNamespace(lab.namespacePath(controlNode.name));
   const prefix = `/understudy/${config.cluster}/`;
   const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'lab' });
