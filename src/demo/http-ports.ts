@@ -1,11 +1,12 @@
 /**
  * Runs inside a client: one HTTP request from each source port of a range, and prints one line for
- * each, `PORT BODY` or `PORT !ERROR`. Usage: http-ports HOST FIRSTPORT COUNT [PARALLEL].
+ * each, `PORT BODY` or `PORT !ERROR`. Usage: http-ports HOST FIRSTPORT COUNT [PARALLEL TIMEOUTMS].
  */
 import { request } from 'node:http';
 
-const [host = '', first = '0', count = '0', parallel = '8'] = process.argv.slice(2);
-const timeoutMs = 3_000;
+const [host = '', first = '0', count = '0', parallel = '8', timeout = '3000'] =
+  process.argv.slice(2);
+const timeoutMs = Number(timeout);
 
 function ask(localPort: number): Promise<string> {
   return new Promise((resolve) => {

@@ -1,6 +1,7 @@
-import { Capture } from '../observe/observers.js';
+import type { Status } from '../control/status.js';
+import type { Listening } from '../observe/observers.js';
 import { initiatorName } from '../storage/types.js';
-import { addressOf, isRefused, macOf, must, type Stage } from './stage.js';
+import { addressOf, fabricOf, isRefused, macOf, must, reaches, type Stage } from './stage.js';
 
 /**
  * Claim 1a. One member of blue speaks in every way there is (unicast, broadcast, multicast, IPv6
@@ -8,54 +9,34 @@ import { addressOf, isRefused, macOf, must, type Stage } from './stage.js';
  * who must not hear it.
  */
 export async function showIsolation(stage: Stage): Promise<void> {
-  const { lab, claims, say } = stage;
+  const { lab, claims, say, pace } = stage;
   const status = await stage.status();
-  const outsider = status.hosts.find(
-    ({ personalities, dispatches }) => personalities.length === 0 && dispatches.length === 0,
-  );
-  if (outsider === undefined) throw new Error('the demonstration needs a spare');
-  const edges = ['blue', 'green']
-    .map((name) => `not src host ${lab.edge(name).underlay}`)
-    .join(' and ');
-  const speaker = macOf(status, 'web1');
-  const ofBlue = `ether host ${speaker}`;
-  const inside = new Capture(lab, 'c1', 'eth0', ofBlue);
+  const ofBlue = `ether host ${macOf(status, 'web1')}`;
+  const inside = lab.capture('c1', 'eth0', ofBlue);
   const outside = [
-    { who: 'client c2 (green)', capture: new Capture(lab, 'c2', 'eth0', ofBlue) },
-    { who: 'personality db1 (green)', capture: new Capture(lab, 'db1', 'eth0', ofBlue) },
-    {
-      // Edges are plain learning VTEPs that flood to every host; the product's own hosts must not.
-      who: `host ${outsider.name}, not a member, on its underlay from other hosts`,
-      capture: new Capture(lab, outsider.name, 'eth1', `udp port 4789 and ${edges}`),
-    },
+    { who: 'client c2 (green)', capture: lab.capture('c2', 'eth0', ofBlue) },
+    { who: 'personality db1 (green)', capture: lab.capture('db1', 'eth0', ofBlue) },
+    ...underlayOf(stage, status),
   ];
-  const captures = [inside, ...outside.map(({ capture }) => capture)];
+  const trunk = trunkOf(stage, ofBlue);
+  const captures = [inside, ...outside.map(({ capture }) => capture), ...trunk];
+  const stop = () => Promise.all(captures.map((capture) => capture.stop()));
   try {
     await Promise.all(captures.map(({ ready }) => ready));
-    const neighbour = addressOf(status, 'web2');
-    const unicast = await lab.exec('web1', [
-      'ping',
-      '-n',
-      '-c',
-      '3',
-      '-i',
-      '0.05',
-      '-W',
-      '1',
-      neighbour,
-    ]);
-    const sixth = await lab.exec('web1', ['ping', '-6', '-n', '-c', '1', '-W', '2', 'fd00:10::12']);
-    const unknown = ['ping', '-6', '-n', '-c', '1', '-W', '1', 'fd00:10::99'];
+    const fourth = await reaches(stage, 'web1', addressOf(status, 'web2'), 3);
+    const sixth = ['ping', '-6', '-n', '-c', '1', '-W', String(2 * pace.echoSeconds)];
+    const ran = await lab.exec('web1', [...sixth, 'fd00:10::12']);
     for (const argv of [
-      ['ping', '-n', '-b', '-c', '2', '-i', '0.05', '-W', '1', '10.10.0.255'],
-      ['ping', '-n', '-c', '2', '-i', '0.05', '-W', '1', '-I', 'eth0', '224.0.0.1'],
-      ['ping', '-6', '-n', '-c', '1', '-W', '1', 'ff02::1%eth0'],
-      unknown, // nobody has it: a neighbour solicitation to a multicast address
+      ['-b', '-c', '2', '-i', '0.05', '10.10.0.255'],
+      ['-c', '2', '-i', '0.05', '-I', 'eth0', '224.0.0.1'],
+      ['-6', '-c', '1', 'ff02::1%eth0'],
+      ['-6', '-c', '1', 'fd00:10::99'], // nobody has it: a solicitation to a multicast address
     ]) {
-      await lab.exec('web1', argv);
+      await lab.exec('web1', ['ping', '-n', '-W', '1', ...argv]);
     }
     const foreign = await lab.exec('web1', ['ping', '-n', '-c', '1', '-W', '1', '10.20.0.11']);
-    const reached = unicast.code === 0 && sixth.code === 0;
+    await stop();
+    const reached = fourth && ran.code === 0;
     claims.observe(
       '1a',
       reached,
@@ -74,12 +55,49 @@ export async function showIsolation(stage: Stage): Promise<void> {
       outside.every(({ capture }) => capture.frames.length === 0) && foreign.code !== 0,
       `frames of blue captured elsewhere: ${heard.join(', ')}`,
     );
+    judgeTrunk(stage, trunk);
     say(
       `isolation   blue heard ${inside.frames.length} frames of web1; elsewhere ${heard.join(', ')}`,
     );
   } finally {
-    await Promise.all(captures.map((capture) => capture.stop()));
+    await stop();
   }
+}
+
+/** On VXLAN a host that is no member is sent nothing. */
+function underlayOf(
+  stage: Stage,
+  status: Status,
+): readonly { readonly who: string; readonly capture: Listening }[] {
+  const { lab } = stage;
+  if (fabricOf(stage, 'blue') !== 'vxlan') return [];
+  const outsider = status.hosts.find(
+    ({ personalities, dispatches }) => personalities.length === 0 && dispatches.length === 0,
+  );
+  if (outsider === undefined) throw new Error('the demonstration needs a spare');
+  // Edges are plain learning VTEPs that flood to every host; the product's own hosts must not.
+  const edges = ['blue', 'green']
+    .map((name) => `not src host ${lab.edge(name).underlay}`)
+    .join(' and ');
+  const capture = lab.capture(outsider.name, 'eth1', `udp port 4789 and ${edges}`);
+  const who = `host ${outsider.name}, not a member, on its underlay from other hosts`;
+  return [{ who, capture }];
+}
+
+/** On 802.1Q the switch floods to all: what keeps the LANs apart is the tag. */
+function trunkOf(stage: Stage, filter: string): readonly Listening[] {
+  if (fabricOf(stage, 'blue') !== 'vlan') return [];
+  return stage.lab.ports.map(({ node, device }) => stage.lab.capture(node, device, filter));
+}
+
+function judgeTrunk({ claims, config, say }: Stage, trunk: readonly Listening[]): void {
+  if (trunk.length === 0) return;
+  const id = config.networks.find(({ name }) => name === 'blue')?.id;
+  const tags = trunk.flatMap(({ frames }) => frames.map(({ seen }) => seen.vlan));
+  const tagged = tags.filter((tag) => tag === id).length;
+  const told = `${tagged} of ${tags.length} frames of web1 on the hosts' cables have 802.1Q tag ${id}`;
+  claims.observe('1a', tags.length > 0 && tagged === tags.length, told);
+  say(`tag         ${told}`);
 }
 
 function kindOf(destination: string): 'broadcast' | 'multicast' | 'unicast' {

@@ -1,17 +1,29 @@
 import { readFileSync } from 'node:fs';
 import { parseClusterFile } from '../config/parse.js';
+import type { LabConfig } from '../config/types.js';
 import { messageOf } from '../errors.js';
 import { Claims } from './claims.js';
 import { showDisks, showIsolation } from './isolation.js';
+import { showMachines } from './machines.js';
 import { openStage } from './open-stage.js';
 import { type PowerCut, showPowerCut, showReturn } from './power-cut.js';
 import { showService } from './service.js';
+
+const backends = {
+  netns: { file: 'demo.yaml', settings: {} },
+  vm: {
+    file: 'vm/demo.yaml',
+    // Their kernel has the initiator.
+    settings: { agentSettings: { storageBackend: 'kernel' } },
+  },
+} as const;
 
 /**
  * `understudy demo`: a lab on this machine, faults by its own hands, observers outside the product,
  * and a table of claims. Exit code 0 only when every claim was seen.
  */
 export async function runDemo(options: {
+  readonly backend: LabConfig['backend'];
   readonly json: boolean;
   readonly signal: AbortSignal;
 }): Promise<number> {
@@ -22,19 +34,18 @@ export async function runDemo(options: {
   let cut: PowerCut | undefined;
   let problem: unknown;
   try {
-    const path = new URL('../../../examples/demo.yaml', import.meta.url).pathname;
+    const { file, settings } = backends[options.backend];
+    const path = new URL(`../../../examples/${file}`, import.meta.url).pathname;
     const parsed = parseClusterFile(readFileSync(path, 'utf8'), path);
     if (!parsed.ok || parsed.lab === undefined) throw new Error(`${path} is not a valid lab file`);
-    out('starting five hosts, two virtual LANs, an iSCSI target, etcd and two clients');
-    const { stage, close } = await openStage(
-      parsed.config,
-      parsed.lab,
-      claims,
-      out,
-      options.signal,
+    const { config, lab } = parsed;
+    out(
+      `starting ${config.hosts.length} hosts, ${config.networks.length} virtual LANs, an iSCSI target, etcd and two clients`,
     );
+    const { stage, close } = await openStage(config, lab, claims, out, options.signal, settings);
     try {
       out(`up after ${seconds(startedMs)} s`);
+      if (options.backend === 'vm') await showMachines(stage);
       await showDisks(stage);
       await showIsolation(stage);
       cut = await showPowerCut(stage);

@@ -7,9 +7,14 @@ import { timelinesOf } from '../control/timeline.js';
 import { configOf } from '../control/view.js';
 import { within } from '../deadline.js';
 import { Lab, type LabOptions } from '../lab/lab.js';
+import { judgeOf } from '../lab/lab-judge.js';
+import { switchNode } from '../lab/plan.js';
+import { GuestCapture } from '../observe/guest-capture.js';
+import { Capture } from '../observe/observers.js';
 import { EtcdStore } from '../store/etcd.js';
 import type { Claims } from './claims.js';
-import type { DemoLab, Stage } from './stage.js';
+import { paces } from './pace.js';
+import type { DemoLab, Stage, Wire } from './stage.js';
 
 /** Starts the lab, waits until everything runs, and gives the demonstration its stage. */
 export async function openStage(
@@ -61,6 +66,7 @@ function stageOf(
     lab: demoLab(lab, config, watch),
     claims,
     config,
+    pace: paces[lab.plan.backend],
     signal,
     status,
     until: async (what, condition, timeoutMs) => {
@@ -97,8 +103,12 @@ function demoLab(lab: Lab, config: ClusterConfig, watch: ClusterWatch): DemoLab 
       ? lab.command(node, argv)
       : lab.personalityCommand(host, node, argv);
   };
-  return {
-    exec: (node, argv) => lab.exec(command(node, argv)),
+  const exec: DemoLab['exec'] = (node, argv) => lab.exec(command(node, argv));
+  /** A node that is no machine of its own, whatever hosts are: the lab's, or a client. */
+  const isBeside = (node: string) =>
+    lab.nodes.includes(node) && !lab.plan.hosts.some(({ name }) => name === node);
+  const demo: DemoLab = {
+    exec,
     spawn: (node, argv) => lab.spawn(command(node, argv)),
     kill: (host) => lab.kill(host),
     start: (host) => lab.start(host),
@@ -107,7 +117,32 @@ function demoLab(lab: Lab, config: ClusterConfig, watch: ClusterWatch): DemoLab 
     edge: (network) => {
       const edge = lab.plan.edges.find((found) => found.network === network);
       if (edge === undefined) throw new Error(`network ${network} has no clients`);
-      return { node: edge.node, device: 'eth0', underlay: edge.underlay };
+      return edge;
     },
+    capture: (node, device, filter) =>
+      lab.plan.backend === 'vm' && !isBeside(node)
+        ? new GuestCapture({ exec }, node, device, filter)
+        : new Capture(demo, node, device, filter),
+    ports: lab.plan.hosts.map(({ name: host, ports }) => {
+      return { host, node: switchNode, device: ports.eth1 };
+    }),
+    watchWire: () => wireOf(lab, config),
+  };
+  return demo;
+}
+
+function wireOf(lab: Lab, config: ClusterConfig): Wire {
+  const judge = judgeOf(lab, config);
+  return {
+    senders: (mac, sinceMs = 0) => {
+      judge.verdict(); // reads what has come
+      const frames = new Map<string, number>();
+      const since = BigInt(Math.floor(sinceMs)) * 1_000_000n;
+      for (const { port, lastNs, frames: count } of judge.sightings.tenures(mac)) {
+        if (lastNs > since) frames.set(port, (frames.get(port) ?? 0) + count);
+      }
+      return frames;
+    },
+    stop: () => judge.stop(),
   };
 }

@@ -1,11 +1,11 @@
 import type { Status } from '../control/status.js';
-import { must, type Stage } from './stage.js';
+import { HttpWatch } from '../observe/observers.js';
+import { addressOf, must, type Stage } from './stage.js';
 
 const firstPort = 20_000;
 const requests = 400;
 const repeats = 100;
 const client = '10.10.0.200';
-const settleTimeoutMs = 15_000;
 
 /** Source port → the member that answered. */
 type Answers = ReadonlyMap<number, string>;
@@ -75,7 +75,7 @@ function judgeSpread(
 }
 
 async function killDispatcher(stage: Stage, before: Status, answers: Answers): Promise<void> {
-  const { lab, claims, say } = stage;
+  const { lab, claims, say, pace } = stage;
   const [service] = before.services;
   const dispatcher = service?.dispatcher;
   if (service === undefined || dispatcher === null || dispatcher === undefined) {
@@ -88,9 +88,11 @@ async function killDispatcher(stage: Stage, before: Status, answers: Answers): P
     ({ services, personalities }) =>
       services[0]?.phase === 'running' &&
       services[0].dispatcher !== dispatcher &&
+      services[0].members.every(({ health }) => health === 'up') &&
       personalities.every(({ phase, host }) => phase === 'running' && host !== dispatcher),
-    settleTimeoutMs,
+    pace.takeoverMs,
   );
+  for (const name of members) await untilServes(stage, after, name);
   const now = await ask(stage, service.address, firstPort, requests);
   const moved = differences(answers, now);
   claims.observe(
@@ -109,9 +111,22 @@ async function killDispatcher(stage: Stage, before: Status, answers: Answers): P
   await lab.start(dispatcher);
 }
 
+/** One that was taken over together with the dispatcher has just started its workload. */
+async function untilServes({ lab, pace }: Stage, status: Status, name: string): Promise<void> {
+  const page = `http://${addressOf(status, name)}/name`;
+  const http = new HttpWatch(lab, 'c1', page, name, pace.http);
+  try {
+    await http.answerAfter(Date.now(), pace.takeoverMs);
+  } finally {
+    await http.stop();
+  }
+}
+
 async function ask(stage: Stage, address: string, first: number, count: number): Promise<Answers> {
   const script = new URL('./http-ports.js', import.meta.url).pathname;
-  const argv = [process.execPath, script, address, String(first), String(count)];
+  const { atOnce, answerMs } = stage.pace.requests;
+  const numbers = [first, count, atOnce, answerMs].map(String);
+  const argv = [process.execPath, script, address, ...numbers];
   const output = await must(stage, 'c1', argv);
   const answers = new Map<number, string>();
   for (const line of output.split('\n')) {

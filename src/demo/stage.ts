@@ -2,7 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import type { ClusterConfig } from '../config/types.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
+import type { Listening } from '../observe/observers.js';
 import type { Claims } from './claims.js';
+import type { Pace } from './pace.js';
 
 export interface Ran {
   readonly code: number;
@@ -20,12 +22,25 @@ export interface DemoLab {
   backingFile(target: string, lun: number): string;
   /** Underlay address of a host, as outer frames carry it. */
   underlayAddress(host: string): string;
-  /** Node with the learning edge that a network's clients hang behind, and its underlay NIC. */
-  edge(network: string): {
+  /** Underlay address of the learning edge that a network's clients hang behind. */
+  edge(network: string): { readonly underlay: string };
+  /** What an interface of a node sees (`filter`: pcap-filter(7)). */
+  capture(node: string, device: string, filter: string): Listening;
+  /** The switch's port of each host. */
+  readonly ports: readonly {
+    readonly host: string;
     readonly node: string;
     readonly device: string;
-    readonly underlay: string;
-  };
+  }[];
+  /** Begins to watch who speaks with which vMAC, at the switch. */
+  watchWire(): Wire;
+}
+
+/** Who speaks with a vMAC on the internal network: which host's cable its frames come out of. */
+export interface Wire {
+  /** Frames of each host since the watch began, of those that sent one after `sinceMs` of the boot clock. */
+  senders(mac: string, sinceMs?: number): ReadonlyMap<string, number>;
+  stop(): void;
 }
 
 /** What every part of the demonstration works with. */
@@ -33,6 +48,7 @@ export interface Stage {
   readonly lab: DemoLab;
   readonly claims: Claims;
   readonly config: ClusterConfig;
+  readonly pace: Pace;
   readonly signal: AbortSignal;
   status(): Promise<Status>;
   /** Waits until `status` satisfies the condition, looked at after each change of the store. */
@@ -73,4 +89,20 @@ export function macOf(status: Status, name: string): string {
 
 export function addressOf(status: Status, name: string): string {
   return personality(status, name).interfaces[0]?.addresses[0]?.split('/')[0] ?? '';
+}
+
+/** The fabric that the lab has made a network of. */
+export function fabricOf({ config }: Pick<Stage, 'config'>, network: string | undefined) {
+  return config.networks.find(({ name }) => name === network)?.fabric;
+}
+
+/** Echoes from a node: whether all were answered. */
+export async function reaches(
+  { lab, pace }: Pick<Stage, 'lab' | 'pace'>,
+  node: string,
+  address: string,
+  count = 2,
+): Promise<boolean> {
+  const rate = ['-c', String(count), '-i', '0.05', '-W', String(pace.echoSeconds)];
+  return (await lab.exec(node, ['ping', '-n', ...rate, address])).code === 0;
 }

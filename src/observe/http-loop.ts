@@ -1,12 +1,12 @@
 /**
  * Runs inside a client: reads URL again and again and prints `ok WALLCLOCKMS` for every answer that
- * is exactly EXPECTED. Usage: http-loop URL EXPECTED. Ends on SIGINT.
+ * is exactly EXPECTED. Usage: http-loop URL EXPECTED PAUSEMS TIMEOUTMS. Ends on SIGINT.
  */
 import { get } from 'node:http';
 
-const [url = '', expected = ''] = process.argv.slice(2);
-const pauseMs = 10;
-const timeoutMs = 100;
+const [url = '', expected = '', pauses = '', timeout = ''] = process.argv.slice(2);
+const pauseMs = Number(pauses);
+const timeoutMs = Number(timeout);
 
 function once(): void {
   let over = false;

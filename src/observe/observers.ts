@@ -16,16 +16,32 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<
   await gone;
 }
 
+export type CapturedFrame = Captured & { readonly seen: Seen };
+
+/** Frames that something saw, all of them once it has been stopped. */
+export interface Listening {
+  /** Resolves once frames are being captured. */
+  readonly ready: Promise<void>;
+  readonly frames: readonly CapturedFrame[];
+  stop(): Promise<void>;
+}
+
 /** Every frame that one interface of one node saw, by tcpdump: not the product's own word. */
-export class Capture {
+export class Capture implements Listening {
   readonly #child: ChildProcess;
-  readonly #frames: (Captured & { readonly seen: Seen })[] = [];
+  readonly #frames: CapturedFrame[] = [];
   readonly #ready: Promise<void>;
+  /** All of its output has been read. */
+  readonly #closed: Promise<void>;
 
   /** `filter` is tcpdump's (pcap-filter(7)). Frames are kept in memory: keep the filter narrow. */
   constructor(nodes: Nodes, node: string, device: string, filter: string) {
     const argv = ['tcpdump', '-i', device, '-n', '-U', '--immediate-mode', '-s', '512', '-w', '-'];
     this.#child = nodes.spawn(node, [...argv, filter]);
+    this.#closed = new Promise((resolve) => {
+      this.#child.once('close', () => resolve());
+      this.#child.once('error', () => resolve());
+    });
     const reader = new PcapReader();
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       for (const captured of reader.push(chunk)) {
@@ -46,17 +62,17 @@ export class Capture {
     this.#ready.catch(() => undefined);
   }
 
-  /** Resolves once frames are being captured. */
   get ready(): Promise<void> {
     return this.#ready;
   }
 
-  get frames(): readonly (Captured & { readonly seen: Seen })[] {
+  get frames(): readonly CapturedFrame[] {
     return this.#frames;
   }
 
   async stop(): Promise<void> {
     await end(this.#child, 'SIGINT');
+    await this.#closed;
   }
 }
 
@@ -155,11 +171,18 @@ export class PingWatch extends Watch {
   }
 }
 
-/** A client that reads a file over HTTP every 10 ms, each time on a new connection. */
+/** A client that reads a file over HTTP every 10 ms, or less often, each time on a new connection. */
 export class HttpWatch extends Watch {
-  constructor(nodes: Nodes, node: string, url: string, expected: string) {
+  constructor(
+    nodes: Nodes,
+    node: string,
+    url: string,
+    expected: string,
+    { everyMs, answerMs } = { everyMs: 10, answerMs: 100 },
+  ) {
     const script = new URL('./http-loop.js', import.meta.url).pathname;
-    super(nodes.spawn(node, [process.execPath, script, url, expected]));
+    const words = [url, expected, String(everyMs), String(answerMs)];
+    super(nodes.spawn(node, [process.execPath, script, ...words]));
   }
 
   protected override answeredAt(line: string): number | undefined {

@@ -20,6 +20,12 @@ test('every example is valid, and nothing in it is doubtful', (t) => {
   t.end();
 });
 
+test('the demonstration’s file for machines is valid; one of its pools has one host, as it says', (t) => {
+  const { warnings } = parse(readFileSync(new URL('examples/vm/demo.yaml', root), 'utf8'));
+  t.same(new Set(warnings.map(({ path }) => path)), new Set(['personalities[1].pool']));
+  t.end();
+});
+
 test('the smallest file gets every default', (t) => {
   const { config, ...rest } = parse(`
 cluster: small
