@@ -1,7 +1,5 @@
 import { featuresKey } from '../control/keys.js';
-import type { FeaturesRecord, ReportRecord } from '../control/records.js';
-import { configOf } from '../control/view.js';
-import { enrolledIncarnations } from '../control/votes.js';
+import type { FeaturesRecord } from '../control/records.js';
 import type { AskScript } from '../dispatch/script-check.js';
 import type { DispatchAdapter } from '../dispatch/types.js';
 import type { PowerAdapter } from '../fencing/types.js';
@@ -19,8 +17,8 @@ import { Deliveries } from './deliveries.js';
 import { DispatcherMemory } from './dispatcher-memory.js';
 import { Enrolment, type LeaseMaps } from './enrolment.js';
 import { Forwarding } from './forwarding.js';
-import { GrantingWatch } from './granting-watch.js';
-import { HealthWatch, type Probe } from './health-watch.js';
+import type { Probe } from './health-watch.js';
+import { HostReport } from './host-report.js';
 import { Hurry } from './hurry.js';
 import { Journal } from './journal.js';
 import { Leadership } from './leadership.js';
@@ -28,12 +26,9 @@ import { LongerLease } from './longer-lease.js';
 import type { Log } from './loop.js';
 import type { MemoryWire } from './memory-wire.js';
 import { Owner } from './owner.js';
-import { PortalWatch } from './portal-watch.js';
 import type { PulsePort } from './pulse-port.js';
-import { Reporter } from './reporter.js';
 import type { RoleParts } from './role-parts.js';
 import type { HostFacts } from './specs.js';
-import { TrafficWatch } from './traffic-watch.js';
 import { Verifier } from './verifier.js';
 import { Voter } from './voter.js';
 import { Warmth } from './warmth.js';
@@ -82,19 +77,15 @@ export class Agent {
   readonly #enrolment: Enrolment;
   readonly #longer: LongerLease;
   readonly #voter: Voter;
-  readonly #granting: GrantingWatch;
   readonly #leadership: Leadership;
   readonly #forwarding: Forwarding;
   readonly #announcer: Announcer;
   readonly #verifier: Verifier;
   readonly #deliveries: Deliveries;
-  readonly #health: HealthWatch;
-  readonly #reporter: Reporter;
-  readonly #traffic: TrafficWatch;
+  readonly #report: HostReport;
   readonly #carrying: Carrying;
   readonly #memory: DispatcherMemory;
   readonly #warmth: Warmth;
-  readonly #portals: PortalWatch;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -127,8 +118,7 @@ export class Agent {
       roleParts: () => this.#roleParts(),
       dropNetworks: (signal) => this.#forwarding.dropEverything(signal),
       onState: () => {
-        this.#health.look();
-        this.#reporter.look();
+        this.#report.rolesChanged();
         this.#carrying.look();
       },
       onGone: () => this.#forwarding.look(),
@@ -140,42 +130,11 @@ export class Agent {
       incarnation: () => this.#enrolment.incarnation,
       carried: () => this.#owner.carried(),
     });
-    this.#health = new HealthWatch({
+    this.#report = new HostReport(parts, {
       watch,
-      probe: parts.probe,
-      script: parts.script,
-      timers,
-      running: () => this.#owner.running(),
-      namespacePath: parts.namespacePath,
-      onChange: (member, why) => {
-        log.info({ member, why }, why === '' ? `${member} is up` : `${member} is down: ${why}`);
-        this.#reporter.now();
-      },
-      onStep: () => this.#reporter.now(),
-    });
-    this.#traffic = new TrafficWatch({
-      dispatch: parts.dispatch,
-      timers,
-      log,
-      services: () => configOf(watch.view)?.services.length ?? 0,
-      onRead: () => this.#reporter.look(),
-    });
-    this.#portals = new PortalWatch({
-      timers,
-      log,
-      personalities: () => this.#owner.reports().personalities,
-      portalsOf: (volume) =>
-        configOf(watch.view)?.volumes.find(({ name }) => name === volume)?.portals ?? [],
-      failure: (portals, signal) => parts.portalsFailure(portals, signal),
-      onChange: (personality, volume, trouble) =>
-        journal.event(
-          'storage',
-          personality,
-          trouble === undefined
-            ? `${volume} can be reached again`
-            : `${volume} stands still: ${trouble}`,
-        ),
-      onReport: () => this.#reporter.now(),
+      journal,
+      owner: () => this.#owner,
+      enrolled: () => this.#enrolment,
     });
     this.#memory = new DispatcherMemory(parts.memoryWire, {
       host,
@@ -185,17 +144,7 @@ export class Agent {
       log,
       bootMs: () => clock.bootMs(),
     });
-    this.#reporter = new Reporter({ host, store, log, timers, report: () => this.#report() });
-    this.#granting = new GrantingWatch({
-      pulse,
-      log,
-      timers,
-      nowMs: clock.bootMs,
-      timing: () => configOf(watch.view)?.timing ?? { heartbeatMs: 50, leaseMs: 200 },
-      expected: () => enrolledIncarnations(watch.view),
-      onChange: () => this.#reporter.look(),
-    });
-    pulse.onConnect(() => this.#granting.end());
+    pulse.onConnect(() => this.#report.endGranting());
     this.#voter = new Voter({
       host,
       pulsePort: parts.pulsePort,
@@ -210,7 +159,7 @@ export class Agent {
       onLapse: () => this.#leadership.look(),
       commitsWith: (which, vote) => this.#leadership.commitsWith(which, vote),
       onCommit: (commit) => this.#leadership.committed(commit),
-      onControl: () => this.#granting.begin(),
+      onControl: () => this.#report.beginGranting(),
     });
     this.#leadership = new Leadership({
       host,
@@ -262,11 +211,11 @@ export class Agent {
       onIncarnation: (incarnation) => {
         this.#owner.setIncarnation(incarnation);
         this.#carrying.look();
-        this.#reporter.look();
+        this.#report.look();
         this.#longer.look();
         this.#warmth.look();
       },
-      onHeld: () => this.#reporter.look(),
+      onHeld: () => this.#report.look(),
     });
     this.#longer = new LongerLease({
       host,
@@ -297,7 +246,7 @@ export class Agent {
     this.#forwarding.start();
     this.#verifier.start();
     this.#warmth.start();
-    this.#watch.onChange(() => this.#health.look(), ['config', 'assign']);
+    this.#report.start();
     this.#watch.start(signal);
   }
 
@@ -306,21 +255,17 @@ export class Agent {
     const { network, storage, workload, dispatch, store } = this.#parts;
     this.#announcer.stop();
     this.#carrying.stop();
-    this.#health.stop();
     await Promise.all([
       this.#memory.stop(),
-      this.#traffic.stop(),
-      this.#portals.stop(),
       this.#enrolment.stop(),
       this.#longer.stop(),
       this.#voter.stop(),
-      this.#granting.stop(),
       this.#leadership.stop(),
       this.#owner.stop(),
       this.#forwarding.stop(),
       this.#verifier.stop(),
       this.#warmth.stop(),
-      this.#reporter.stop(),
+      this.#report.stop(),
     ]);
     for (const adapter of [dispatch, workload, storage, network]) await adapter.stop();
     await this.#journal.stop();
@@ -334,25 +279,6 @@ export class Agent {
     const standbys = () => this.#memory.ages();
     const watch = this.#watch;
     return new AgentApiSource({ host, version, watch, store, pulse, dispatch, standbys });
-  }
-
-  #report(): ReportRecord | undefined {
-    const { incarnation, heldSet, leased } = this.#enrolment;
-    if (incarnation === undefined || configOf(this.#watch.view) === undefined) return undefined;
-    const { granting } = this.#granting;
-    const set = heldSet === 0 ? {} : { set: heldSet };
-    const traffic = this.#traffic.traffic();
-    const reports = this.#owner.reports();
-    return {
-      incarnation,
-      granting,
-      ...set,
-      leased,
-      ...reports,
-      personalities: reports.personalities.map((one) => this.#portals.tell(one)),
-      health: this.#health.healths(),
-      ...(traffic.length === 0 ? {} : { traffic }),
-    };
   }
 
   #roleParts(): RoleParts {
