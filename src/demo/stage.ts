@@ -74,7 +74,7 @@ export async function isRefused(
   url: string,
 ): Promise<boolean> {
   const { code, stdout, stderr } = await lab.exec(host, ['iscsi-inq', '-i', initiator, url]);
-  return code !== 0 && /log ?in/i.test(stdout + stderr);
+  return code !== 0 && /Failed to log in to target/.test(stdout + stderr);
 }
 
 export function personality(status: Status, name: string) {
