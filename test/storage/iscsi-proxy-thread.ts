@@ -17,27 +17,34 @@ const { port, targetPort } = workerData as ProxyAddress;
 const sockets = new Set<Socket>();
 const answers: Answer[] = [];
 const headerDigests: string[] = [];
-let isCut = false;
 /** So many writes from now on go to another block than they were meant for. */
 let damage = 0;
 
-createServer(pass).listen(port, '127.0.0.1', () => tell());
+const server = createServer(pass);
+listen();
 parentPort?.on('message', (order: ProxyOrder) => {
-  if (order === 'cut') for (const socket of sockets) socket.destroy();
-  if (order === 'cut' || order === 'restore') isCut = order === 'cut';
+  if (order === 'restore') {
+    listen();
+    return;
+  }
+  if (order === 'cut') {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  }
   if (order === 'damage') damage += 1;
   tell();
 });
+
+/** Tells when it is. */
+function listen(): void {
+  server.listen(port, '127.0.0.1', () => tell());
+}
 
 function tell(): void {
   parentPort?.postMessage({ answers, headerDigests, damage } satisfies ProxySeen);
 }
 
 function pass(initiator: Socket): void {
-  if (isCut) {
-    initiator.destroy();
-    return;
-  }
   const target = connect(targetPort, '127.0.0.1');
   const session = new Session();
   for (const [from, to, handle] of [

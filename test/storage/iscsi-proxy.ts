@@ -48,7 +48,10 @@ export class IscsiProxy {
     return new IscsiProxy(worker, `127.0.0.1:${address.port}`);
   }
 
-  /** Ends every connection, and each new one at once. */
+  /**
+   * Ends every connection and refuses each new one. One that is taken and ended at once would be another
+   * fault: the kernel's initiator may never log in again after it (docs/reference/storage.md).
+   */
   async cut(): Promise<void> {
     await this.#order('cut');
   }
