@@ -1,3 +1,5 @@
+import { Variables } from './keepalived-variables.js';
+
 /** A line of keepalived.conf(5), with what stands in its braces. */
 export interface Directive {
   readonly line: number;
@@ -7,7 +9,7 @@ export interface Directive {
 
 export interface Read {
   readonly directives: readonly Directive[];
-  /** Braces that do not match, by line. */
+  /** Braces that do not match, variables that are not defined and the like, by line. */
   readonly faults: readonly { readonly line: number; readonly why: string }[];
 }
 
@@ -26,8 +28,11 @@ export function readKeepalived(text: string): Read {
   const top: Directive[] = [];
   const open: Open[] = [];
   const into = () => open.at(-1)?.block ?? top;
-  for (const [index, raw] of text.split('\n').entries()) {
+  const variables = new Variables();
+  for (const [index, written] of text.split('\n').entries()) {
     const line = index + 1;
+    const { text: raw, faults: complaints } = variables.read(written);
+    for (const why of complaints) faults.push({ line, why });
     let words: string[] = [];
     const end = () => {
       if (words.length > 0) into().push({ line, words, block: [] });
@@ -51,9 +56,9 @@ export function readKeepalived(text: string): Read {
     }
     end();
   }
-  for (const left of open.reverse()) {
+  for (let left = open.pop(); left !== undefined; left = open.pop()) {
     faults.push({ line: left.line, why: 'there is no } for this {' });
-    top.push(left);
+    into().push(left);
   }
   return { directives: top, faults };
 }

@@ -40,6 +40,8 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     /^(?:HTTP_GET|SSL_GET|SMTP_CHECK|MISC_CHECK|DNS_CHECK|UDP_CHECK|PING_CHECK|BFD_CHECK|FILE_CHECK)$/,
     'health checks are health: {tcp: PORT}, {http: PORT, path: PATH} or {script: [PROGRAM, ARGUMENT]}',
   ],
+  [/^(?:status_code|digest)/, 'an answer with a status of 200 to 399 is a good one'],
+  [/^\w+_server_group$/, 'a service is an address and its ports: write one for each of the group'],
   [
     /^(?:inhibit_on_failure|uthreshold|lthreshold|delay_before_retry|retry|nb_get_retry|connect_timeout|warmup|virtualhost)/,
     'two failures in a row take a member out',

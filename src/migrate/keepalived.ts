@@ -1,9 +1,13 @@
+import { isDeepStrictEqual } from 'node:util';
 import { canonical, contains, parseAddress, parsePrefix } from '../config/addresses.js';
 import type { ClusterConfig, PersonalityConfig, ServiceConfig } from '../config/types.js';
 import { clusterAround } from './keepalived-cluster.js';
+import { groupsOf } from './keepalived-groups.js';
+import { checkOf, type FoundCheck } from './keepalived-health.js';
 import { Networks } from './keepalived-networks.js';
 import { type Directive, readKeepalived } from './keepalived-parse.js';
 import { whyNot } from './keepalived-reasons.js';
+import { routeOf } from './keepalived-routes.js';
 import { Labels, label } from './label.js';
 import { networkAddress } from './network-address.js';
 
@@ -17,6 +21,14 @@ export interface Converted {
   readonly config: ClusterConfig;
   /** What was not carried over, or was only guessed, line by line. */
   readonly notes: readonly Note[];
+}
+
+/** Where an instance has an address. */
+interface Place {
+  readonly one: Directive;
+  readonly name: string;
+  readonly network: string;
+  readonly address: string;
 }
 
 const usualBits = { 4: 24, 16: 64 } as const;
@@ -33,11 +45,15 @@ export function convertKeepalived(text: string): Converted {
 class Conversion {
   readonly #directives: readonly Directive[];
   readonly #notes: Note[] = [];
+  /** Of these something is told. */
+  readonly #noted = new Set<Directive>();
   /** What has found its place. */
   readonly #carried = new Set<Directive>();
   readonly #networks = new Networks((at, why) => this.#note(at, why));
   readonly #personalities = new Map<string, PersonalityConfig>();
   readonly #services = new Map<string, ServiceConfig>();
+  /** Addresses of instances that a service is to have. */
+  readonly #servedPlaces: Place[] = [];
   readonly #hostAddresses: string[] = [];
   /** Of instances and groups. */
   readonly #labels = new Labels();
@@ -52,27 +68,14 @@ class Conversion {
     const instances = this.#named('vrrp_instance');
     const servers = this.#directives.filter(({ words }) => words[0] === 'virtual_server');
     const served = new Set(servers.map(({ words }) => spelled(words[1] ?? '')));
-    const groups = this.#groups();
+    const { groups, from } = groupsOf(this.#named('vrrp_sync_group'));
+    for (const one of from) this.#carried.add(one);
     for (const instance of instances) this.#instance(instance, groups, served);
     for (const server of servers) this.#virtualServer(server);
+    this.#withoutService(servers);
     for (const one of this.#directives) this.#noteLeft(one);
     this.#notes.sort((a, b) => a.line - b.line);
     return { config: this.#config(), notes: this.#notes };
-  }
-
-  /** Instance → group: what moves together is one personality. */
-  #groups(): ReadonlyMap<string, string> {
-    const groups = new Map<string, string>();
-    for (const group of this.#named('vrrp_sync_group')) {
-      for (const list of group.block.filter(({ words }) => words[0] === 'group')) {
-        this.#carried.add(group).add(list);
-        for (const member of list.block) {
-          this.#carried.add(member);
-          for (const name of member.words) groups.set(name, group.words[1] ?? '');
-        }
-      }
-    }
-    return groups;
   }
 
   #instance(
@@ -134,9 +137,13 @@ class Conversion {
       );
     const width = bits === bytes.length * 8 ? usualBits[bytes.length as 4 | 16] : bits;
     const network = this.#networks.at(one, on, networkAddress(plain, width));
-    if (served.has(canonical(plain))) return; // a service has it
+    const place = { one, name, network, address: canonical(`${plain}/${width}`) };
+    if (served.has(canonical(plain))) this.#servedPlaces.push(place);
+    else this.#give(place);
+  }
+
+  #give({ one, name, network, address }: Place): void {
     const before = this.#personalities.get(name) ?? emptyPersonality(name);
-    const address = canonical(`${plain}/${width}`);
     const nics = before.networks.some((nic) => nic.network === network)
       ? before.networks.map((nic) => {
           if (nic.network !== network) return nic;
@@ -154,23 +161,12 @@ class Conversion {
     this.#personalities.set(name, { ...before, networks: nics });
   }
 
-  /** `default via 10.0.0.1`, `10.1.0.0/16 via 10.0.0.1 dev eth0`; with `to` before it or without. */
   #route(one: Directive, name: string): void {
-    const words = one.words[0] === 'to' ? one.words.slice(1) : one.words;
-    const [to = '', ...rest] = words;
-    const at = Math.max(rest.indexOf('via'), rest.indexOf('gw'));
-    const via = at < 0 ? undefined : rest[at + 1];
+    const route = routeOf(one.words);
     const before = this.#personalities.get(name);
-    const target =
-      to === 'default' || to.includes('/') ? to : `${to}/${to.includes(':') ? 128 : 32}`;
-    const known = target === 'default' || parsePrefix(target) !== undefined;
-    if (!known || via === undefined || parseAddress(via) === undefined || before === undefined)
-      return;
+    if (route === undefined || before === undefined) return;
     this.#carried.add(one);
-    const v6 = via.includes(':');
-    const full = target === 'default' ? (v6 ? '::/0' : '0.0.0.0/0') : canonical(target);
-    const routes = [...before.routes, { to: full, via: canonical(via) }];
-    this.#personalities.set(name, { ...before, routes });
+    this.#personalities.set(name, { ...before, routes: [...before.routes, route] });
   }
 
   #virtualServer(server: Directive): void {
@@ -215,13 +211,14 @@ class Conversion {
         `there is no ${kind.words[1]}: members answer clients themselves, from the service’s network`,
       );
     const everySeconds = Number(this.#take(server, 'delay_loop')?.words[1] ?? Number.NaN);
+    const everyMs = everySeconds > 0 && everySeconds <= 86_400 ? everySeconds * 1_000 : 200;
     const before = this.#services.get(address);
     let members = before?.members ?? [];
-    let checked: number | undefined;
+    let health = before?.health ?? null;
     for (const real of server.block.filter(({ words }) => words[0] === 'real_server')) {
       const member = this.#realServer(real, network, port);
       if (member === undefined) continue;
-      checked ??= member.checked;
+      health = this.#health(health, member.found, everyMs);
       if (!members.some(({ personality }) => personality === member.personality))
         members = [...members, { personality: member.personality, weight: member.weight }];
     }
@@ -230,8 +227,6 @@ class Conversion {
       ...(before?.ports ?? []),
       { protocol: protocol === 'udp' ? 'udp' : 'tcp', first, last: first } as const,
     ];
-    const everyMs = everySeconds > 0 && everySeconds <= 86_400 ? everySeconds * 1_000 : 200;
-    const health = before?.health ?? (checked === undefined ? null : { tcp: checked, everyMs });
     this.#services.set(address, {
       ...{
         name: before?.name ?? label(`service-${address}`),
@@ -246,11 +241,21 @@ class Conversion {
     });
   }
 
+  /** A service that came to nothing leaves its address to the instance that had it. */
+  #withoutService(servers: readonly Directive[]): void {
+    const empty = (address: string) => (this.#services.get(address)?.members.length ?? 0) === 0;
+    for (const server of servers) {
+      if (this.#carried.has(server) && empty(spelled(server.words[1] ?? '')))
+        this.#note(server, 'it is left out: none of its real servers could be carried over');
+    }
+    for (const place of this.#servedPlaces)
+      if (empty(place.address.split('/')[0] ?? '')) this.#give(place);
+  }
+
   #realServer(real: Directive, network: string, port: string) {
     const [, text = '', own = port] = real.words;
     const bytes = parseAddress(text);
     if (bytes === undefined) return undefined;
-    this.#carried.add(real);
     const address = canonical(text);
     if (own !== port)
       this.#note(real, `members listen on the service’s own port ${port}, not on ${own}`);
@@ -265,6 +270,7 @@ class Conversion {
       );
       return undefined;
     }
+    this.#carried.add(real);
     const name = label(`real-${address}`);
     this.#personalities.set(name, {
       ...emptyPersonality(name),
@@ -275,14 +281,25 @@ class Conversion {
       `${name} is a personality now: give it its workload, and take the address from the machine that has it`,
     );
     const weight = Number(this.#take(real, 'weight')?.words[1] ?? 1);
-    const check = this.#take(real, 'TCP_CHECK');
-    const connect = check === undefined ? undefined : this.#take(check, 'connect_port')?.words[1];
-    const checked = check === undefined ? undefined : Number(connect ?? own);
     return {
       personality: name,
       weight: Number.isInteger(weight) && weight >= 0 && weight <= 1_000 ? weight : 1,
-      checked,
+      found: checkOf(real, own),
     };
+  }
+
+  /** All members of a service are asked alike: as the first that has a check. */
+  #health(
+    before: ServiceConfig['health'],
+    found: FoundCheck | undefined,
+    everyMs: number,
+  ): ServiceConfig['health'] {
+    if (found === undefined) return before;
+    for (const one of found.from) this.#carried.add(one);
+    const own = { ...found.check, everyMs };
+    if (before !== null && !isDeepStrictEqual({ ...before, everyMs }, own))
+      this.#note(found.by, 'a service has one check for all its members: that of another is taken');
+    return before ?? own;
   }
 
   #named(word: string): readonly Directive[] {
@@ -297,14 +314,14 @@ class Conversion {
 
   #noteLeft(one: Directive): void {
     if (!this.#carried.has(one)) {
-      if (!this.#notes.some(({ line }) => line === one.line))
-        this.#note(one, whyNot(one.words[0] ?? ''));
+      if (!this.#noted.has(one)) this.#note(one, whyNot(one.words[0] ?? ''));
       return;
     }
     for (const below of one.block) this.#noteLeft(below);
   }
 
   #note(one: Directive, why: string): void {
+    this.#noted.add(one);
     this.#notes.push({ line: one.line, text: one.words.join(' ').slice(0, 120), why });
   }
 

@@ -131,7 +131,7 @@ test('every line is carried over or told of, with its reason', (t) => {
     ['10.2.0.10', /no subnet: \/24/],
     ['lb_algo', /no rr/],
     ['connect_timeout', /two failures/],
-    ['HTTP_GET', /personality now/],
+    ['HTTP_GET', /that of another is taken/],
     ['10.9.0.12', /not on the service’s network/],
     ['fwmark', /firewall mark/],
   ];
@@ -144,6 +144,108 @@ test('every line is carried over or told of, with its reason', (t) => {
     'what was carried over is not told',
   );
   t.notMatch(JSON.stringify(notes.map(({ text }) => text)), /secret/, 'no password is repeated');
+  t.end();
+});
+
+test('what stands on one line with something else is told of by itself', (t) => {
+  const { at } = converted(
+    'virtual_server 10.0.0.5 53 {\n real_server 10.0.0.6 53 { inhibit_on_failure\n }\n real_server 10.0.0.7 53 { DNS_CHECK { type txt } }\n}\n',
+  );
+  t.match(at(2), /personality now.*two failures/);
+  t.match(at(4), /personality now.*health checks/);
+  t.end();
+});
+
+test('an HTTP check is carried over, with its path and port', (t) => {
+  const { config, parsed, notes } = converted(
+    `virtual_server 10.0.0.5 80 {
+  real_server 10.0.0.6 80 {
+    HTTP_GET {
+      url {
+        path /health
+        status_code 200
+      }
+      connect_port 8080
+    }
+  }
+}
+`,
+  );
+  t.equal(parsed.ok, true);
+  t.same(config.services[0]?.health, { http: 8080, path: '/health', everyMs: 200 });
+  t.same(
+    notes.filter(({ line }) => line > 2).map(({ line }) => line),
+    [6],
+  );
+  t.end();
+});
+
+test('an address stays with its instance where its virtual server comes to nothing', (t) => {
+  const file = (real: string) => `vrrp_instance a {
+  virtual_ipaddress {
+    10.0.0.5/24
+  }
+}
+virtual_server 10.0.0.5 80 {
+  lb_kind NAT
+  real_server ${real} 80 {
+    weight 3
+    TCP_CHECK {
+    }
+  }
+}
+`;
+  const elsewhere = converted(file('192.168.1.2'));
+  t.same(elsewhere.config.services, []);
+  t.match(elsewhere.config.personalities, [
+    { name: 'a', networks: [{ addresses: ['10.0.0.5/24'] }] },
+  ]);
+  t.match(elsewhere.at(6), /left out/);
+  t.match([elsewhere.at(8), elsewhere.at(9)], [/not on the service’s network/, '']);
+  const here = converted(file('10.0.0.6'));
+  t.equal(here.config.services.length, 1);
+  t.same(
+    here.config.personalities.map(({ name }) => name),
+    ['real-10-0-0-6'],
+  );
+  t.end();
+});
+
+test('variables count, and what is for one host alone is told of', (t) => {
+  const { config, parsed, at, notes } = converted(
+    `$VIP=10.0.0.10   # the address
+$NIC=bond0.100
+@left $PRIORITY=150
+@right $PRIORITY=100
+vrrp_instance a {
+  interface \${NIC}
+  priority $PRIORITY
+  @left unicast_src_ip 10.0.0.1
+  @right unicast_src_ip 10.0.0.2
+  virtual_ipaddress {
+    $VIP/24   # not $THIS
+    $NOBODY/24
+  }
+}
+`,
+  );
+  t.equal(parsed.ok, true);
+  t.match(config.networks, [{ fabric: 'vlan', id: 100, subnets: ['10.0.0.0/24'] }]);
+  t.same(config.personalities[0]?.networks[0]?.addresses, ['10.0.0.10/24']);
+  t.match([at(3), at(8)], [/for some hosts alone/, /for some hosts alone/]);
+  t.equal(notes.find(({ line }) => line === 7)?.text, 'priority 150');
+  t.match(at(12), /\$NOBODY is not defined/);
+  t.same([at(1), at(2), at(11)], ['', '', '']);
+  t.end();
+});
+
+test('variables of variables end', (t) => {
+  const text = [...'abcdefghijklmnopqrstuvwxyz']
+    .map((name, index, all) => `$${name}=$${all[index - 1]}$${all[index - 1]}`)
+    .with(0, '$a=10.0.0.1')
+    .join('\n');
+  const { faults } = readKeepalived(`${text}\nx $z\n`);
+  t.ok(faults.some(({ why }) => /too long/.test(why)));
   t.end();
 });
 
@@ -258,6 +360,10 @@ test('the command: a cluster file on stdout, FILE:LINE of the rest on stderr', a
   writeFileSync(path, 'global_defs {\n}\n');
   const empty = await understudy(['import', 'keepalived', path, '--json']);
   t.match([empty.code, JSON.parse(empty.stdout)], [1, { error: { code: 'US_IMPORT_EMPTY' } }]);
+  writeFileSync(path, 'vrrp_instance a {\n virtual_ipaddress {\n  10.0.0.300/24\n');
+  const unusable = await understudy(['import', 'keepalived', path]);
+  t.match(unusable.stderr, `${path}:3: 10.0.0.300/24: `, 'why nothing came of it');
+  t.match(unusable.stderr, `${path}:2: there is no } for this {`);
   const none = await understudy(['import', 'keepalived', `${path}.none`]);
   t.match([none.code, none.stderr], [2, /US_FILE_UNREADABLE/]);
 });

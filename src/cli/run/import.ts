@@ -38,6 +38,7 @@ export async function importKeepalived(options: {
   const { file, json } = options;
   const { config, notes } = convertKeepalived(readBounded(file));
   if (config.personalities.length + config.services.length === 0) {
+    tell(notes, file);
     throw new UnderstudyError({
       code: 'US_IMPORT_EMPTY',
       action: 'cannot make a cluster file of',
@@ -59,9 +60,15 @@ function told(config: ClusterConfig, notes: readonly Note[], from: string, json:
     return parsed.ok ? 0 : stillFaulty;
   }
   process.stdout.write(file);
-  for (const { line, text, why } of notes)
-    process.stderr.write(printable(`${line === 0 ? from : `${from}:${line}: ${text}`}: ${why}\n`));
+  tell(notes, from);
   if (parsed.ok) return 0;
   printProblems('the new file', problems, false);
   return stillFaulty;
+}
+
+function tell(notes: readonly Note[], from: string): void {
+  for (const { line, text, why } of notes) {
+    const where = [from, ...(line === 0 ? [] : [line])].join(':');
+    process.stderr.write(printable(`${[where, text, why].filter(Boolean).join(': ')}\n`));
+  }
 }
