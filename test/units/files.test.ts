@@ -70,6 +70,12 @@ test('the agent has no mount namespace of its own, and pulse does not hang on it
   t.notMatch(text('pulse'), /understudy-agent/);
 });
 
+test('no daemon leaves a core, which would have its secrets in it', async (t) => {
+  const { units } = await installed(t);
+  for (const name of readdirSync(units).filter((one) => one.endsWith('.service')))
+    t.match(readFileSync(join(units, name), 'utf8'), /^LimitCORE=0(?::infinity)?$/m, name);
+});
+
 test('two builds of the package are the same bytes, and it holds what it needs', async (t) => {
   const folders = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'understudy-package-')));
   t.teardown(() => {

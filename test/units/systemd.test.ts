@@ -36,6 +36,11 @@ test('hosts that systemd runs', options, async (t) => {
       for (const unit of [pulse, agent]) {
         t.equal(await property(host, unit, 'ActiveState'), 'active', `${unit} on ${host}`);
         t.equal(await property(host, unit, 'NRestarts'), '0');
+        const limits = await shell(
+          host,
+          `cat /proc/${await property(host, unit, 'MainPID')}/limits`,
+        );
+        t.match(limits, /^Max core file size +0 /m, `${unit} leaves no core`);
       }
       const ready = Number(await property(host, pulse, 'ActiveEnterTimestampMonotonic'));
       const begun = Number(await property(host, agent, 'InactiveExitTimestampMonotonic'));
