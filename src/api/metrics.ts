@@ -1,4 +1,4 @@
-import { Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { TrafficReport } from '../control/records.js';
 import type { Status } from '../control/status.js';
 import type { Timeline } from '../control/timeline.js';
@@ -9,12 +9,13 @@ const phases = ['unplaced', 'starting', 'running', 'stopping', 'failed'] as cons
 
 /**
  * The metrics of one scrape, in Prometheus' text format (names and units by its conventions: base
- * units, seconds). Made anew each time from what is so now, so that a host or personality that left the
+ * units, seconds; what only grows is a counter and ends in `_total`). Made anew each time from what is so now, so that a host or personality that left the
  * cluster file leaves no stale series.
  */
 export async function renderMetrics(source: ApiSource): Promise<string> {
   const registry = new Registry();
   const gauge = gauges(registry);
+  const counter = counters(registry);
   gauge('build_info', 'Version of this agent', [[{ version: source.version }, 1]]);
   const { store, pulse } = await source.health();
   gauge('store_up', 'Whether the store answers this agent', [[{}, Number(store)]]);
@@ -28,7 +29,7 @@ export async function renderMetrics(source: ApiSource): Promise<string> {
     'When somebody last changed something, by what (the audit log has the rest)',
     change === undefined ? [] : [[{ what: change.what }, change.atUnixMs / 1_000]],
   );
-  dispatchMetrics(gauge, await source.dispatched());
+  dispatchMetrics(counter, await source.dispatched());
   gauge(
     'service_standby_age_seconds',
     'How old what a host was told of this dispatcher’s flows is; none: it has nothing to tell',
@@ -37,29 +38,37 @@ export async function renderMetrics(source: ApiSource): Promise<string> {
       .flatMap(({ host, ageMs }): Sample[] => (ageMs === null ? [] : [[{ host }, ageMs / 1_000]])),
   );
   const lease = await source.lease();
-  if (lease !== undefined) leaseMetrics(gauge, lease);
+  if (lease !== undefined) leaseMetrics(gauge, counter, lease);
   return registry.metrics();
 }
 
 export const metricsType = new Registry().contentType;
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
-type AddGauge = (name: string, help: string, samples: readonly Sample[]) => void;
+type Add = (name: string, help: string, samples: readonly Sample[]) => void;
 
-function gauges(registry: Registry): AddGauge {
+const described = (registry: Registry, name: string, help: string, samples: readonly Sample[]) => ({
+  name: `understudy_${name}`,
+  help,
+  labelNames: [...new Set(samples.flatMap(([labels]) => Object.keys(labels)))],
+  registers: [registry],
+});
+
+function gauges(registry: Registry): Add {
   return (name, help, samples) => {
-    const labelNames = [...new Set(samples.flatMap(([labels]) => Object.keys(labels)))];
-    const gauge = new Gauge({
-      name: `understudy_${name}`,
-      help,
-      labelNames,
-      registers: [registry],
-    });
+    const gauge = new Gauge(described(registry, name, help, samples));
     for (const [labels, value] of samples) gauge.set({ ...labels }, value);
   };
 }
 
-function clusterMetrics(gauge: AddGauge, status: Status): void {
+function counters(registry: Registry): Add {
+  return (name, help, samples) => {
+    const counter = new Counter(described(registry, `${name}_total`, help, samples));
+    for (const [labels, value] of samples) counter.inc({ ...labels }, value);
+  };
+}
+
+function clusterMetrics(gauge: Add, status: Status): void {
   gauge(
     'host_state',
     'State of each host: 1 for the state it is in',
@@ -135,7 +144,7 @@ function spares({ hosts }: Status): readonly Sample[] {
 }
 
 /** The newest failover of each personality or service: the store keeps records within a bound. */
-function failoverMetrics(gauge: AddGauge, failovers: readonly Timeline[]): void {
+function failoverMetrics(gauge: Add, failovers: readonly Timeline[]): void {
   const newest = new Map<string, Timeline>();
   for (const one of failovers) {
     const key = `${one.kind} ${one.personality}`;
@@ -162,34 +171,34 @@ function failoverMetrics(gauge: AddGauge, failovers: readonly Timeline[]): void 
 }
 
 /** Of the services that this host dispatches; each packet to a service's MAC is in one of them. */
-function dispatchMetrics(gauge: AddGauge, services: readonly TrafficReport[]): void {
+function dispatchMetrics(counter: Add, services: readonly TrafficReport[]): void {
   const members = services.flatMap(({ service, forwarded }) =>
     forwarded.map((member) => ({
       labels: { service, personality: member.personality },
       ...member,
     })),
   );
-  gauge(
+  counter(
     'service_forwarded_packets',
     'Packets that this host sent on to a member',
     members.map(({ labels, packets }): Sample => [labels, packets]),
   );
-  gauge(
+  counter(
     'service_forwarded_bytes',
     'Bytes of the frames that this host sent on to a member',
     members.map(({ labels, bytes }): Sample => [labels, bytes]),
   );
-  gauge(
+  counter(
     'service_new_flows',
     'Connections that began with a member, and UDP flows where they are sticky',
     members.map(({ labels, newFlows }): Sample => [labels, newFlows]),
   );
-  gauge(
+  counter(
     'service_passed_packets',
     'Packets to the service’s MAC that the stack got: ARP, echo, other ports',
     services.map(({ service, passed }): Sample => [{ service }, passed]),
   );
-  gauge(
+  counter(
     'service_dropped_packets',
     'Packets that nobody got, by reason',
     services.flatMap(({ service, dropped }) =>
@@ -204,7 +213,7 @@ function dispatchMetrics(gauge: AddGauge, services: readonly TrafficReport[]): v
  */
 const fromTheStart = { forged: 0, malformed: 0 };
 
-function leaseMetrics(gauge: AddGauge, lease: LeaseFacts): void {
+function leaseMetrics(gauge: Add, counter: Add, lease: LeaseFacts): void {
   if (lease.remainingMs !== null) {
     gauge('lease_remaining_seconds', 'Until this host falls silent if nothing renews its lease', [
       [{}, lease.remainingMs / 1_000],
@@ -217,7 +226,7 @@ function leaseMetrics(gauge: AddGauge, lease: LeaseFacts): void {
       lastAckAgoMs === null ? [] : [[{ host }, lastAckAgoMs / 1_000]],
     ),
   );
-  gauge(
+  counter(
     'pulse_packets',
     'What pulse counted since its start, by what became of a packet',
     Object.entries({ ...fromTheStart, ...lease.counters }).map(

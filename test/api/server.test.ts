@@ -56,16 +56,16 @@ test('metrics are in the form and names that Prometheus expects', async (t) => {
     'understudy_personality_epoch{personality="web1"} 1',
     'understudy_workload_failures{personality="web1"} 0',
     'understudy_service_member_slots{service="web",personality="web1"} 7',
-    'understudy_service_forwarded_packets{service="web",personality="web1"} 7',
-    'understudy_service_passed_packets{service="web"} 3',
-    'understudy_service_dropped_packets{service="web",reason="malformed"} 2',
+    'understudy_service_forwarded_packets_total{service="web",personality="web1"} 7',
+    'understudy_service_passed_packets_total{service="web"} 3',
+    'understudy_service_dropped_packets_total{service="web",reason="malformed"} 2',
     'understudy_last_failover_timestamp_seconds{kind="personality",name="web1",cause="lease-expired"} 1700000000',
     'understudy_last_failover_duration_seconds{kind="personality",name="web1",cause="lease-expired"} 0.21',
     'understudy_lease_remaining_seconds 0.15',
     'understudy_last_ack_age_seconds{host="h2"} 0.02',
-    'understudy_pulse_packets{what="bad-mac"} 3',
+    'understudy_pulse_packets_total{what="bad-mac"} 3',
     // Not counted yet: an alert on its growth needs where it began.
-    'understudy_pulse_packets{what="forged"} 0',
+    'understudy_pulse_packets_total{what="forged"} 0',
   ]) {
     t.ok(text.split('\n').includes(line), line);
   }

@@ -28,6 +28,23 @@ test('the metrics page has the form and the names that Prometheus asks for', opt
   await promtool(t, ['check', 'metrics'], await renderMetrics(source()));
 });
 
+test('what is asked for its rate or growth is a counter, and no other is', async (t) => {
+  const page = await renderMetrics(source());
+  const types = new Map(
+    [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type = '']) => [name, type]),
+  );
+  const asked = ['monitoring/grafana-dashboard.json', rules].flatMap((path) =>
+    [...readFileSync(`${root}${path}`, 'utf8').matchAll(/\b(?:rate|increase)\((\w+)/g)].map(
+      ([, name = '']) => name,
+    ),
+  );
+  t.strictSame(
+    [...new Set(asked)].sort(),
+    [...types].flatMap(([name, type]) => (type === 'counter' ? [name] : [])).sort(),
+  );
+  t.ok(asked.length >= 6);
+});
+
 test('every alert is tried', (t) => {
   const named = (path: string, key: string): string[] => [
     ...new Set(
