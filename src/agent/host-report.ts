@@ -51,6 +51,10 @@ export class HostReport {
       portalsOf: (volume) =>
         configOf(watch.view)?.volumes.find(({ name }) => name === volume)?.portals ?? [],
       failure: (portals, signal) => agent.portalsFailure(portals, signal),
+      trouble: (personality, lun) => {
+        const trouble = agent.storage.trouble?.(personality, lun);
+        return trouble && `${trouble.message}; ${trouble.remedy}`;
+      },
       onChange: (personality, volume, trouble) => {
         const text = trouble === undefined ? 'can be reached again' : `stands still: ${trouble}`;
         journal.event('storage', personality, `${volume} ${text}`);

@@ -9,7 +9,7 @@ const missesToTell = 2;
 /** What is known of the portals of one volume. */
 export interface PortalState {
   readonly misses: number;
-  /** Why none answers; undefined: one does, or it is too early to say. */
+  /** Why it stands still; undefined: it does not, or it is too early to say. */
   readonly trouble: string | undefined;
 }
 
@@ -56,11 +56,11 @@ export class PortalWatch {
 
   async #look(signal: AbortSignal): Promise<void> {
     const running = this.#parts.personalities().filter(({ phase }) => phase === 'running');
-    const inUse = running.flatMap(({ name, volumes }) =>
+    const inUse: readonly InUse[] = running.flatMap(({ name, volumes }) =>
       volumes.map((volume) => ({ personality: name, volume })),
     );
     const looked = await Promise.all(
-      inUse.map(async (one) => [one, await this.#failure(one.volume, signal)] as const),
+      inUse.map(async (one) => [one, await this.#failure(one, signal)] as const),
     );
     if (signal.aborted) return;
     const before = this.#states;
@@ -81,10 +81,17 @@ export class PortalWatch {
     if (changed) this.#parts.onReport();
   }
 
-  async #failure(volume: VolumeReport, signal: AbortSignal): Promise<string | undefined> {
+  async #failure({ personality, volume }: InUse, signal: AbortSignal): Promise<string | undefined> {
     const portals = this.#parts.portalsOf(volume.name);
-    return portals.length === 0 ? undefined : await this.#parts.failure(portals, signal);
+    if (portals.length === 0) return undefined;
+    const unreachable = await this.#parts.failure(portals, signal);
+    return unreachable ?? this.#parts.trouble(personality, volume.lun);
   }
+}
+
+interface InUse {
+  readonly personality: string;
+  readonly volume: VolumeReport;
 }
 
 export interface PortalParts {
@@ -95,6 +102,8 @@ export interface PortalParts {
   portalsOf(volume: string): readonly string[];
   /** Why none of them accepts a connection; undefined: one does. Bounded. */
   failure(portals: readonly string[], signal: AbortSignal): Promise<string | undefined>;
+  /** Why nothing comes through to a volume whose portals answer; undefined: nothing is known against it. */
+  trouble(personality: string, lun: number): string | undefined;
   onChange(personality: string, volume: string, trouble: string | undefined): void;
   onReport(): void;
 }

@@ -67,7 +67,11 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           serial: text,
           sizeBytes: count,
           reservation: text.optional(),
-          trouble: text.optional().describe('why it stands still: none of its portals answers'),
+          trouble: text
+            .optional()
+            .describe(
+              'why it stands still: none of its portals answers, or its session is not logged in',
+            ),
         }),
       ),
       failures: z

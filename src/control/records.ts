@@ -212,7 +212,7 @@ export interface VolumeReport {
   readonly sizeBytes: number;
   /** Key of the persistent reservation that fences it; absent where the target's mask does. */
   readonly reservation?: string | undefined;
-  /** Why it stands still just now: none of its portals answers. Absent: one does, or it is too early to say. */
+  /** Why it stands still just now: no portal answers, or one does and its session is not logged in. Absent: it does not, or it is too early to say. */
   readonly trouble?: string | undefined;
 }
 

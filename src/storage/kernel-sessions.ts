@@ -55,6 +55,11 @@ export async function sessionsOf(interfaceName: string): Promise<readonly Kernel
   return (await kernelSessions()).filter((session) => session.interface === interfaceName);
 }
 
+/** `up`; `failed` and `bound` while it is being made again; '' when its session is gone. */
+export async function connectionState({ id }: Pick<KernelSession, 'id'>): Promise<string> {
+  return (await content(`/sys/class/iscsi_connection/connection${id}:0/state`)).trim();
+}
+
 /** Every disk that a session has brought. */
 export async function disksOf(session: string): Promise<readonly KernelDisk[]> {
   const home = await realpath(`${root}/${session}/device`).catch(() => '');

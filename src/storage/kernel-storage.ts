@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { messageOf } from '../errors.js';
+import { messageOf, type UnderstudyError } from '../errors.js';
 import { flushVolume } from './filesystem.js';
 import { loadIscsi, type SessionLimits } from './iscsi-session.js';
 import { logOut } from './iscsiadm.js';
@@ -17,6 +17,7 @@ import { endSession, inspectKernel, takeDownKernel, tearDownKernel } from './ker
 import { type Log, silent } from './log.js';
 import { PathKeeper } from './path-keeper.js';
 import { probePortals } from './portal-probe.js';
+import { SessionKeeper } from './session-keeper.js';
 import { assertVolumeId, Layout, listVolumes, refuseOtherBackend, type VolumeId } from './state.js';
 import {
   type AttachedVolume,
@@ -46,9 +47,10 @@ export class KernelStorage implements StorageAdapter {
   readonly #limits: SessionLimits | undefined;
   readonly #stopped = new AbortController();
   readonly #turns = new VolumeTurns(this.#stopped.signal);
-  /** Volumes whose data path is being ended. */
+  /** Volumes whose data path is being ended, by the name of their interface record. */
   readonly #ending = new Set<string>();
   readonly #paths: PathKeeper;
+  readonly #sessions: SessionKeeper;
 
   constructor(options: KernelStorageOptions = {}) {
     this.#layout = new Layout(options.runDirectory ?? '/run/understudy');
@@ -58,6 +60,11 @@ export class KernelStorage implements StorageAdapter {
       layout: this.#layout,
       log: this.#log,
       undisturbed: (id, job) => this.#undisturbed(id, job),
+    });
+    this.#sessions = new SessionKeeper({
+      layout: this.#layout,
+      log: this.#log,
+      ending: (name) => this.#ending.has(name),
     });
   }
 
@@ -76,12 +83,13 @@ export class KernelStorage implements StorageAdapter {
       this.#log.info({ personality, lun, epoch }, `adopted LUN ${lun} of ${personality}`);
     }
     this.#paths.start();
+    this.#sessions.start();
   }
 
   /** Gives up what is under way. Attached volumes stay attached. */
   async stop(): Promise<void> {
     this.#stopped.abort(new Error('storage was stopped'));
-    await this.#paths.stop();
+    await Promise.all([this.#paths.stop(), this.#sessions.stop()]);
     await this.#turns.settled();
   }
 
@@ -203,7 +211,7 @@ export class KernelStorage implements StorageAdapter {
     this.#turns.giveUp(id);
     // At once, not in turn: what is under way may be waiting for this very disk. Whether it worked counts
     // below, since a login that is just under way has no session yet that could be ended.
-    const key = `${personality}/${lun}`;
+    const key = interfaceName(this.#layout, id);
     this.#ending.add(key);
     try {
       await endSession(this.#layout, id).catch((thrown: unknown) => {
@@ -235,9 +243,13 @@ export class KernelStorage implements StorageAdapter {
     return attached;
   }
 
+  trouble(personality: string, lun: number): UnderstudyError | undefined {
+    return this.#sessions.trouble({ personality, lun });
+  }
+
   async #undisturbed(id: VolumeId, job: (mayStill: () => boolean) => Promise<void>): Promise<void> {
     const mayStill = () =>
-      !this.#turns.changes(id) && !this.#ending.has(`${id.personality}/${id.lun}`);
+      !this.#turns.changes(id) && !this.#ending.has(interfaceName(this.#layout, id));
     if (!mayStill()) return;
     await this.#turns.turn(id, this.#stopped.signal, () => job(mayStill));
   }

@@ -1,3 +1,4 @@
+import type { UnderstudyError } from '../errors.js';
 import type { ChapAccount } from './chap.js';
 
 /** A volume as one personality on one host attaches it. */
@@ -69,6 +70,8 @@ export interface StorageAdapter {
   abort(personality: string, lun: number, signal: AbortSignal): Promise<void>;
   /** What of ours is attached on this host, also from before an agent restart. */
   observe(signal: AbortSignal): Promise<readonly AttachedVolume[]>;
+  /** Why nothing comes through to a volume whose portals answer, where the backend can tell. Asks nobody. */
+  trouble?(personality: string, lun: number): UnderstudyError | undefined;
 }
 
 /**

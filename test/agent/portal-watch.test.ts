@@ -20,6 +20,7 @@ function stage(phase: PersonalityReport['phase'] = 'running') {
   const run = {
     asked: [] as string[],
     failure: undefined as string | undefined,
+    trouble: undefined as string | undefined,
     portals: ['10.77.0.1:3260', '10.78.0.1:3260'],
     told: [] as string[],
     reports: 0,
@@ -43,6 +44,7 @@ function stage(phase: PersonalityReport['phase'] = 'running') {
       }
       return run.failure;
     },
+    trouble: (personality, lun) => run.trouble && `${personality}/${lun}: ${run.trouble}`,
     onChange: (personality, volume, trouble) => {
       run.told.push(`${personality} ${volume} ${trouble ?? 'well'}`);
     },
@@ -96,4 +98,20 @@ test('one look at a time; a stop ends the one that waits', async (t) => {
   t.equal(run.asked.length, 1);
   await watch.stop();
   t.equal(run.abandoned, 1);
+});
+
+test('a disk whose portal answers and whose session is not logged in is told as well', async (t) => {
+  const { timers, run, watch, trouble } = stage();
+  run.failure = '10.77.0.1:3260: no answer in 1000 ms';
+  await timers.runMs(4_000);
+  run.trouble = 'US_STORAGE_SESSION';
+  t.equal(trouble(), run.failure, 'the portal first');
+  run.failure = undefined;
+  await timers.runMs(2_000);
+  t.equal(trouble(), 'web1/0: US_STORAGE_SESSION');
+  t.equal(run.told.length, 1, 'it stands still as before');
+  run.trouble = undefined;
+  await timers.runMs(2_000);
+  t.same([run.told.at(-1), trouble()], ['web1 data well', undefined]);
+  await watch.stop();
 });

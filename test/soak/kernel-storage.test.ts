@@ -24,3 +24,7 @@ test('the kernel backend on two paths: each cut, both cut, fenced on each', opti
     ...{ memoryMiB: 1_024, timeoutMs: 650_000 },
   }),
 );
+
+test('a path whose session would never log in again is mended', options, (t) =>
+  passes(t, program('../uml/kernel-stuck.js'), pathModules, { argv: ['paths'] }),
+);

@@ -19,13 +19,24 @@ const answers: Answer[] = [];
 const headerDigests: string[] = [];
 /** So many writes from now on go to another block than they were meant for. */
 let damage = 0;
+/** Connections that were taken to be ended, since that was ordered; undefined: they are passed on. */
+let hungUp: number | undefined;
+/** A login may be at any of its steps then: each connection gets a little longer than the one before. */
+const longestHangUpMs = 12;
 
 const server = createServer(pass);
 listen();
 parentPort?.on('message', (order: ProxyOrder) => {
   if (order === 'restore') {
-    listen();
+    const listening = hungUp !== undefined;
+    hungUp = undefined;
+    if (listening) tell();
+    else listen();
     return;
+  }
+  if (order === 'hang up') {
+    hungUp = 0;
+    for (const socket of sockets) socket.destroy();
   }
   if (order === 'cut') {
     server.close();
@@ -45,6 +56,12 @@ function tell(): void {
 }
 
 function pass(initiator: Socket): void {
+  if (hungUp !== undefined) {
+    initiator.on('error', () => {});
+    setTimeout(() => initiator.destroy(), hungUp % longestHangUpMs);
+    hungUp += 1;
+    return;
+  }
   const target = connect(targetPort, '127.0.0.1');
   const session = new Session();
   for (const [from, to, handle] of [

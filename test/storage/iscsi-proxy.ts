@@ -16,7 +16,7 @@ export interface ProxyAddress {
   readonly targetPort: number;
 }
 
-export type ProxyOrder = 'cut' | 'restore' | 'damage' | 'tell';
+export type ProxyOrder = 'cut' | 'restore' | 'hang up' | 'damage' | 'tell';
 
 export interface ProxySeen {
   readonly answers: readonly Answer[];
@@ -48,12 +48,14 @@ export class IscsiProxy {
     return new IscsiProxy(worker, `127.0.0.1:${address.port}`);
   }
 
-  /**
-   * Ends every connection and refuses each new one. One that is taken and ended at once would be another
-   * fault: the kernel's initiator may never log in again after it (docs/reference/storage.md).
-   */
+  /** Ends every connection and refuses each new one. */
   async cut(): Promise<void> {
     await this.#order('cut');
+  }
+
+  /** Ends every connection, takes each new one and ends it soon, as a router does whose target is away. */
+  async hangUp(): Promise<void> {
+    await this.#order('hang up');
   }
 
   async restore(): Promise<void> {
