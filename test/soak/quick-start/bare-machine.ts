@@ -1,8 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import type { Machine } from './follow.js';
 
 const run = promisify(execFile);
 const bootMs = 60_000;
@@ -39,7 +40,7 @@ export interface BareMachineOptions {
 }
 
 /** A machine of its own systemd, as it is after Debian's installation. */
-export class BareMachine {
+export class BareMachine implements Machine {
   readonly #options: BareMachineOptions;
   readonly #container: ChildProcess;
   /** Its first process, as this machine numbers it. */
@@ -82,11 +83,6 @@ export class BareMachine {
   async shell(script: string): Promise<string> {
     const { stdout, stderr } = await this.#enter(['bash', '-ec', script], commandMs);
     return `${stdout}${stderr}`;
-  }
-
-  /** Puts a file of this machine there. */
-  put(from: string, to: string): void {
-    cpSync(from, `/proc/${this.pid}/root${to}`, { preserveTimestamps: true });
   }
 
   /** Its plug is pulled: the link goes dead, then every process. Also for the second time. */
