@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
+import { paces } from '../../src/demo/pace.js';
 import { macOf, must, personality, type Stage } from '../../src/demo/stage.js';
 import { bootMs } from '../../src/ffi/clock.js';
 import type { Lab } from '../../src/lab/lab.js';
@@ -7,16 +8,10 @@ import { judgeOf } from '../../src/lab/lab-judge.js';
 import type { Judge } from '../../src/observe/judge.js';
 import { PingWatch } from '../../src/observe/observers.js';
 import { incarnationOf, untilSpare } from '../lab/harness.js';
-import { address } from './trunk.js';
+import { address, patienceMs, pingEveryMs, stepsMs } from './trunk.js';
 
-/** An emulated processor that answers more often does little else. */
-const pingEveryMs = 200;
-/** A lease, and a takeover that takes a fraction of a second on a real processor. */
-const takeoverMs = 120_000;
-/** Until the new owner has written down what it did. */
-const stepsMs = 10_000;
 /** The kernel, systemd and both daemons, from power on. */
-const bootedMs = 420_000;
+const bootedMs = paces.vm.returnMs;
 
 /** Who has `web` when a fault begins, and since when it is watched. */
 export interface Before {
@@ -61,12 +56,12 @@ export class MachineFaults {
           hosts.every(
             ({ state, controller, granting }) => state === 'up' && granting === controller,
           ),
-        takeoverMs,
+        patienceMs,
       );
       const { host, epoch } = personality(status, 'web');
       if (host === null) throw new Error('web has no host');
       await this.write(`before ${name}`);
-      await this.#ping.answerAfter(Date.now(), takeoverMs);
+      await this.#ping.answerAfter(Date.now(), patienceMs);
       const [sinceMs, mac] = [Date.now(), macOf(status, 'web')];
       const incarnation = incarnationOf(status, host);
       await fault(t, { host, epoch, incarnation, mac, sinceMs, judge });
@@ -94,13 +89,13 @@ export class MachineFaults {
         const now = personality(status, 'web');
         return now.phase === 'running' && now.epoch === epoch + 1 && now.host !== host;
       },
-      takeoverMs,
+      patienceMs,
     );
     // Its steps; nobody else is on that network who could verify it.
     const record = await this.#stage.failover('web', epoch + 1, stepsMs);
     t.equal(record.outcome, 'ok', `${host} → ${record.to}: ${record.reason}`);
     t.equal(macOf(status, 'web'), mac, 'by the same MAC');
-    await this.#ping.answerAfter(Date.now(), takeoverMs);
+    await this.#ping.answerAfter(Date.now(), patienceMs);
     await this.readable(t);
     t.comment(`gap ${Math.round(this.#ping.longestGapMs(sinceMs) ?? Number.NaN)} ms`);
   }

@@ -8,16 +8,25 @@ import { Capture } from '../../src/observe/observers.js';
 export const target = 'iqn.2026-11.example.lab:web';
 /** Of personality `web`, which client c1 asks. */
 export const address = '10.10.0.11';
-/** Twenty times the default: docs/vm-lab.md has the figures behind it. */
-export const leaseMs = 4_000;
+/** What heartbeats cost an emulated processor, and how long one waits for a core: docs/vm-lab.md has the figures. */
+const heartbeatMs = 3_000;
+export const leaseMs = 24_000;
+/** What a takeover takes beyond the lease: a fraction of a second on a real processor. */
+const takeoverMs = 36_000;
+/** A lease that was extended just before, and a takeover. */
+export const mostGapMs = heartbeatMs + leaseMs + takeoverMs;
+/** Until a client is answered or another host has it, however long that took in the test's own eyes. */
+export const patienceMs = 2 * mostGapMs;
+/** Until the new owner has written down what it did: how patient it is with etcd goes by the lease. */
+export const stepsMs = leaseMs;
 /** An emulated processor that answers every 2 ms does little else. */
-export const pingEveryMs = 50;
+export const pingEveryMs = 200;
 
 /** A lab whose hosts are virtual machines on a trunk with two VLANs. */
-export const trunk = (hosts: readonly string[], controllers = hosts, lease = leaseMs) => `
+export const trunk = (hosts: readonly string[], controllers = hosts) => `
 cluster: CLUSTER
 controllers: [${controllers.join(', ')}]
-timing: {heartbeat: 500ms, lease: ${lease}ms}
+timing: {heartbeat: ${heartbeatMs}ms, lease: ${leaseMs}ms}
 hosts: [${hosts.map((name) => `{name: ${name}}`).join(', ')}]
 networks:
   - {name: blue, fabric: vlan, id: 100, subnet: 10.10.0.0/24}

@@ -3,7 +3,7 @@ import { must } from '../../src/demo/stage.js';
 import { openLab } from '../lab/harness.js';
 import { address, debianHosts, isolation, target, trunk } from './trunk.js';
 
-tap.setTimeout(900_000);
+tap.setTimeout(1_800_000);
 
 test('personalities on Debian’s own kernel, with 802.1Q and a LUN', async (t) => {
   const startedMs = Date.now();
