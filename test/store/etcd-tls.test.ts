@@ -61,14 +61,52 @@ async function startMember(t: Test) {
     await gone;
     rmSync(folder, { recursive: true, force: true });
   });
-  const open = (tls?: TlsFiles) => {
-    const store = new EtcdStore({ endpoints: [endpoint], prefix: '/tls/', tls });
+  const open = (tls?: TlsFiles, prefix = '/tls/') => {
+    const store = new EtcdStore({ endpoints: [endpoint], prefix, tls });
     t.teardown(() => store.stop());
     return store;
   };
   const file = (name: string) => join(folder, name);
-  return { open, file };
+  const control = (...args: readonly string[]) =>
+    execFileSync(
+      'etcdctl',
+      [
+        ...[`--endpoints=${endpoint}`, `--cacert=${file('ca.pem')}`],
+        ...[`--cert=${file('client.pem')}`, `--key=${file('client.key')}`, ...args],
+      ],
+      { env: { ...process.env, ETCDCTL_API: '3' }, stdio: 'pipe' },
+    );
+  return { open, file, control };
 }
+
+test('where etcd has roles, they go by the certificate’s common name', async (t) => {
+  const { open, file, control } = await startMember(t);
+  const own = { ca: file('ca.pem'), certificate: file('client.pem'), key: file('client.key') };
+  const store = open(own);
+  await store.get('ready', { budgetMs: 20_000 });
+  for (const words of [
+    'user add root:secret',
+    'user grant-role root root',
+    'role add agent',
+    'role grant-permission agent --prefix=true readwrite /tls/',
+    'user add client --no-password',
+    'user grant-role client agent',
+    'auth enable',
+  ])
+    control(...words.split(' '));
+  const stop = new AbortController();
+  const elected = new Promise<void>((resolve) => {
+    store.campaign('leader', 'client', { elected: () => resolve(), lost: () => {} }, stop.signal);
+  });
+  await store.transact({ compare: [], write: [{ kind: 'put', key: 'a', value: 'by role' }] });
+  t.equal((await store.get('a'))?.value, 'by role');
+  await elected;
+  stop.abort();
+  const elsewhere = open(own, '/other/');
+  await t.rejects(elsewhere.get('a', { budgetMs: 2_000 }), { message: /permission denied/ });
+  const write = { compare: [], write: [{ kind: 'put', key: 'a', value: 'b' }] } as const;
+  await t.rejects(elsewhere.transact(write, { budgetMs: 2_000 }), { message: /permission denied/ });
+});
 
 test('a member that wants certificates serves those who have one, and nobody else', async (t) => {
   const { open, file } = await startMember(t);
