@@ -18,6 +18,8 @@ export class TrafficWatch {
   readonly #loop: Loop;
   readonly #end: () => void;
   #traffic: readonly TrafficReport[] = [];
+  #counted: readonly TrafficReport[] = [];
+  #countedAtMs = 0;
   #readAtMs: number;
 
   constructor(parts: TrafficParts) {
@@ -42,7 +44,11 @@ export class TrafficWatch {
   }
 
   async #read(): Promise<void> {
-    const counted = await this.#parts.dispatch.allCounters();
+    const atMs = this.#parts.timers.nowMs();
+    const plain = await this.#parts.dispatch.allCounters();
+    const counted = withRates(plain, this.#counted, (atMs - this.#countedAtMs) / 1_000);
+    this.#counted = plain;
+    this.#countedAtMs = atMs;
     const members = counted.reduce((sum, { forwarded }) => sum + forwarded.length, 0);
     const before = JSON.stringify(this.#traffic);
     this.#traffic =
@@ -58,4 +64,27 @@ export interface TrafficParts {
   /** How many the cluster has. */
   services(): number;
   onRead(): void;
+}
+
+/** A dispatcher that began anew counts from 0: its rates are told from the next reading on. */
+function withRates(
+  counted: readonly TrafficReport[],
+  before: readonly TrafficReport[],
+  seconds: number,
+): readonly TrafficReport[] {
+  return counted.map((one) => {
+    const last = before.find(({ service }) => service === one.service);
+    const forwarded = one.forwarded.map((member) => {
+      const from = last?.forwarded.find(({ personality }) => personality === member.personality);
+      if (from === undefined || seconds <= 0 || member.packets < from.packets) return member;
+      const rate = (now: number, then: number) => Math.round(((now - then) / seconds) * 10) / 10;
+      const perSecond = {
+        packets: rate(member.packets, from.packets),
+        bytes: rate(member.bytes, from.bytes),
+        newFlows: rate(member.newFlows, from.newFlows),
+      };
+      return { ...member, perSecond };
+    });
+    return { ...one, forwarded };
+  });
 }

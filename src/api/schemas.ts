@@ -19,6 +19,8 @@ export const healthSchema = z.looseObject({
   pulse: z.boolean().describe("whether this host's pulse answers"),
 });
 
+const memberRate = { packets: number, bytes: number, newFlows: number };
+
 export const statusSchema: z.ZodType<Status> = z.looseObject({
   cluster: text,
   leader: text.nullable(),
@@ -83,6 +85,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
   services: z.array(
     z.looseObject({
       name: text,
+      network: text,
       address: text,
       addresses: z.array(text),
       nextHops: z.array(text).describe('of one of several dispatchers: where routers send to'),
@@ -98,7 +101,7 @@ export const statusSchema: z.ZodType<Status> = z.looseObject({
           reason: text.describe('why it gets no new flows; empty for one that does'),
           slots: count,
           traffic: z
-            .looseObject({ packets: number, bytes: number, newFlows: number })
+            .looseObject({ ...memberRate, perSecond: z.looseObject(memberRate).nullable() })
             .nullable()
             .describe('sent on to it; null where that is not told'),
         }),

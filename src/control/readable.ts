@@ -35,13 +35,17 @@ const isNamesOrNull: Check = (value) => value === null || isNames(value);
 
 /** Beyond 2^53 they are still good to be read. */
 const isAmount: Check = (value) => Number.isFinite(value) && Number(value) >= 0;
+const isRate = record({ packets: isAmount, bytes: isAmount, newFlows: isAmount });
 const isTraffic = record({
   service: isText,
   received: isAmount,
   passed: isAmount,
   dropped: (value) => isObject(value) && Object.values(value).every(isAmount),
   forwarded: listOf(
-    record({ personality: isText, packets: isAmount, bytes: isAmount, newFlows: isAmount }),
+    record({
+      ...{ personality: isText, packets: isAmount, bytes: isAmount, newFlows: isAmount },
+      perSecond: (value) => value === undefined || isRate(value),
+    }),
   ),
 });
 

@@ -175,11 +175,19 @@ export interface TrafficReport {
     readonly bytes: number;
     /** TCP connections begun, and UDP flows where they are sticky. */
     readonly newFlows: number;
+    /** Between the last two readings; absent until there are two. */
+    readonly perSecond?: MemberRate;
   }[];
   readonly passed: number;
   readonly dropped: Readonly<Record<string, number>>;
   /** It is dispatched by nftables, with its hash, and not by BPF. */
   readonly by?: 'nftables';
+}
+
+export interface MemberRate {
+  readonly packets: number;
+  readonly bytes: number;
+  readonly newFlows: number;
 }
 
 export interface ReadyReport {

@@ -3,7 +3,13 @@ import type { ClusterConfig, ServiceConfig } from '../config/types.js';
 import { type ControllersChange, controllersChange } from './controllers-change.js';
 import { electorateOf, electorsOf } from './electorate.js';
 import { awaited } from './moving.js';
-import type { PersonalityReport, Phase, TrafficReport, VolumeReport } from './records.js';
+import type {
+  MemberRate,
+  PersonalityReport,
+  Phase,
+  TrafficReport,
+  VolumeReport,
+} from './records.js';
 import { currentReport } from './reports.js';
 import { slowStartSteps, startingWeight } from './slow-start.js';
 import { incarnationId, type Role, type View } from './view.js';
@@ -56,6 +62,7 @@ export interface PersonalityStatus {
 
 export interface ServiceStatus {
   readonly name: string;
+  readonly network: string;
   readonly address: string;
   readonly addresses: readonly string[];
   /** Of one of several dispatchers: where routers send to. */
@@ -78,7 +85,10 @@ export interface ServiceStatus {
   readonly traffic: ServiceTraffic | null;
 }
 
-export type MemberTraffic = Omit<TrafficReport['forwarded'][number], 'personality'>;
+export interface MemberTraffic extends MemberRate {
+  /** Of late; null until it was counted twice. */
+  readonly perSecond: MemberRate | null;
+}
 export interface ServiceTraffic extends Pick<TrafficReport, 'received' | 'passed' | 'dropped'> {
   /** Absent: BPF. */
   readonly by?: 'nftables' | undefined;
@@ -145,6 +155,7 @@ export function statusOf(
       const traffic = trafficOf(view, service.name);
       return {
         name: service.name,
+        network: service.network,
         address: service.addresses[0] ?? '',
         addresses: service.addresses,
         nextHops: service.nextHops ?? [],
@@ -302,8 +313,8 @@ export function memberTraffic(
 ): MemberTraffic | null {
   const found = traffic?.forwarded.find((one) => one.personality === personality);
   if (found === undefined) return null;
-  const { packets, bytes, newFlows } = found;
-  return { packets, bytes, newFlows };
+  const { packets, bytes, newFlows, perSecond = null } = found;
+  return { packets, bytes, newFlows, perSecond };
 }
 
 /** As its own host sees it. */

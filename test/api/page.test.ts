@@ -43,7 +43,10 @@ function cluster(): Status {
       service: 'web',
       received: 1_234_600,
       forwarded: [
-        { personality: 'web1', packets: 1_234_567, bytes: 98_765_432, newFlows: 4_321 },
+        {
+          ...{ personality: 'web1', packets: 1_234_567, bytes: 98_765_432, newFlows: 4_321 },
+          perSecond: { packets: 1_234.5, bytes: 98_765, newFlows: 4 },
+        },
         { personality: 'web2', packets: 11, bytes: 700, newFlows: 2 },
       ],
       passed: 17,
@@ -55,6 +58,25 @@ function cluster(): Status {
     ['web2', 25_537],
   ]);
   return statusOf(world.view, clusterConfig(), 'h1', () => slots);
+}
+
+/** The host of web1 was voted out, and another is about to have it. */
+function duringFailover(): Status {
+  const world = new World();
+  world.assign(web1, 'h4', { epoch: 3 });
+  world.assign(web2, 'h2');
+  world.assign(web, 'h2');
+  world.vote('h1', 1, 'h2');
+  world.vote('h1', 1, 'h3');
+  const running = { detail: '', volumes: [] };
+  const report = (host: string, name: string, epoch: number, phase: 'starting' | 'running') =>
+    world.write(`report/${host}`, {
+      ...{ incarnation: 1, granting: true, services: [], health: [] },
+      personalities: [{ name, epoch, phase, ...running }],
+    });
+  report('h4', 'web1', 3, 'starting');
+  report('h2', 'web2', 1, 'running');
+  return statusOf(world.view, clusterConfig(), 'h2', () => new Map([['web2', 65_537]]));
 }
 
 function source(status: () => Status): ApiSource {
@@ -150,7 +172,9 @@ test('the status page', async (t) => {
         const text = (await page.locator('main').textContent()) ?? '';
         for (const shown of [
           'Host h3 is expired.',
-          'Host h3 is expired.',
+          'web1 10.10.0.11/24 on h1',
+          'web 10.10.0.100 by h2',
+          '1,234.5 packets, 98.8 kB, 4 new flows a second',
           'dispatches web',
           '61.0 %',
           'epoch 2, lease-expired: ok',
@@ -220,6 +244,21 @@ test('the status page', async (t) => {
     await page.getByText('web1 is failed: the disk does not answer').waitFor();
     await picture(page, 'failed');
     t.equal(await record.getAttribute('open'), null, 'and it stays closed');
+  });
+
+  await t.test('during a failover it shows where the role goes, and how far it is', async (t) => {
+    for (const scheme of ['light', 'dark'] as const) {
+      const { page, complaints } = await openPage(t, browser, scheme, duringFailover);
+      await page.getByText('web1 is starting').waitFor();
+      await picture(page, `failover-${scheme}`);
+      t.match(await page.locator('#networks').textContent(), 'web1 10.10.0.11/24 on h4');
+      t.match(await page.locator('#hosts .starting').textContent(), 'web1, starting');
+      t.match(
+        await page.locator('#summary').textContent(),
+        '3 of 4 hosts up, 1 of 2 personalities running',
+      );
+      t.same(complaints, []);
+    }
   });
 
   await t.test('when the agent is gone it says so, and that what it shows is old', async (t) => {

@@ -120,7 +120,12 @@ test('status and which show what the dispatcher counted, by whom it dispatches n
   const traffic = {
     service: 'web',
     received: 15,
-    forwarded: [{ personality: 'web1', packets: 10, bytes: 840, newFlows: 2 }],
+    forwarded: [
+      {
+        ...{ personality: 'web1', packets: 10, bytes: 840, newFlows: 2 },
+        perSecond: { packets: 0.8, bytes: 67.2, newFlows: 0.1 },
+      },
+    ],
     passed: 4,
     dropped: { lease: 0, malformed: 1 },
   };
@@ -137,7 +142,7 @@ test('status and which show what the dispatcher counted, by whom it dispatches n
     members: [{ personality: 'web1', traffic: { packets: 10, bytes: 840, newFlows: 2 } }],
   });
   const text = statusText(status);
-  t.match(text, /^web +web1 +10 +840 +2$/m);
+  t.match(text, /^web +web1 +10 +840 +2 +0\.8 +0\.1$/m);
   t.match(text, /^web +the stack +4$/m);
   t.match(text, /^web +nobody: malformed +1$/m);
   t.notMatch(text, /nobody: lease/);

@@ -134,10 +134,43 @@ function bar(className, parts, words) {
   return svg;
 }
 
+/** Who can talk to whom: what is on one network, and where it runs now. */
+function drawNetworks({ personalities, services }) {
+  const networks = new Map();
+  const add = (network, line) => networks.set(network, [...(networks.get(network) ?? []), line]);
+  for (const { name, network, addresses, dispatcher } of services)
+    add(network, ['dispatches', `${name} ${addresses.join(' ')} by ${dispatcher ?? 'nobody'}`]);
+  for (const { name, phase, host, interfaces } of personalities)
+    for (const { network, addresses } of interfaces)
+      add(network, [phase, `${name} ${addresses.join(' ')} on ${host ?? 'no host'}`]);
+  return [...networks].map(([network, lines]) =>
+    make(
+      'li',
+      { class: 'card' },
+      make('h3', {}, network),
+      make(
+        'ul',
+        { class: 'carried' },
+        ...lines.map(([kind, text]) => make('li', { class: kind }, text)),
+      ),
+    ),
+  );
+}
+
+const rounded = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
+/** Of the last seconds; '' until its dispatcher has counted twice. */
+function rateOf(traffic) {
+  const rate = traffic?.perSecond ?? null;
+  if (rate === null) return '';
+  const { packets, bytes, newFlows } = rate;
+  return `${rounded.format(packets)} packets, ${rounded.format(bytes / 1_000)} kB, ${rounded.format(newFlows)} new flows a second`;
+}
+
 function drawServices(status) {
   return status.services.map((service) => {
     const total = service.members.reduce((sum, { slots }) => sum + slots, 0);
-    const rows = service.members.flatMap(({ personality, health, slots }) => {
+    const rows = service.members.flatMap(({ personality, health, slots, traffic }) => {
       const share = total === 0 ? 0 : slots / total;
       const percent = `${(share * 100).toFixed(1)} %`;
       const parts = [{ from: 0, to: 1, kind: 'rest' }];
@@ -151,6 +184,7 @@ function drawServices(status) {
         ),
         bar('share', parts, `${personality} gets ${percent} of new flows`),
         make('span', { class: 'quiet' }, percent),
+        make('span', { class: 'quiet rate' }, rateOf(traffic)),
       ];
     });
     return make(
@@ -308,6 +342,7 @@ function draw(status, failovers, events) {
     problems.map((problem) => make('li', {}, problem)),
   );
   show(at('hosts'), drawHosts(status));
+  show(at('networks'), drawNetworks(status));
   at('services-section').hidden = status.services.length === 0;
   show(at('services'), drawServices(status));
   show(at('personalities'), drawPersonalities(status));

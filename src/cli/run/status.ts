@@ -1,6 +1,6 @@
 import { statusOfView } from '../../agent/cluster-status.js';
 import type { Phase } from '../../control/records.js';
-import type { HostStatus, Status } from '../../control/status.js';
+import type { HostStatus, MemberTraffic, Status } from '../../control/status.js';
 import type { View } from '../../control/view.js';
 import { UnderstudyError } from '../../errors.js';
 import { systemTimers } from '../../store/timers.js';
@@ -101,6 +101,12 @@ function phaseText(phase: Phase): string {
   return phase === 'failed' || phase === 'unplaced' ? colour.red(phase) : colour.yellow(phase);
 }
 
+function memberCells({ packets, bytes, newFlows, perSecond }: MemberTraffic): readonly string[] {
+  const counted = [packets, bytes, newFlows];
+  const rates = perSecond === null ? [] : [perSecond.packets, perSecond.newFlows];
+  return [...counted, ...rates].map(String);
+}
+
 /** What each dispatcher counted; of what was dropped, the reasons that occurred. */
 function trafficRows({ services }: Status): readonly string[][] {
   return services.flatMap(({ name, members, traffic }) => {
@@ -108,7 +114,7 @@ function trafficRows({ services }: Status): readonly string[][] {
     const dropped = Object.entries(traffic.dropped).filter(([, packets]) => packets > 0);
     return [
       ...members.flatMap(({ personality, traffic: to }) =>
-        to === null ? [] : [[name, personality, `${to.packets}`, `${to.bytes}`, `${to.newFlows}`]],
+        to === null ? [] : [[name, personality, ...memberCells(to)]],
       ),
       [name, 'the stack', `${traffic.passed}`, '', ''],
       ...dropped.map(([reason, packets]) => [name, `nobody: ${reason}`, `${packets}`, '', '']),
@@ -181,7 +187,12 @@ export function statusText(status: Status): string {
   }
   const traffic = trafficRows(status);
   if (traffic.length > 0)
-    parts.push(table([['SERVICE', 'PACKETS TO', 'PACKETS', 'BYTES', 'NEW FLOWS'], ...traffic]));
+    parts.push(
+      table([
+        ['SERVICE', 'PACKETS TO', 'PACKETS', 'BYTES', 'NEW FLOWS', 'PACKETS/S', 'FLOWS/S'],
+        ...traffic,
+      ]),
+    );
   for (const { name, members, traffic: counted, dispatcher } of status.services) {
     if (counted?.by === 'nftables') {
       parts.push(
