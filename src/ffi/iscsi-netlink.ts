@@ -8,7 +8,7 @@ import {
   openSocket,
   receiveFrom,
   SOCK_RAW,
-  sendTo,
+  sendToOffThread,
 } from './sockets.js';
 
 /**
@@ -32,13 +32,13 @@ const STOP_CONN_RECOVER = 3;
  *
  * @throws {SystemCallError}
  */
-export function owesCleanup(session: number): boolean {
+export async function owesCleanup(session: number): Promise<boolean> {
   // Before 5.12 it would have sent it.
   if (Number.parseInt(release(), 10) < 6) return false;
   const meant = Buffer.alloc(16);
   meant.writeUInt32LE(session, 0);
   meant.writeUInt32LE(headerBytes, 8);
-  return ask(uevents.sendPdu, meant) === -(errno.ENOTCONN ?? 0);
+  return (await ask(uevents.sendPdu, meant)) === -(errno.ENOTCONN ?? 0);
 }
 
 /**
@@ -47,16 +47,16 @@ export function owesCleanup(session: number): boolean {
  *
  * @throws {SystemCallError}
  */
-export function cleanUp(session: number): void {
+export async function cleanUp(session: number): Promise<void> {
   const meant = Buffer.alloc(24);
   meant.writeUInt32LE(session, 0);
   meant.writeUInt32LE(STOP_CONN_RECOVER, 16);
-  const result = ask(uevents.stopConnection, meant);
+  const result = await ask(uevents.stopConnection, meant);
   if (result < 0) throw new SystemCallError('ISCSI_UEVENT_STOP_CONN', -result);
 }
 
 /** @returns 0, or what the kernel says against it, below 0. Of the first connection, the only one that Linux makes. */
-function ask(type: number, meant: Buffer): number {
+async function ask(type: number, meant: Buffer): Promise<number> {
   const message = Buffer.alloc(headerBytes + eventBytes);
   message.writeUInt32LE(message.length, 0);
   message.writeUInt16LE(type, 4);
@@ -69,7 +69,8 @@ function ask(type: number, meant: Buffer): number {
     const kernel = Buffer.alloc(12);
     kernel.writeUInt16LE(AF_NETLINK, 0);
     bindSocket(fd, kernel);
-    sendTo(fd, message, kernel);
+    // Whoever is before us may be ending a session, which takes the kernel as long as its disks do.
+    await sendToOffThread(fd, message);
     const answer = Buffer.alloc(message.length);
     const received = receiveFrom(fd, answer, Buffer.alloc(12));
     if (received === undefined || received.length < answer.length) {

@@ -87,23 +87,26 @@ export class SessionKeeper {
     for (const session of present) {
       const state = await connectionState(session);
       if (state === 'up' || state === '') continue;
-      away.set(session.name, this.#lookAt(session, this.#away.get(session.name)));
+      away.set(session.name, await this.#lookAt(session, this.#away.get(session.name)));
     }
     this.#away = away;
     this.#present = present;
   }
 
   /** At once from question to order: iscsid may do it itself in between, and log in, which takes it far longer. */
-  #lookAt(session: KernelSession, before: Away = { looks: 0, owed: 0, failure: undefined }): Away {
+  async #lookAt(
+    session: KernelSession,
+    before: Away = { looks: 0, owed: 0, failure: undefined },
+  ): Promise<Away> {
     const { log, ending } = this.#parts;
     const looks = before.looks + 1;
     try {
-      if (ending(session.interface) || !owesCleanup(session.id)) {
+      if (ending(session.interface) || !(await owesCleanup(session.id))) {
         return { looks, owed: 0, failure: undefined };
       }
       const owed = before.owed + 1;
       if (owed < owedLooks) return { looks, owed, failure: before.failure };
-      cleanUp(session.id);
+      await cleanUp(session.id);
     } catch (thrown) {
       return { looks, owed: 0, failure: messageOf(thrown) };
     }
