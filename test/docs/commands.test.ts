@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { root, runProgram, understudy } from '../cli/run.js';
 import { blocks, pages, spans } from './pages.js';
+import { runnerOf, runners } from './runners.js';
 import { complaintOf, isName, isShell, variants, writtenCommands } from './written-commands.js';
 
 test('every command of ours that a page tells is one by the command line’s own definitions', async (t) => {
@@ -65,6 +66,24 @@ test('blocks of commands are good shell, with units and programs that exist', as
         );
     }
   }
+});
+
+test('of each block of commands it is known which test runs it, or why none does', (t) => {
+  const used = new Set<unknown>();
+  for (const one of pages()) {
+    for (const block of blocks(one).filter(isShell)) {
+      const runner = runnerOf(one.path, block.lines);
+      used.add(runner);
+      t.ok(runner, `${block.where}: ${block.lines[0]}`);
+    }
+  }
+  for (const [page, line, runner] of runners) {
+    t.ok(used.has(runner), `${page}: ${line}: there is such a block`);
+    if ('not' in runner) continue;
+    const text = readFileSync(`${root}${runner.by}`, 'utf8');
+    if (runner.instead === undefined) t.match(text, page, `${runner.by} reads ${page}`);
+  }
+  t.end();
 });
 
 /** What changes nothing and needs no cluster is run as it stands. */

@@ -57,8 +57,9 @@ export function isShell({
   lines: readonly string[];
 }): boolean {
   const start = /^(?:\(?(?:umask|for|while|if)\b|\w+=\S+(?: |$)|[a-z][\w./-]*(?: |$)|#)/;
+  if (['sh', 'bash'].includes(language)) return true;
   return (
-    ['', 'sh', 'bash'].includes(language) &&
+    language === '' &&
     lines.every((line) => line === '' || start.test(line) || /^ {2}/.test(line)) &&
     lines.some((line) => programs.test(line))
   );
@@ -66,7 +67,7 @@ export function isShell({
 
 /** What the pages call; another program is a decision. */
 const programs =
-  /^(?:\w+=\S+ )*(?:npm|npx|understudy|systemctl|tar|apt-get|install|scripts\/\w+|source|etcdctl|scp|ssh|curl|promtool|\(umask)\b/;
+  /^(?:\w+=\S+ )*(?:npm|npx|understudy|systemctl|tar|apt-get|install|scripts\/\w+|source|etcdctl|scp|ssh|curl|promtool|echo|\(umask)\b/;
 
 const placeholders: Readonly<Record<string, string>> = {
   N: '1',
