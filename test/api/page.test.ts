@@ -251,6 +251,10 @@ test('the status page', async (t) => {
       const { page, complaints } = await openPage(t, browser, scheme, duringFailover);
       await page.getByText('web1 is starting').waitFor();
       await picture(page, `failover-${scheme}`);
+      t.same(await page.locator('#problems li').allTextContents(), [
+        'Host h1 is expired.',
+        'web1 is starting.',
+      ]);
       t.match(await page.locator('#networks').textContent(), 'web1 10.10.0.11/24 on h4');
       t.match(await page.locator('#hosts .starting').textContent(), 'web1, starting');
       t.match(

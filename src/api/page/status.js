@@ -34,6 +34,8 @@ const phaseTone = {
   unplaced: 'bad',
 };
 
+const said = (what, why) => (why ? `${what}: ${why}` : `${what}.`);
+
 function problemsOf(status) {
   const problems = [];
   if (!status.quorum) {
@@ -45,13 +47,13 @@ function problemsOf(status) {
   }
   for (const { name, state, reason } of status.hosts) {
     if (stateTone[state] === 'bad') {
-      problems.push(`Host ${name} is ${state}${reason ? `: ${reason}` : ''}.`);
+      problems.push(said(`Host ${name} is ${state}`, reason));
     }
   }
   for (const { name, phase, reason, failures, volumes } of status.personalities) {
     const stands = volumes.some(({ trouble }) => trouble !== undefined);
     if (phase !== 'running' || failures !== null || stands)
-      problems.push(`${name} is ${phase}: ${reason}`);
+      problems.push(said(`${name} is ${phase}`, reason));
   }
   const pools = new Map();
   for (const host of status.hosts) {
@@ -66,7 +68,7 @@ function problemsOf(status) {
   for (const service of status.services) {
     for (const { personality, health, reason } of service.members) {
       if (health === 'down')
-        problems.push(`${personality} is down as a member of ${service.name}: ${reason}`);
+        problems.push(said(`${personality} is down as a member of ${service.name}`, reason));
     }
     if (service.traffic?.by === 'nftables') {
       problems.push(
