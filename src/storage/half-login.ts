@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { runChild } from './child.js';
+import { hostOfInitiator } from './types.js';
 
 /**
  * Connections to tgtd whose login has begun and not ended. tgtd asks its access list when a login begins
@@ -17,6 +18,12 @@ export interface Portals {
   readonly ipv6: boolean;
 }
 
+/** A connection that is logged in. */
+export interface Peer {
+  readonly initiator: string;
+  readonly address: string;
+}
+
 /** Listed or established connections by the peer's address, in one spelling. */
 export type Peers = ReadonlyMap<string, number>;
 
@@ -25,6 +32,24 @@ export function halfLogins(established: Peers, listed: Peers): readonly string[]
   return [...established]
     .filter(([address, count]) => count > (listed.get(address) ?? 0))
     .map(([address]) => address);
+}
+
+/**
+ * Addresses from which hosts other than these are logged in, and none of these. Pure.
+ *
+ * @param hosts undefined: it is not known whom to look for, so nobody is another
+ */
+export function othersAddresses(
+  peers: readonly Peer[],
+  hosts: ReadonlySet<string> | undefined,
+): ReadonlySet<string> {
+  if (hosts === undefined) return new Set();
+  const isOther = ({ initiator }: Peer) => {
+    const host = hostOfInitiator(initiator);
+    return host !== undefined && !hosts.has(host);
+  };
+  const theirs = new Set(peers.filter((peer) => !isOther(peer)).map(({ address }) => address));
+  return new Set(peers.map(({ address }) => address).filter((address) => !theirs.has(address)));
 }
 
 /** One spelling: no brackets, no IPv4 inside IPv6. */

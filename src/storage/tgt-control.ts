@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { messageOf, UnderstudyError } from '../errors.js';
-import type { Portals } from './half-login.js';
+import { type Peer, type Portals, plainAddress } from './half-login.js';
 
 /**
  * tgtd by its management socket, as tgtadm(8) speaks to it: a takeover waits for eight calls, and
@@ -33,9 +33,16 @@ export function parsePortals(text: string): Portals {
   };
 }
 
-/** Peers of every logged-in connection, of `tgtadm --op show --mode target`. Pure. */
-export function parsePeers(text: string): readonly string[] {
-  return [...text.matchAll(/^\s+IP Address: (\S+)$/gm)].map(([, address = '']) => address);
+/** Every logged-in connection, of `tgtadm --op show --mode target`. Pure. */
+export function parsePeers(text: string): readonly Peer[] {
+  const found: Peer[] = [];
+  let initiator = '';
+  for (const line of text.split('\n')) {
+    const [, key, value = ''] = /^\s+(Initiator|IP Address): (\S+)/.exec(line) ?? [];
+    if (key === 'Initiator') initiator = value;
+    if (key === 'IP Address') found.push({ initiator, address: plainAddress(value) });
+  }
+  return found;
 }
 
 /** Reads what `tgtadm --op show --mode target` prints. Pure. */
@@ -155,8 +162,8 @@ export class TgtControl {
     return parsePortals(await this.#ask({ mode: 'portal', operation: 'show' }, signal));
   }
 
-  /** Address of each connection that is logged in, to whatever target. */
-  async peers(signal: AbortSignal): Promise<readonly string[]> {
+  /** Each connection that is logged in, to whatever target. */
+  async peers(signal: AbortSignal): Promise<readonly Peer[]> {
     return parsePeers(await this.#ask({ mode: 'target', operation: 'show' }, signal));
   }
 

@@ -5,12 +5,13 @@ import {
   endConnections,
   establishedPeers,
   halfLogins,
+  othersAddresses,
   type Portals,
   plainAddress,
 } from './half-login.js';
 import { MaskLedger } from './mask-ledger.js';
 import { TgtControl, type TgtControlOptions, type TgtTarget } from './tgt-control.js';
-import type { MaskAdapter, MaskOrder } from './types.js';
+import { hostOfInitiator, type MaskAdapter, type MaskOrder } from './types.js';
 
 export interface TgtMaskOptions extends TgtControlOptions {
   /** The epochs that were applied; default /var/lib/understudy/target-epochs.json. */
@@ -31,8 +32,10 @@ const loginGraceMs = 100;
 export class TgtMask implements MaskAdapter {
   readonly #tgt: TgtControl;
   readonly ledger: MaskLedger;
-  /** Targets whose old owner was unbound and may be half logged in. */
-  readonly #unsettled = new Set<string>();
+  /** Targets of which it is known that no former owner is half logged in: of none, when this daemon starts. */
+  readonly #settled = new Set<string>();
+  /** Hosts that were unbound from targets that are not settled yet; undefined: it may have been any. */
+  readonly #former = new Map<string, ReadonlySet<string> | undefined>();
   /** As they were when masks were last looked at. */
   #portals: Portals | undefined;
   /** Where the initiators of a target were last seen. */
@@ -51,15 +54,22 @@ export class TgtMask implements MaskAdapter {
     const { written } = await this.ledger.admit(order);
     const { tid, admitted } = await this.#find(order.target, signal);
     const others = admitted.filter((entry) => entry !== order.initiator);
-    if (others.length > 0) this.#unsettled.add(order.target);
-    for (const entry of others) await this.#tgt.unbind(tid, entry, signal);
-    if (this.#unsettled.has(order.target)) await this.#settleLogins(order, signal);
-    this.#unsettled.delete(order.target);
-    await this.#expel(tid, order, signal);
+    const bound = order.initiator !== undefined && admitted.includes(order.initiator);
+    const unsettled = others.length > 0 || !(bound || this.#settled.has(order.target));
+    if (unsettled) {
+      this.#remember(order.target, others);
+      for (const entry of others) await this.#tgt.unbind(tid, entry, signal);
+      await this.#settleLogins(order, signal);
+    }
+    const expelled = await this.#expel(tid, order, signal);
+    // A dead connection whose last command is not done is listed with its descriptor, which the next login has by then.
+    if (unsettled && expelled) await this.#settleLogins(order, signal);
+    this.#settled.add(order.target);
+    this.#former.delete(order.target);
     // Where the next owner is, nobody has seen yet.
     if (others.length > 0) this.#addresses.delete(order.target);
     await written;
-    if (order.initiator !== undefined && !admitted.includes(order.initiator)) {
+    if (order.initiator !== undefined && !bound) {
       await this.#tgt.bind(tid, order.initiator, signal);
     }
     await this.#verify(order, signal);
@@ -84,18 +94,31 @@ export class TgtMask implements MaskAdapter {
     });
   }
 
+  /** Before they are unbound: whatever fails from here on, it is them who have to be out. */
+  #remember(target: string, entries: readonly string[]): void {
+    const hosts = entries.map(hostOfInitiator);
+    const known = hosts.filter((host) => host !== undefined);
+    const before = this.#former.get(target) ?? [];
+    // An address, or a name that is none of ours, says nothing of where it is.
+    const any = known.length < hosts.length || (known.length === 0 && !this.#former.has(target));
+    const stays = this.#former.has(target) && this.#former.get(target) === undefined;
+    this.#former.set(target, any || stays ? undefined : new Set([...before, ...known]));
+    this.#settled.delete(target);
+  }
+
   /** Waits until every login of the old owner that had begun has ended, or ends it. */
   async #settleLogins(order: MaskOrder, signal: AbortSignal): Promise<void> {
     const portals = this.#portals ?? (await this.#tgt.portals(signal));
-    const suspects = this.#addresses.get(order.target);
+    const seen = this.#addresses.get(order.target) ?? new Set();
     const hung = async () => {
       // In this order: one that comes in between is listed, or not yet there.
       const established = establishedPeers(portals);
       if (established.size === 0) return [];
-      const listed = countEach((await this.#tgt.peers(signal)).map(plainAddress));
-      const found = halfLogins(established, listed);
-      // Of an owner that was never seen anybody may be the one.
-      return suspects === undefined ? found : found.filter((address) => suspects.has(address));
+      const listed = await this.#tgt.peers(signal);
+      const found = halfLogins(established, countEach(listed.map(({ address }) => address)));
+      // The old owner's host may have more addresses than it was seen at. Only who is logged in is known to be another.
+      const others = othersAddresses(listed, this.#former.get(order.target));
+      return found.filter((address) => seen.has(address) || !others.has(address));
     };
     for (let waitedMs = 0; waitedMs < loginGraceMs; waitedMs += roundPauseMs) {
       if ((await hung()).length === 0) return;
@@ -110,10 +133,11 @@ export class TgtMask implements MaskAdapter {
     );
   }
 
-  async #expel(tid: number, order: MaskOrder, signal: AbortSignal): Promise<void> {
+  /** @returns whether anybody was there */
+  async #expel(tid: number, order: MaskOrder, signal: AbortSignal): Promise<boolean> {
     for (let round = 0; round < maxRounds; round += 1) {
       const strangers = await this.#strangers(tid, order, signal);
-      if (strangers.length === 0) return;
+      if (strangers.length === 0) return round > 0;
       if (round > 0) await pause(roundPauseMs, undefined, { signal });
       for (const connection of strangers) await this.#tgt.disconnect(tid, connection, signal);
     }

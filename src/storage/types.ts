@@ -100,6 +100,13 @@ export function isOwnName(initiator: string): boolean {
   return initiator.startsWith(namingAuthority);
 }
 
+/** The host, with its cluster, in a name that `initiatorName` made; undefined: it is no such name. Pure. */
+export function hostOfInitiator(initiator: string): string | undefined {
+  if (!isOwnName(initiator)) return undefined;
+  const [cluster, , host] = initiator.slice(namingAuthority.length).split('.');
+  return host === undefined ? undefined : `${cluster}.${host}`;
+}
+
 /** The storage side of the fence, run by understudy-target beside an iSCSI target. */
 export interface MaskOrder {
   readonly target: string;

@@ -27,6 +27,14 @@ const terms = [
 /** Logins, and writes. */
 const tags = { login: 1, write: 5 } as const;
 
+export interface RawOptions {
+  readonly port: number;
+  readonly target: string;
+  readonly initiator: string;
+  /** The address that it comes from. */
+  readonly from?: string;
+}
+
 export interface Announced {
   /** Sends the data that the target asked for. */
   goOn(fill: number): void;
@@ -56,9 +64,9 @@ export class RawInitiator {
   /** Connected, and with the first half of its login done. */
   static async begin(
     t: Test,
-    { port, target, initiator }: { port: number; target: string; initiator: string },
+    { port, target, initiator, from = '127.0.0.1' }: RawOptions,
   ): Promise<RawInitiator> {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from });
     t.teardown(() => socket.destroy());
     await once(socket, 'connect');
     const self = new RawInitiator(socket);
