@@ -3,6 +3,9 @@ import { Claims } from '../src/demo/claims.js';
 import { openStage } from '../src/demo/open-stage.js';
 import { must, type Stage } from '../src/demo/stage.js';
 import type { Lab } from '../src/lab/lab.js';
+import { storageNode } from '../src/lab/plan.js';
+import { labDirectory } from '../src/lab/state.js';
+import { peerLun, peerTarget } from './volume-agent.js';
 
 export interface Timing {
   readonly name: string;
@@ -52,7 +55,9 @@ personalities:
     networks: [{network: blue, address: ${addresses.plain}/24}]
 lab:
   clients: [{name: client, network: blue, address: 10.10.0.200/24}]
-  storage: [{target: "iqn.2026-11.example.lab:data", luns: [{lun: 1, size: 64MiB}]}]
+  storage:
+    - {target: "iqn.2026-11.example.lab:data", luns: [{lun: 1, size: 64MiB}]}
+    - {target: "${peerTarget}", luns: [{lun: ${peerLun}, size: 64MiB}]}
 `;
 
 export interface Bench {
@@ -68,5 +73,15 @@ export async function openBench(timing: Timing, signal: AbortSignal): Promise<Be
   const bench = await openStage(parsed.config, parsed.lab, new Claims(), say, signal);
   const write = 'echo disk > /srv/www/name && sync /srv/www/name';
   await must(bench.stage, 'disk', ['sh', '-c', write]);
+  await openPeerTarget(bench.lab);
   return bench;
+}
+
+/** A target of no volume is nobody's to mask: who asks may log in. */
+async function openPeerTarget(lab: Lab): Promise<void> {
+  const socket = `TGT_IPC_SOCKET=${labDirectory(lab.name)}/tgt/socket`;
+  const bind = '--op bind --mode target --tid 2 -I ALL'.split(' ');
+  const argv = ['env', socket, 'tgtadm', '-C', '1', '--lld', 'iscsi', ...bind];
+  const { code, stderr } = await lab.exec(lab.command(storageNode.name, argv));
+  if (code !== 0) throw new Error(`tgtadm ${bind.join(' ')}: ${stderr}`);
 }

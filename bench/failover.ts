@@ -1,5 +1,4 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import {
   defaultTiming,
@@ -9,6 +8,7 @@ import {
   type Timing,
   threeTiming,
 } from './failover-lab.js';
+import { machine } from './machine.js';
 import { intoPage, table } from './markdown.js';
 import { PeerPair } from './peer.js';
 import { everySeries, peerOf, playRound, type Round, type Series, untilReady } from './rounds.js';
@@ -34,7 +34,7 @@ const parts: Readonly<Record<string, Part>> = {
   moves: { timing: defaultTiming, series: ['move disk', 'move plain'] },
   peers: {
     timing: defaultTiming,
-    series: ['plain', 'keepalived 1 s', 'ucarp', 'pacemaker tuned', 'pacemaker'],
+    series: ['plain', 'keepalived 1 s', 'ucarp', 'pacemaker tuned', 'pacemaker disk', 'pacemaker'],
   },
 };
 
@@ -61,7 +61,6 @@ const text = [defaultTiming, threeTiming, fastTiming, smallTiming]
   .join('\n\n');
 process.stdout.write(`${text}\n`);
 if (values.page) {
-  const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}`;
   const page = new URL('../../docs/benchmarks.md', import.meta.url);
   intoPage(page, 'failover', `${text}\n\n${machine}; \`npm run bench:failover\`.`);
 }
@@ -146,6 +145,8 @@ function title(series: Series, timing: Timing): string {
     ucarp: 'ucarp, its defaults (advert 1 s), no storage, no fencing',
     'pacemaker tuned':
       'Pacemaker, IPaddr2, no storage, token 300 ms, a fencing agent that answers at once',
+    'pacemaker disk':
+      'Pacemaker, a LUN with a file system, then IPaddr2, token 300 ms, a fencing agent that answers at once',
     pacemaker:
       'Pacemaker, IPaddr2, no storage, default token, a fencing agent that answers at once',
   };

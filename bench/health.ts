@@ -4,7 +4,8 @@ import { parseClusterFile } from '../src/config/parse.js';
 import { Claims } from '../src/demo/claims.js';
 import { openStage } from '../src/demo/open-stage.js';
 import { FlowWatch } from '../src/observe/flow-watch.js';
-import { table } from './markdown.js';
+import { machine } from './machine.js';
+import { intoPage, table } from './markdown.js';
 import {
   clusterFile,
   type Death,
@@ -15,10 +16,12 @@ import {
 } from './member-death.js';
 
 /**
- * `npm run bench:health -- [--kills N]`: a member's process is killed while a client opens a connection
+ * `npm run bench:health -- [--kills N] [--page]`: a member's process is killed while a client opens a connection
  * every ms. When the last one went to it, and how long after the decision that it is down.
  */
-const { values } = parseArgs({ options: { kills: { type: 'string', default: '20' } } });
+const { values } = parseArgs({
+  options: { kills: { type: 'string', default: '20' }, page: { type: 'boolean', default: false } },
+});
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort(new Error('interrupted')));
 const parsed = parseClusterFile(clusterFile('bench'));
@@ -50,14 +53,17 @@ const row = (what: string, of: (death: Death) => number) => {
     (sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN).toFixed(1);
   return [what, String(sorted.length), at(0.5), at(0.9), at(1)];
 };
-process.stdout.write(
-  `${table(
-    ['ms', 'kills', 'median', 'p90', 'max'],
-    [
-      row('from the kill to the last new flow to the dead member', ({ lastMs }) => lastMs),
-      row('beyond two intervals', ({ lastMs }) => lastMs - 2 * intervalMs),
-      row('from the decision to that flow', ({ lastMs, decidedMs }) => lastMs - decidedMs),
-    ],
-  )}\n`,
+const text = table(
+  ['ms', 'kills', 'median', 'p90', 'max'],
+  [
+    row('from the kill to the last new flow to the dead member', ({ lastMs }) => lastMs),
+    row('beyond two intervals', ({ lastMs }) => lastMs - 2 * intervalMs),
+    row('from the decision to that flow', ({ lastMs, decidedMs }) => lastMs - decidedMs),
+  ],
 );
+process.stdout.write(`${text}\n`);
+if (values.page) {
+  const page = new URL('../../docs/benchmarks.md', import.meta.url);
+  intoPage(page, 'health', `${text}\n\n${machine}; \`npm run bench:health\`.`);
+}
 process.exit(0);

@@ -5,8 +5,9 @@ import { etcdLeader } from '../src/lab/etcd.js';
 import { collect } from '../src/lab/shell.js';
 import { HttpWatch, type Nodes, PingWatch } from '../src/observe/observers.js';
 import { addresses, type Bench, type Kind } from './failover-lab.js';
+import { pacemaker } from './pacemaker.js';
 import { nodesOf, PeerPair } from './peer.js';
-import { keepalived, type PeerKind, pacemaker, ucarp } from './peers.js';
+import { keepalived, type PeerKind, ucarp } from './peers.js';
 
 /** What a client saw of one takeover. */
 export interface Round {
@@ -29,6 +30,7 @@ export const everySeries = [
   'keepalived 1 s',
   'ucarp',
   'pacemaker tuned',
+  'pacemaker disk',
   'pacemaker',
 ] as const;
 export type Series = (typeof everySeries)[number];
@@ -43,9 +45,11 @@ export function peerOf(series: Series, advertMs: number): PeerKind | undefined {
     case 'ucarp':
       return ucarp('u', 206);
     case 'pacemaker tuned':
-      return pacemaker(300, 't', 209);
+      return pacemaker({ tokenMs: 300 }, 't', 209);
+    case 'pacemaker disk':
+      return pacemaker({ tokenMs: 300, volume: true }, 'd', 215);
     case 'pacemaker':
-      return pacemaker(undefined, 'p', 212);
+      return pacemaker({}, 'p', 212);
     default:
       return undefined;
   }

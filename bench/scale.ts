@@ -3,12 +3,15 @@ import { type CoreCosts, measureCore } from './core.js';
 import { type HeartbeatCosts, measureHeartbeats } from './heartbeats.js';
 import { figure, intoPage, table } from './markdown.js';
 import { measurePulse, type PulseCosts } from './pulse.js';
+import { measureStore, type StoreCosts } from './store.js';
 
 /**
  * How the work of a controller grows with the cluster: `npm run bench:scale`. The production core with
- * no store and no network; medians of one run, printed and put into docs/scale.md.
+ * no store and no network, then a real store with as many hosts connected to it; medians of one run, printed and
+ * put into docs/scale.md.
  */
 const sizes = [10, 100, 1_000];
+const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 interface Costs {
   readonly hosts: number;
@@ -19,7 +22,7 @@ interface Costs {
 
 const measured: Costs[] = [];
 for (const hosts of sizes) {
-  process.stderr.write(`${hosts} hosts …\n`);
+  say(`${hosts} hosts …`);
   const pulse = await measurePulse(hosts);
   measured.push({ hosts, pulse, beats: measureHeartbeats(hosts), core: measureCore(hosts) });
 }
@@ -65,8 +68,36 @@ const lines = [
   row('memory of a view, KiB', ({ core }) => figure(core.viewBytes / 1_024)),
 ];
 const head = ['', ...sizes.map((hosts) => `${figure(hosts)} hosts`)];
-const text = table(head, lines);
-console.log(text);
 const machine = `${cpus().length} cores, ${arch()}, Node ${process.versions.node}`;
 const page = new URL('../../docs/scale.md', import.meta.url);
-intoPage(page, 'scale', `${text}\n\n${machine}; medians of one run of \`npm run bench:scale\`.`);
+const show = (name: string, rows: readonly (readonly string[])[]) => {
+  const text = table(head, rows);
+  console.log(text);
+  intoPage(page, name, `${text}\n\n${machine}; medians of one run of \`npm run bench:scale\`.`);
+};
+show('scale', lines);
+
+const stores: StoreCosts[] = [];
+for (const hosts of sizes) {
+  say(`${hosts} hosts on a real store …`);
+  stores.push(await measureStore(hosts));
+}
+const of = (name: string, cell: (costs: StoreCosts) => number) => [
+  name,
+  ...stores.map((costs) => figure(cell(costs))),
+];
+const mib = 1_048_576;
+show('store', [
+  of('until all hosts are connected and know everything, s', ({ joinedMs }) => joinedMs / 1_000),
+  of('a host’s report is written, ms', ({ writtenMs }) => writtenMs),
+  of('half of the hosts have it, ms', ({ halfMs }) => halfMs),
+  of('all have it, ms', ({ allMs }) => allMs),
+  of('processor time of the three members for it, ms', ({ memberCpuMs }) => memberCpuMs),
+  of(
+    'majority of votes → the host’s roles are committed elsewhere, ms',
+    ({ committedMs }) => committedMs,
+  ),
+  of('the same until all hosts know, ms', ({ knownMs }) => knownMs),
+  of('memory of the biggest member, MiB', ({ biggestMemberBytes }) => biggestMemberBytes / mib),
+  of('database of a member, MiB', ({ databaseBytes }) => databaseBytes / mib),
+]);

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { guestMissing, runInGuest } from '../test/uml/guest.js';
+import { machine } from './machine.js';
 import { intoPage, table } from './markdown.js';
 import type { Round } from './storage-rounds.js';
 
@@ -84,13 +84,12 @@ if (missing === undefined) {
     notes.push(`Steps of ${what}: ${steps(kernel)}.`);
   }
 } else notes.push(`No guest: ${missing}.`);
-const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}, Node ${process.versions.node}; \`npm run bench:storage\`.`;
 const text = [
   table(['ms', 'rounds', 'median', 'p90', 'min', 'max'], rows),
   '',
   ...notes,
   '',
-  machine,
+  `${machine}; \`npm run bench:storage\`.`,
 ].join('\n');
 console.log(text);
 if (values.page) intoPage(new URL('../../docs/benchmarks.md', import.meta.url), 'storage', text);
