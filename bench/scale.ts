@@ -88,7 +88,10 @@ const of = (name: string, cell: (costs: StoreCosts) => number) => [
 ];
 const mib = 1_048_576;
 show('store', [
-  of('until all hosts are connected and know everything, s', ({ joinedMs }) => joinedMs / 1_000),
+  of(
+    'until all hosts are connected and know everything, 16 at a time, s',
+    ({ joinedMs }) => joinedMs / 1_000,
+  ),
   of('a host’s report is written, ms', ({ writtenMs }) => writtenMs),
   of('half of the hosts have it, ms', ({ halfMs }) => halfMs),
   of('all have it, ms', ({ allMs }) => allMs),

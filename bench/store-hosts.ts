@@ -14,8 +14,25 @@ export interface Seen {
 }
 
 const [endpoints = '', prefix = '', count = '0'] = process.argv.slice(2);
+/** Hosts that are connecting at any time: all at once would wait for two processors, not for etcd. */
+const atOnce = 4;
+const mostStarts = 20;
 const never = new AbortController().signal;
 const nowMs = () => Number(process.hrtime.bigint()) / 1e6;
+
+/** An agent whose store does not answer in time ends, and its unit starts it anew. */
+async function connected(): Promise<EtcdStore> {
+  for (let left = mostStarts; ; left -= 1) {
+    const store = new EtcdStore({ endpoints: endpoints.split(','), prefix });
+    try {
+      await store.start(never);
+      return store;
+    } catch (thrown) {
+      await store.stop();
+      if (left === 1) throw thrown;
+    }
+  }
+}
 
 /** When one host had which revision; older ones than the last asked for are of no use. */
 class Host {
@@ -24,8 +41,7 @@ class Host {
   #waiting: { readonly revision: number; resolve(atMs: number): void } | undefined;
 
   async start(): Promise<void> {
-    const store = new EtcdStore({ endpoints: endpoints.split(','), prefix });
-    await store.start(never);
+    const store = await connected();
     await new Promise<void>((resolve) => {
       store.watch(
         '',
@@ -71,5 +87,9 @@ process.on('message', (revision: number) => {
   });
 });
 process.on('disconnect', () => process.exit(0));
-await Promise.all(hosts.map((host) => host.start()));
+const waiting = [...hosts];
+const joining = Array.from({ length: atOnce }, async () => {
+  for (let host = waiting.pop(); host !== undefined; host = waiting.pop()) await host.start();
+});
+await Promise.all(joining);
 process.send?.('ready');
