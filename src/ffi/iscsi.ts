@@ -55,6 +55,9 @@ export interface DiscoveredTarget {
   readonly portals: readonly string[];
 }
 
+/** Instead of a text where it has none. */
+export const noReason = 'libiscsi gave no reason';
+
 /** The session ended: libiscsi's words, or ours for a time-out. */
 export class IscsiError extends Error {
   /** `timeout`: no answer in time; `refused`: the login was answered and refused. */
@@ -240,7 +243,7 @@ export class IscsiContext {
   #errorText(): string {
     const text =
       this.#context === null ? '' : (this.#lib.errorText(this.#context) as string | null);
-    return text?.trim() || 'libiscsi gave no reason';
+    return text?.trim() || noReason;
   }
 
   /** Starts one call and waits for its callback, the budget or the end of the context. */

@@ -1,8 +1,10 @@
 import { UnderstudyError } from '../errors.js';
-import { IscsiError } from '../ffi/iscsi.js';
+import { IscsiError, noReason } from '../ffi/iscsi.js';
 import type { ChapCredentials } from './chap.js';
 
 const authenticationFailed = 0x0201;
+/** Of mutual CHAP, on LIO. */
+const shortestSafeName = 11;
 /** "Too many connections" and "out of resources". */
 const outOfResources: readonly (number | undefined)[] = [0x0206, 0x0302];
 
@@ -56,6 +58,9 @@ export function loginFailure(
   if (status !== undefined && outOfResources.includes(status)) {
     return targetFull(object, thrown.message);
   }
+  if (thrown.loginStatus === undefined && isUnreadable(thrown) && chap?.mutual !== undefined) {
+    return unreadableProof(thrown, object, chap.mutual.user);
+  }
   if (thrown.loginStatus === undefined) {
     return new UnderstudyError(
       {
@@ -107,6 +112,32 @@ function targetNotFound(
 /** libiscsi ends a login itself when the target's own proof is missing or wrong. */
 function isAboutChap({ message }: IscsiError): boolean {
   return /CHAP|authentic/i.test(message);
+}
+
+/** How libiscsi 1.19 ends over an answer that it cannot read: it reports nothing, and closes. */
+function isUnreadable({ message }: IscsiError): boolean {
+  return message.includes(noReason) || message.includes('NUL not found');
+}
+
+/**
+ * LIO pads its answer to a multiple of four bytes with what its buffer held before, the end of its own challenge
+ * (iscsi_target_login_tx in Linux 6.1 does not clear it), and libiscsi takes padding for text. From a name of eleven
+ * characters on the answer is the longer of the two, and what follows it is zero.
+ */
+function unreadableProof(thrown: IscsiError, object: string, user: string): UnderstudyError {
+  return new UnderstudyError(
+    {
+      code: 'US_STORAGE_CHAP',
+      action: 'cannot log in to',
+      object,
+      cause: `libiscsi could not read the answer in which the target proves itself as ${user} (mutual CHAP)`,
+      remedy:
+        user.length < shortestSafeName
+          ? `give the target a name of ${shortestSafeName} characters or more, there and in mutual: of the volume: LIO's answer with a shorter one has remnants in it`
+          : 'see what the target logs of this login, and that it is not just being restarted',
+    },
+    { cause: thrown },
+  );
 }
 
 function chapFailure(
