@@ -5,6 +5,7 @@ import type { DispatchAdapter } from '../dispatch/types.js';
 import type { PowerAdapter } from '../fencing/types.js';
 import type { NetworkAdapter } from '../network/types.js';
 import type { StorageAdapter } from '../storage/types.js';
+import { firstAnswer } from '../store/first-answer.js';
 import type { Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
 import type { WorkloadAdapter } from '../workload/types.js';
@@ -232,7 +233,7 @@ export class Agent {
 
   async start(signal: AbortSignal): Promise<void> {
     const { network, storage, workload, dispatch, store, facts, features } = this.#parts;
-    await store.start(signal);
+    await firstAnswer(store, this.#parts, signal);
     for (const adapter of [network, storage, workload, dispatch]) await adapter.start(signal);
     const hears = await this.#memory.start();
     const { flowsPort: _, ...others } = features;

@@ -8,6 +8,7 @@ import { bootMs } from '../ffi/clock.js';
 import { favour } from '../ffi/scheduling.js';
 import { serve } from '../serve.js';
 import { EtcdStore } from '../store/etcd.js';
+import { firstAnswer } from '../store/first-answer.js';
 import { storeSettings } from '../store/settings.js';
 import { repeat, systemTimers, type Timers } from '../store/timers.js';
 import type { Store } from '../store/types.js';
@@ -67,14 +68,15 @@ export async function runTarget(options: {
     log,
   });
   const mask = maskOf(config);
-  await store.start(options.signal);
+  const timers = systemTimers(bootMs);
+  await firstAnswer(store, { log, timers }, options.signal);
   try {
     const running = keepMasks(
       {
         store,
         mask,
         log,
-        timers: systemTimers(bootMs),
+        timers,
         nowMs: bootMs,
         verifyEveryMs: config.verifyEveryMs,
       },
