@@ -111,8 +111,9 @@ export async function untilListening(
   stage: Stage,
   node: string,
   addresses: readonly string[],
+  seconds = 20,
 ): Promise<void> {
   const script =
     'for one; do until (exec 3<>/dev/tcp/$one/80) 2>/dev/null; do sleep 0.02; done; done';
-  await must(stage, node, ['timeout', '20', 'bash', '-c', script, 'bash', ...addresses]);
+  await must(stage, node, ['timeout', String(seconds), 'bash', '-c', script, 'bash', ...addresses]);
 }

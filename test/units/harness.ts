@@ -31,7 +31,7 @@ lab:
 `;
 
 /** Sandboxed as a distribution's own unit may be: none of that is in the way of a personality. */
-const shop = `[Unit]
+export const shopUnit = `[Unit]
 Description=Shop %i
 [Service]
 DynamicUser=yes
@@ -49,13 +49,17 @@ export function systemdMissing(): string | undefined {
   return unifiedHierarchy() === undefined ? 'no cgroup2 is mounted' : undefined;
 }
 
-export interface SystemdLab {
+/** A lab whose hosts are run by systemd. */
+export interface UnitLab {
   readonly stage: Stage;
   readonly lab: Lab;
   /** One property of a unit, as `systemctl show` has it. */
   property(host: string, unit: string, name: string): Promise<string>;
   /** Runs a shell script on a host; it has to succeed. */
   shell(host: string, script: string): Promise<string>;
+}
+
+export interface SystemdLab extends UnitLab {
   /** Waits for a state of a unit, of which no event reaches us. */
   untilProperty(host: string, unit: string, name: string, value: string): Promise<void>;
 }
@@ -79,7 +83,7 @@ export async function openSystemdLab(
   });
   const debs = await Promise.all([buildPackage(folder), buildPackage(folder, nextVersion)]);
   installAtBoot(root, debs, alsoAtBoot);
-  writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shop);
+  writeFileSync(join(root, 'etc/systemd/system/shop@.service'), shopUnit);
   mkdirSync(join(root, 'srv/shop'), { recursive: true, mode: 0o755 });
   const settings = { hostInit: systemdHostInit(root, name) };
   const { stage, lab } = await openLab(t, cluster, settings, file);
@@ -109,38 +113,42 @@ export async function openSystemdLab(
 
 /** Gives web-1 another workload, which sees its volume at /srv/shop. */
 export async function applyWorkload(
-  { stage, lab }: SystemdLab,
+  { stage, lab }: UnitLab,
   workload: PersonalityConfig['workload'],
 ): Promise<void> {
   const { config } = stage;
   const prefix = `/understudy/${config.cluster}/`;
   const store = new EtcdStore({ endpoints: lab.endpoints, prefix, identity: 'test' });
   await store.start(stage.signal);
-  const personalities = config.personalities.map((one) => ({
-    ...one,
-    storage: one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' })),
-    workload,
-  }));
+  const personalities = config.personalities.map((one) => {
+    if (one.name !== 'web-1') return one;
+    const storage = one.storage.map((volume) => ({ ...volume, mount: '/srv/shop' }));
+    return { ...one, storage, workload };
+  });
   await applyConfig(store, { ...config, personalities }, personHere());
   await store.stop();
 }
 
 /** Reads over HTTP, from a client, what lies on the LUN. */
-export async function page({ stage }: SystemdLab): Promise<string> {
-  await untilListening(stage, 'c1', ['10.10.0.11']);
-  const { stdout } = await stage.lab.exec('c1', ['curl', '-s', '-m', '2', 'http://10.10.0.11/']);
+export async function page(
+  { stage }: UnitLab,
+  { listenSeconds, readSeconds } = { listenSeconds: 20, readSeconds: 2 },
+): Promise<string> {
+  await untilListening(stage, 'c1', ['10.10.0.11'], listenSeconds);
+  const curl = ['curl', '-s', '-m', String(readSeconds), 'http://10.10.0.11/'];
+  const { stdout } = await stage.lab.exec('c1', curl);
   return stdout;
 }
 
 /** Waits until web-1 runs under this epoch. */
-export async function runsAs({ stage }: SystemdLab, epoch: number): Promise<string> {
+export async function runsAs({ stage }: UnitLab, epoch: number, limitMs = 20_000): Promise<string> {
   const status = await stage.until(
     `web-1 runs as epoch ${epoch}`,
     (now) => {
       const one = personality(now, 'web-1');
       return one.phase === 'running' && one.epoch === epoch;
     },
-    20_000,
+    limitMs,
   );
   return personality(status, 'web-1').host ?? '';
 }

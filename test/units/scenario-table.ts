@@ -18,9 +18,9 @@ export const words = {
   process: ['same', 'anew', 'none'],
 } as const;
 
-/** docs/what-happens-when.md, "Units": what the test of the units is held to. */
-export function promises(): readonly Promised[] {
-  return rows(page('docs/what-happens-when.md'), '## Units')
+/** A page's "Units": what a test of the units is held to, there of containers. */
+export function promises(of = 'docs/what-happens-when.md'): readonly Promised[] {
+  return rows(page(of), '## Units')
     .filter((cells) => cells.length === 7 && cells[0] !== 'unit')
     .map(([unit, done = '', personality = '', workload = '', disk = '', process = '']) => ({
       id: `${unit}: ${done.replaceAll('`', '')}`,

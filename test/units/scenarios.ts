@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { must } from '../../src/demo/stage.js';
-import { nextVersion, type SystemdLab } from './harness.js';
+import { nextVersion, type UnitLab } from './harness.js';
 import { storageHost } from './site.js';
 
 export const agent = 'understudy-agent.service';
@@ -12,11 +12,13 @@ export const shop = 'shop@web1.service';
 export interface Scenario {
   readonly on?: string;
   /** Names the process of the unit for ever; '' while it has none. */
-  readonly process: (world: SystemdLab, host: string) => Promise<string>;
-  readonly act: (world: SystemdLab, host: string) => Promise<void>;
+  readonly process: (world: UnitLab, host: string) => Promise<string>;
+  readonly act: (world: UnitLab, host: string) => Promise<void>;
   /** Once all that is promised was seen: as it was before. */
-  readonly undo?: (world: SystemdLab, host: string) => Promise<void>;
+  readonly undo?: (world: UnitLab, host: string) => Promise<void>;
   readonly workload?: 'unit';
+  /** Only whoever is answered so long after it has lost nothing: until then the last lease would have done. */
+  readonly outlastsMs?: number;
   /** Nobody else writes meanwhile: a shutdown knows of nobody but units. */
   readonly alone?: true;
 }
@@ -92,7 +94,7 @@ function toScope(scope: Scenario['process']): Readonly<Record<string, Scenario>>
 const downMs = 150_000;
 
 /** Until its first process is gone; then power again. */
-async function again({ lab }: SystemdLab, host: string): Promise<void> {
+async function again({ lab }: UnitLab, host: string): Promise<void> {
   for (const endMs = performance.now() + downMs; lab.pidOf(host) !== undefined; await pause(50)) {
     if (performance.now() > endMs) throw new Error(`${host} does not go down`);
   }
@@ -100,13 +102,13 @@ async function again({ lab }: SystemdLab, host: string): Promise<void> {
 }
 
 /** Written, and not synced, before a shutdown in good order. */
-const late =
+export const late =
   (name: string): Act =>
   async ({ stage }) => {
     await must(stage, 'web-1', ['sh', '-c', `echo late > /srv/shop/late-${name}`]);
   };
 
-export const lateWasKept = async ({ stage }: SystemdLab, name: string): Promise<boolean> =>
+export const lateWasKept = async ({ stage }: UnitLab, name: string): Promise<boolean> =>
   (await must(stage, 'web-1', ['cat', `/srv/shop/late-${name}`])) === 'late\n';
 
 const install = onHost(`dpkg --no-triggers -i /opt/packages/understudy_${nextVersion}_*.deb`);

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Test } from 'tap';
 import { must, personality } from '../../src/demo/stage.js';
-import { openSystemdLab, type SystemdLab } from './harness.js';
+import { openSystemdLab, type SystemdLab, type UnitLab } from './harness.js';
 
 export const owners = ['h1', 'h2', 'h3'] as const;
 export const storageHost = 'st';
@@ -60,7 +60,7 @@ const diskAndMount = `for pid in $(pgrep -f '^qemu-storage-daemon.* --monitor');
 done
 sed -n 's,^\\([0-9]*\\) .* /run/understudy/web-1/0 .*,mount \\1,p' /proc/self/mountinfo`;
 
-export async function standing({ stage, shell }: SystemdLab): Promise<Standing> {
+export async function standing({ stage, shell }: UnitLab): Promise<Standing> {
   const status = await stage.status();
   const { host, epoch } = personality(status, 'web-1');
   const incarnation = status.hosts.find(({ name }) => name === host)?.incarnation ?? 0;
@@ -75,17 +75,29 @@ export async function standing({ stage, shell }: SystemdLab): Promise<Standing> 
 }
 
 /** Someone who writes on the volume, each line synced; and remembers which ones were acknowledged. */
-export class Writer {
-  readonly #world: SystemdLab;
+export interface Writes {
+  /** Goes on until its personality goes. */
+  ensure(): void | Promise<void>;
+  /** With all that it has asked for answered. */
+  stop(): Promise<void>;
+  /** Whether it writes still as it did, without having been begun anew. */
+  goesOn(): Promise<boolean>;
+  readonly acknowledged: number;
+  /** Acknowledged lines that are not there. */
+  lost(): Promise<readonly number[]>;
+}
+
+/** As a process of the personality that never rests. */
+export class Writer implements Writes {
+  readonly #world: UnitLab;
   #acknowledged = 0;
   #running = false;
   #child: ChildProcess | undefined;
 
-  constructor(world: SystemdLab) {
+  constructor(world: UnitLab) {
     this.#world = world;
   }
 
-  /** Goes on until its personality goes. */
   ensure(): void {
     if (this.#running) return;
     this.#running = true;
@@ -107,7 +119,6 @@ done`;
     });
   }
 
-  /** With all that it has asked for answered. */
   async stop(): Promise<void> {
     if (!this.#running) return;
     const gone = new Promise((resolve) => this.#child?.once('close', resolve));
@@ -115,7 +126,7 @@ done`;
     await gone;
   }
 
-  get running(): boolean {
+  async goesOn(): Promise<boolean> {
     return this.#running;
   }
 
@@ -123,21 +134,30 @@ done`;
     return this.#acknowledged;
   }
 
-  /** Acknowledged lines that are not there. */
-  async lost(): Promise<readonly number[]> {
-    const all = this.#acknowledged;
-    const text = await must(this.#world.stage, 'web-1', ['cat', '/srv/shop/log']);
-    const there = new Set(text.split('\n').map(Number));
-    return Array.from({ length: all }, (_, index) => index + 1).filter((one) => !there.has(one));
+  lost(): Promise<readonly number[]> {
+    return missingLines(this.#world, this.#acknowledged);
   }
 }
 
+/** Of the numbers up to the last acknowledged one. */
+export async function missingLines(world: UnitLab, all: number): Promise<readonly number[]> {
+  const text = await must(world.stage, 'web-1', ['cat', '/srv/shop/log']);
+  const there = new Set(text.split('\n').map(Number));
+  return Array.from({ length: all }, (_, index) => index + 1).filter((one) => !there.has(one));
+}
+
+/** What a client reads for as long as the volume is there. */
+export async function writeIndex({ stage }: UnitLab): Promise<void> {
+  const index = 'echo kept > /srv/shop/index.html; sync -f /srv/shop';
+  await must(stage, 'web-1', ['sh', '-c', index]);
+}
+
 /** Every host is up with a lease, and all but the owner have nothing on them. */
-export async function calm({ stage }: SystemdLab): Promise<void> {
+export async function calm({ stage }: UnitLab, limitMs = 60_000): Promise<void> {
   await stage.until(
     'all hosts are up again',
     ({ hosts }) =>
       hosts.every((one) => one.state === 'up' && (!one.controller || one.granting === true)),
-    60_000,
+    limitMs,
   );
 }

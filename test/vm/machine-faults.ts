@@ -11,9 +11,9 @@ import { incarnationOf, untilSpare } from '../lab/harness.js';
 import { address, patienceMs, pingEveryMs, stepsMs } from './trunk.js';
 
 /** The kernel, systemd and both daemons, from power on. */
-const bootedMs = paces.vm.returnMs;
+export const bootedMs = paces.vm.returnMs;
 
-/** Who has `web` when a fault begins, and since when it is watched. */
+/** Who has `web-1` when a fault begins, and since when it is watched. */
 export interface Before {
   readonly host: string;
   readonly epoch: number;
@@ -23,7 +23,7 @@ export interface Before {
   readonly judge: Judge;
 }
 
-/** Faults done one after the other to whoever has `web`, in one lab of machines. */
+/** Faults done one after the other to whoever has `web-1`, in one lab of machines. */
 export class MachineFaults {
   readonly #stage: Stage;
   readonly #lab: Lab;
@@ -58,11 +58,11 @@ export class MachineFaults {
           ),
         patienceMs,
       );
-      const { host, epoch } = personality(status, 'web');
-      if (host === null) throw new Error('web has no host');
+      const { host, epoch } = personality(status, 'web-1');
+      if (host === null) throw new Error('web-1 has no host');
       await this.write(`before ${name}`);
       await this.#ping.answerAfter(Date.now(), patienceMs);
-      const [sinceMs, mac] = [Date.now(), macOf(status, 'web')];
+      const [sinceMs, mac] = [Date.now(), macOf(status, 'web-1')];
       const incarnation = incarnationOf(status, host);
       await fault(t, { host, epoch, incarnation, mac, sinceMs, judge });
       t.comment(`${name}: ${Math.round((Date.now() - startedMs) / 1_000)} s`);
@@ -71,8 +71,8 @@ export class MachineFaults {
 
   /** A file on the LUN, synced. */
   async write(text: string): Promise<void> {
-    const file = `/srv/www/${++this.#texts}`;
-    await must(this.#stage, 'web', ['sh', '-c', `echo '${text}' > ${file} && sync ${file}`]);
+    const file = `/srv/shop/${++this.#texts}`;
+    await must(this.#stage, 'web-1', ['sh', '-c', `echo '${text}' > ${file} && sync ${file}`]);
   }
 
   /** That the client reads what was written last, from whoever has the address. */
@@ -84,17 +84,17 @@ export class MachineFaults {
   /** Another host has it, under the next epoch, with its MAC and its disk. @returns the gap, ms */
   async takenOver(t: Test, { host, epoch, mac, sinceMs }: Before): Promise<void> {
     const status = await this.#stage.until(
-      'web runs on the other host',
+      'web-1 runs on the other host',
       (status) => {
-        const now = personality(status, 'web');
+        const now = personality(status, 'web-1');
         return now.phase === 'running' && now.epoch === epoch + 1 && now.host !== host;
       },
       patienceMs,
     );
     // Its steps; nobody else is on that network who could verify it.
-    const record = await this.#stage.failover('web', epoch + 1, stepsMs);
+    const record = await this.#stage.failover('web-1', epoch + 1, stepsMs);
     t.equal(record.outcome, 'ok', `${host} → ${record.to}: ${record.reason}`);
-    t.equal(macOf(status, 'web'), mac, 'by the same MAC');
+    t.equal(macOf(status, 'web-1'), mac, 'by the same MAC');
     await this.#ping.answerAfter(Date.now(), patienceMs);
     await this.readable(t);
     t.comment(`gap ${Math.round(this.#ping.longestGapMs(sinceMs) ?? Number.NaN)} ms`);

@@ -6,10 +6,10 @@ import { switchNode } from '../../src/lab/plan.js';
 import { Capture } from '../../src/observe/observers.js';
 
 export const target = 'iqn.2026-11.example.lab:web';
-/** Of personality `web`, which client c1 asks. */
+/** Of personality `web-1`, which client c1 asks. */
 export const address = '10.10.0.11';
 /** What heartbeats cost an emulated processor, and how long one waits for a core: docs/vm-lab.md has the figures. */
-const heartbeatMs = 3_000;
+export const heartbeatMs = 3_000;
 export const leaseMs = 24_000;
 /** What a takeover takes beyond the lease: a fraction of a second on a real processor. */
 const takeoverMs = 36_000;
@@ -34,10 +34,10 @@ networks:
 volumes:
   - {name: web-data, target: "${target}", lun: 1, format: if-blank}
 personalities:
-  - name: web
+  - name: web-1
     networks: [{network: blue, address: ${address}/24}]
-    storage: [{lun: 0, volume: web-data, mount: /srv/www}]
-    workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/www]}
+    storage: [{lun: 0, volume: web-data, mount: /srv/shop}]
+    workload: {command: [busybox, httpd, -f, -p, "80", -h, /srv/shop]}
   - name: other
     networks: [{network: green, address: 10.20.0.11/24}]
 lab:
@@ -48,7 +48,7 @@ lab:
   storage: [{target: "${target}", luns: [{lun: 1, size: 64MiB}]}]
 `;
 
-/** Each host runs Debian's kernel and the package's units; the one that has `web` has its VLAN device. */
+/** Each host runs Debian's kernel and the package's units; the one that has `web-1` has its VLAN device. */
 export async function debianHosts(t: Test, stage: Stage, lab: Lab, owner: string): Promise<void> {
   const release = (await must(stage, owner, ['uname', '-r'])).trim();
   t.match(release, /-amd64$/, 'Debian’s kernel');
@@ -64,7 +64,7 @@ export async function debianHosts(t: Test, stage: Stage, lab: Lab, owner: string
 /** Every frame of a personality has its network's tag on the trunk, and the other network never hears it. */
 export async function isolation(t: Test, stage: Stage, lab: Lab): Promise<void> {
   const status = await stage.status();
-  const macs = { blue: macOf(status, 'web'), green: macOf(status, 'other') };
+  const macs = { blue: macOf(status, 'web-1'), green: macOf(status, 'other') };
   const captures = new Map<string, Capture>();
   const observe = (what: string, node: string, device: string, mac: string) =>
     captures.set(what, new Capture(stage.lab, node, device, `ether host ${mac}`));

@@ -23,8 +23,8 @@ test('personalities on Debian’s own kernel, with 802.1Q and a LUN', async (t) 
       const disks = await must(stage, 'h1', [...scopes, 'understudy-disk-*']);
       t.equal(disks, '', 'and no disk process of ours');
       const text = `kept-${Date.now()}`;
-      const write = `echo ${text} > /srv/www/text && sync /srv/www/text`;
-      await must(stage, 'web', ['sh', '-c', write]);
+      const write = `echo ${text} > /srv/shop/text && sync /srv/shop/text`;
+      await must(stage, 'web-1', ['sh', '-c', write]);
       const page = ['curl', '-s', '-m', '20', `http://${address}/text`];
       t.equal(await must(stage, 'c1', page), `${text}\n`, 'a client reads what is on it');
       const file = lab.backingFile(target, 1);
