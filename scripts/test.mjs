@@ -14,14 +14,15 @@ const split = process.argv.indexOf('--');
 const named = process.argv.slice(2, split < 0 ? undefined : split);
 const extra = split < 0 ? [] : process.argv.slice(split + 1);
 
-/** Lanes that take minutes or other machines; run by name. */
-const slow = ['test/faults', 'test/soak', 'test/vm'];
+/** What takes minutes or other machines; run by name. */
+const slow = ['test/faults', 'test/soak', 'test/vm', 'test/vm/install.test.ts'];
 
 function testsBelow(folder) {
   return readdirSync(folder, { withFileTypes: true })
     .flatMap((found) => {
       const path = join(folder, found.name);
-      if (found.isDirectory()) return slow.includes(path) ? [] : testsBelow(path);
+      if (slow.includes(path)) return [];
+      if (found.isDirectory()) return testsBelow(path);
       return found.name.endsWith('.test.ts') ? [path] : [];
     })
     .sort();

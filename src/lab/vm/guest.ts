@@ -19,15 +19,18 @@ interface ExecStatus {
 /** The line to a machine's guest agent (qemu-ga(8)), in a host's folder. */
 export const guestSocket = 'guest.sock';
 
-const lookAgainMs = 100;
-
 /**
  * Runs a command in a virtual machine by its guest agent (qemu-ga-ref(7): guest-exec). The line is held only
  * for the length of a question.
  *
+ * @param lookAgainMs how often it is asked whether it has ended, which costs an emulated processor some 10 ms
  * @throws {Error} when the guest does not answer: it has no power or is paused, or is not up yet
  */
-export async function runInVm(folder: string, argv: readonly string[]): Promise<GuestRan> {
+export async function runInVm(
+  folder: string,
+  argv: readonly string[],
+  lookAgainMs = 100,
+): Promise<GuestRan> {
   const [path = '', ...arg] = argv;
   const pid = await ask<{ pid: number }>(folder, 'guest-exec', {
     ...{ path, arg, 'capture-output': true },
