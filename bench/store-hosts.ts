@@ -17,6 +17,11 @@ const [endpoints = '', prefix = '', count = '0'] = process.argv.slice(2);
 /** Hosts that are connecting at any time: all at once would wait for two processors, not for etcd. */
 const atOnce = 4;
 const mostStarts = 20;
+/**
+ * They ask the store for signs of life as rarely as with a lease of ten seconds: as often as with a short one, a
+ * thousand on two processors do nothing else, and take members for dead that only wait for a processor.
+ */
+const asPatientMs = 10_000;
 const never = new AbortController().signal;
 const nowMs = () => Number(process.hrtime.bigint()) / 1e6;
 
@@ -26,6 +31,7 @@ async function connected(): Promise<EtcdStore> {
     const store = new EtcdStore({ endpoints: endpoints.split(','), prefix });
     try {
       await store.start(never);
+      store.suit(asPatientMs);
       return store;
     } catch (thrown) {
       await store.stop();
